@@ -1,0 +1,40 @@
+"""The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
+
+from biasloop.config.load import example_names, example_text, load_config, parse_config
+from biasloop.config.schema import (
+    BaseConfig,
+    Columns,
+    Config,
+    CorpusConfig,
+    GenerationConfig,
+    LeaningConfig,
+    LoopConfig,
+    MetricsConfig,
+    PretrainingConfig,
+    QualityConfig,
+    RegimeConfig,
+    ReportConfig,
+    ScratchConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "BaseConfig",
+    "Columns",
+    "Config",
+    "CorpusConfig",
+    "GenerationConfig",
+    "LeaningConfig",
+    "LoopConfig",
+    "MetricsConfig",
+    "PretrainingConfig",
+    "QualityConfig",
+    "RegimeConfig",
+    "ReportConfig",
+    "ScratchConfig",
+    "TrainingConfig",
+    "example_names",
+    "example_text",
+    "load_config",
+    "parse_config",
+]

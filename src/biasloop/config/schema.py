@@ -1,0 +1,281 @@
+"""Every setting, its type, its bounds and its default. Knows no YAML and runs nothing.
+
+The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, section 4).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Columns(Section):
+    """Which column of a file holds which field of an article."""
+
+    article_id: str | None = Field("id", description="unique id; null numbers the rows")
+    title: str | None = Field("title", description="null where there are no titles")
+    body: str = "body"
+    label: str = "label"
+    source: str | None = Field("source", description="the outlet or author; null if not known")
+
+
+class CorpusConfig(Section):
+    """The labelled real text."""
+
+    source: str = Field(
+        "conventions",
+        description="'conventions' (built in), a path to a JSONL, CSV or Parquet file, "
+        "or 'hub:OWNER/NAME' for a data set of the hub",
+    )
+    format: Literal["auto", "jsonl", "csv", "parquet", "webis", "article-bias-prediction"] = Field(
+        "auto", description="'auto' goes by the file's ending and its columns"
+    )
+    split: str = Field("train", description="which split of a hub data set")
+    revision: str | None = Field(None, description="which revision of a hub data set")
+    columns: Columns = Columns()
+    labels: tuple[str, ...] | None = Field(
+        None, description="the label set, in the order to show; null takes every label found"
+    )
+    label_map: dict[str, str] = Field({}, description="labels as they are in the file -> ours")
+    on_bad_row: Literal["error", "skip"] = "error"
+    max_body_characters: int = Field(
+        200_000, ge=100, description="a longer body is a bad row, not an article"
+    )
+    passage_words: int = Field(
+        250, ge=20, description="length of a passage that 'conventions' is cut into"
+    )
+    articles_per_label: int | None = Field(
+        506, ge=1, description="real articles per label in the loop; null takes as many as balance"
+    )
+    instrument_fraction: float = Field(
+        0.5,
+        gt=0.0,
+        lt=1.0,
+        description="share of each label's articles kept for the classifiers, apart from the loop",
+    )
+    holdout_per_label: int = Field(
+        20, ge=0, description="real articles per label that nothing trains on, for perplexity"
+    )
+    keep_apart: Literal["article", "source"] = Field(
+        "article",
+        description="'source' keeps every source in one part only, so that the classifier "
+        "has seen nothing by the authors that it judges",
+    )
+
+
+class PretrainingConfig(Section):
+    """How a model from scratch gets its known bias."""
+
+    mix: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
+        {},
+        description="share of each leaning in the pre-training text, for example "
+        "{republican: 0.8, democrat: 0.2}; empty takes every article once per epoch",
+    )
+    steps: int = Field(600, ge=1)
+    batch_size: int = Field(16, ge=1)
+    tokens: int = Field(256, ge=16, description="length of a pre-training sequence")
+    learning_rate: float = Field(1e-3, gt=0.0)
+    weight_decay: float = Field(0.1, ge=0.0)
+    warmup_steps: int = Field(50, ge=0)
+
+
+class ScratchConfig(Section):
+    """A GPT-2-architecture model with its own BPE tokenizer."""
+
+    layers: int = Field(4, ge=1)
+    width: int = Field(256, ge=8)
+    heads: int = Field(4, ge=1)
+    vocabulary: int = Field(2048, ge=300)
+    context: int = Field(512, ge=128)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    pretraining: PretrainingConfig = PretrainingConfig()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class BaseConfig(Section):
+    """The model that the chain starts from."""
+
+    model: str = Field(
+        "gpt2",
+        description="a hub id, a local folder, a .gguf file, the name of a downloaded asset "
+        "('smollm2-135m'), or 'scratch'",
+    )
+    revision: str | None = Field(None, description="which revision of a hub model")
+    scratch: ScratchConfig = ScratchConfig()
+
+
+class TrainingConfig(Section):
+    """Fine-tuning of one generation."""
+
+    epochs: float = Field(5, gt=0)
+    learning_rate: float = Field(5e-5, gt=0.0)
+    batch_size: int = Field(8, ge=1)
+    weight_decay: float = Field(0.01, ge=0.0)
+    max_tokens: int = Field(512, ge=8, description="a sample is cut here")
+    samples: Literal["article", "line"] = Field(
+        "line", description="'line' as in the authors' scripts; 'article' is one sample each"
+    )
+    schedule: Literal["linear", "constant", "cosine"] = "linear"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    report_to: tuple[str, ...] = Field(
+        (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
+    )
+
+
+class GenerationConfig(Section):
+    """How a model writes its synthetic articles."""
+
+    block_tokens: int = Field(64, ge=1, description="length of a prompt")
+    new_tokens: int = Field(64, ge=1, description="length of a continuation")
+    decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
+    beams: int = Field(4, ge=2, description="for decoding: beam")
+    top_p: Fraction = Field(0.9, description="for decoding: nucleus")
+    temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
+    batch_size: int = Field(64, ge=1)
+    max_article_tokens: int | None = Field(
+        None, ge=1, description="only this much of each article is continued; null takes all"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class RegimeConfig(Section):
+    """How each generation's training set is put together, and what else it changes."""
+
+    kind: str = Field(description="synthetic, overfitting, preservation, accumulation, ...")
+    name: Name | None = Field(None, description="null takes the kind")
+    fraction: Fraction = Field(
+        0.1, description="preservation: fresh real articles per generation, as a share of all"
+    )
+    epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
+    weight_decay: float | None = Field(None, ge=0.0, description="null takes training's")
+
+    @property
+    def label(self) -> str:
+        """The regime's name in every table and figure."""
+        return self.name or self.kind
+
+
+class LoopConfig(Section):
+    """How long a chain is, and how many there are."""
+
+    generations: int = Field(10, ge=0, description="synthetic generations after Generation 0")
+    start: Literal["previous", "base"] = Field(
+        "previous", description="the weights that a generation's fine-tuning starts from"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    keep_models: Literal["all", "last", "none"] = Field(
+        "last", description="which fine-tuned weights stay on disk once the run is finished"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed stands twice")
+        return seeds
+
+
+class LeaningConfig(Section):
+    """The instrument that reads an article's leaning."""
+
+    classifier: str = Field(
+        "builtin", description="'builtin', or a sequence classifier by hub id or local folder"
+    )
+    candidates: tuple[str, ...] = Field(
+        ("word-tfidf", "character-tfidf"),
+        min_length=1,
+        description="built-in classifiers to choose from by held-out macro-F1; "
+        "also 'minilm' (needs the asset 'minilm')",
+    )
+    label_map: dict[str, str] = Field(
+        {}, description="the classifier's labels -> the corpus's; for a classifier by id"
+    )
+    max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
+    batch_size: int = Field(16, ge=1)
+
+
+class QualityConfig(Section):
+    """The instrument that reads text quality."""
+
+    classifier: str = Field(
+        "builtin", description="'builtin', or a gibberish detector by hub id or local folder"
+    )
+    batch_size: int = Field(32, ge=1)
+
+
+class MetricsConfig(Section):
+    """What every generation is scored for."""
+
+    names: tuple[str, ...] = Field(
+        ("leaning", "quality", "perplexity", "diversity"), min_length=1
+    )
+    leaning: LeaningConfig = LeaningConfig()
+    quality: QualityConfig = QualityConfig()
+    perplexity_batch_size: int = Field(8, ge=1)
+    self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    bootstrap: int = Field(2000, ge=100, description="resamples of articles per interval")
+    examples: int = Field(3, ge=0, description="articles shown side by side with their prompt")
+    leaning: str | None = Field(
+        None, description="the leaning that the first figure follows; null takes the label most "
+        "present in pre-training, or the last of the label set"
+    )
+    outside_share: Fraction = Field(
+        0.25,
+        description="a leaning figure is withheld when more than this share of its articles "
+        "lies outside what the classifier was validated on",
+    )
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: Name = "run"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="of the corpus, its parts, the base model and the instruments"
+    )
+    corpus: CorpusConfig = CorpusConfig()
+    base: BaseConfig = BaseConfig()
+    training: TrainingConfig = TrainingConfig()
+    generation: GenerationConfig = GenerationConfig()
+    loop: LoopConfig = LoopConfig()
+    regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
+    metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("regimes", mode="before")
+    @classmethod
+    def _bare_names(cls, regimes: object) -> object:
+        if isinstance(regimes, (list, tuple)):
+            return [{"kind": r} if isinstance(r, str) else r for r in regimes]
+        return regimes
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        labels = [regime.label for regime in self.regimes]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two regimes are called '{label}': give one a 'name'")
+            if re.fullmatch(r"real|base", label):
+                raise ValueError(f"a regime cannot be called '{label}': the tables use that word")
+        return self

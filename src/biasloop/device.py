@@ -1,0 +1,65 @@
+"""The one place that asks what hardware there is. Knows devices and precisions, not models."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where tensors live and in which precision models train and generate.
+
+    Attributes
+    ----------
+    name
+        ``"cuda"``, ``"mps"`` or ``"cpu"``.
+    precision
+        ``"float32"`` or ``"bfloat16"``.
+    """
+
+    name: str
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch dtype of `precision`."""
+        import torch
+
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.precision]
+
+
+def choose(precision: str = "auto") -> Device:
+    """Choose the device, and the precision where it is ``auto``.
+
+    ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere, so that a CPU run is exact.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        name = "cuda"
+        native = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    elif torch.backends.mps.is_available():
+        name, native = "mps", "float32"
+    else:
+        name, native = "cpu", "float32"
+    return Device(name, native if precision == "auto" else precision)
+
+
+def cores() -> int:
+    """Count the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed every generator that torch and transformers use, and refuse nondeterministic kernels."""
+    import torch
+    from transformers import set_seed
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    set_seed(seed)

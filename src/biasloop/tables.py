@@ -1,0 +1,82 @@
+"""The tables on disk: one schema each, and reading and writing them as Parquet."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import polars as pl
+
+from biasloop.errors import StoreError
+from biasloop.files import write_bytes
+
+#: One row per article. ``title`` may be empty, ``source`` may be empty where it is not known.
+ARTICLES = pl.Schema(
+    {
+        "article_id": pl.String,
+        "title": pl.String,
+        "body": pl.String,
+        "label": pl.String,
+        "source": pl.String,
+    }
+)
+
+#: Identifies a set of articles in a run. ``regime`` is a regime's name, or ``real`` for the real
+#: articles themselves, or ``base`` for what the untouched base model writes; these two have
+#: generation -1.
+CHAIN = {"regime": pl.String, "seed": pl.Int64, "generation": pl.Int64}
+
+#: One row per article per metric.
+SCORES = pl.Schema(
+    {**CHAIN, "article_id": pl.String, "metric": pl.String, "value": pl.Float64}
+)
+
+#: One row per article per leaning; the probabilities of an article sum to 1.
+LEANING_SCORES = pl.Schema(
+    {**CHAIN, "article_id": pl.String, "leaning": pl.String, "probability": pl.Float64}
+)
+
+#: One row per set of articles per metric that only a whole set has (its vocabulary, say), with
+#: the metric's own 95 % interval.
+SET_SCORES = pl.Schema(
+    {**CHAIN, "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+)
+
+REAL = "real"
+BASE = "base"
+
+
+def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Select a schema's columns, in its order, cast to its types.
+
+    Raises
+    ------
+    StoreError
+        If a column is missing or cannot be cast.
+    """
+    try:
+        return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(f"a table does not have the columns {list(schema)}: {error}") from error
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Write a table as Parquet, atomically; equal tables give equal bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_table(path: Path, schema: pl.Schema | None = None) -> pl.DataFrame:
+    """Read a Parquet table, and hold it against a schema where one is given.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not Parquet, or does not have the schema's columns.
+    """
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read as a Parquet table: {error}") from error
+    return frame if schema is None else conform(frame, schema)
