@@ -1,0 +1,46 @@
+"""Statistics on score tables: what each generation's figures are, how sure, and what they show."""
+
+from biasloop.analysis.bootstrap import (
+    article_weights,
+    percentile_interval,
+    seed_weights,
+    weighted_means,
+)
+from biasloop.analysis.completeness import MISSING, missing_sets
+from biasloop.analysis.distance import jensen_shannon, total_variation
+from biasloop.analysis.summary import SUMMARY, summarise
+from biasloop.analysis.tables import Tables, tables_of
+from biasloop.analysis.validity import VALIDITY, validity
+from biasloop.analysis.verdict import (
+    Answer,
+    Change,
+    Verdict,
+    collapse_answer,
+    followed_leaning,
+    moved_answer,
+    verdicts,
+)
+
+__all__ = [
+    "MISSING",
+    "SUMMARY",
+    "VALIDITY",
+    "Answer",
+    "Change",
+    "Tables",
+    "Verdict",
+    "article_weights",
+    "collapse_answer",
+    "followed_leaning",
+    "jensen_shannon",
+    "missing_sets",
+    "moved_answer",
+    "percentile_interval",
+    "seed_weights",
+    "summarise",
+    "tables_of",
+    "total_variation",
+    "validity",
+    "verdicts",
+    "weighted_means",
+]

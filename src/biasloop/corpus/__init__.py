@@ -1,0 +1,16 @@
+"""Labelled real articles: from any supported source to checked, disjoint parts."""
+
+from biasloop.corpus.corpus import BAD_ROWS, Corpus
+from biasloop.corpus.fingerprint import fingerprint
+from biasloop.corpus.load import load_corpus
+from biasloop.corpus.split import PARTED_ARTICLES, PARTS, split_parts
+
+__all__ = [
+    "BAD_ROWS",
+    "PARTED_ARTICLES",
+    "PARTS",
+    "Corpus",
+    "fingerprint",
+    "load_corpus",
+    "split_parts",
+]

@@ -1,0 +1,174 @@
+"""Every quantity of every set, and under every resample, as arrays. Knows no pooling and no rows.
+
+The quantities are listed in `summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from biasloop import seeds
+from biasloop.analysis.bootstrap import article_weights, weighted_means
+from biasloop.analysis.distance import jensen_shannon, total_variation
+from biasloop.analysis.tables import (
+    HOLDOUT,
+    Grid,
+    SetKey,
+    Tables,
+    article_grid,
+    holdout_grid,
+    leaning_probabilities,
+    metric_values,
+)
+from biasloop.analysis.validity import validity
+from biasloop.tables import REAL
+
+_GEOMETRIC = ("perplexity", "holdout_perplexity")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One quantity of every set.
+
+    Attributes
+    ----------
+    quantity
+        Its name.
+    value
+        Shape (sets,); NaN where there is none.
+    draws
+        The same under every resample, shape (resamples, sets).
+    n
+        How many articles it rests on, shape (sets,).
+    withheld, reasons
+        Of each set, whether and why the figure must not be shown.
+    """
+
+    quantity: str
+    value: np.ndarray
+    draws: np.ndarray
+    n: np.ndarray
+    withheld: np.ndarray
+    reasons: Sequence[str]
+
+
+def estimates(
+    tables: Tables, keys: Sequence[SetKey], resamples: int, seed: int
+) -> Iterator[Estimate]:
+    """Estimate one quantity after the other.
+
+    Parameters
+    ----------
+    tables, keys
+        The scores, and the sets in order.
+    resamples, seed
+        How many resamples of articles, and their seed.
+    """
+    own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
+    weights = article_weights(
+        len(own.article_ids), resamples, seeds.generator(seed, "bootstrap", "articles")
+    )
+    holdout_weights = article_weights(
+        len(held_out.article_ids), resamples, seeds.generator(seed, "bootstrap", "holdout")
+    )
+    if tables.leaning_scores.height:
+        yield from _leaning_estimates(tables, own, weights)
+    clear = np.zeros(len(keys), dtype=bool)
+    silent = [""] * len(keys)
+    for metric in tables.scores["metric"].unique().sort().to_list():
+        at_holdout = metric.startswith(HOLDOUT)
+        grid, drawn = (held_out, holdout_weights) if at_holdout else (own, weights)
+        values = metric_values(tables, grid, metric)
+        mean = _mean(metric, values, drawn, clear, silent)
+        yield mean
+        if metric in _GEOMETRIC:
+            with np.errstate(divide="ignore"):
+                logs = _mean(f"{metric}:geometric", np.log(values), drawn, clear, silent)
+            yield Estimate(
+                logs.quantity, np.exp(logs.value), np.exp(logs.draws), logs.n, clear, silent
+            )
+        if metric == "quality":
+            yield _change("quality_change", mean, keys)
+
+
+def _mean(
+    quantity: str,
+    values: np.ndarray,
+    weights: np.ndarray,
+    withheld: np.ndarray,
+    reasons: Sequence[str],
+) -> Estimate:
+    n = (~np.isnan(values)).sum(axis=1)
+    sums = np.nansum(values, axis=1)
+    value = np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
+    return Estimate(quantity, value, weighted_means(values, weights), n, withheld, reasons)
+
+
+def _change(quantity: str, level: Estimate, keys: Sequence[SetKey]) -> Estimate:
+    """Less Generation 0 of the same chain; nothing where a chain has no Generation 0."""
+    place = {key: row for row, key in enumerate(keys)}
+    starts = [place.get((regime, seed, 0)) if g > 0 else None for regime, seed, g in keys]
+    value = np.full_like(level.value, np.nan)
+    draws = np.full_like(level.draws, np.nan)
+    withheld = level.withheld.copy()
+    reasons = list(level.reasons)
+    for row, start in enumerate(starts):
+        if start is None:
+            continue
+        value[row] = level.value[row] - level.value[start]
+        draws[:, row] = level.draws[:, row] - level.draws[:, start]
+        if level.withheld[start]:
+            withheld[row] = True
+            reasons[row] = "; ".join(
+                part for part in (f"Generation 0: {level.reasons[start]}", reasons[row]) if part
+            )
+    n = np.where(np.isnan(value), 0, level.n)
+    return Estimate(quantity, value, draws, n, withheld, reasons)
+
+
+def _leaning_estimates(tables: Tables, grid: Grid, weights: np.ndarray) -> Iterator[Estimate]:
+    checked = validity(tables)
+    withheld = checked["withheld"].to_numpy().astype(bool)
+    reasons = checked["reason"].to_list()
+    probabilities = leaning_probabilities(tables, grid)
+    absent = np.isnan(probabilities).all(axis=0)
+    likeliest = np.where(absent, -1, np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0))
+    shares = []
+    for index, label in enumerate(tables.labels):
+        hit = np.where(absent, np.nan, (likeliest == index).astype(float))
+        share = _mean(f"share:{label}", hit, weights, withheld, reasons)
+        shares.append(share)
+        yield share
+        yield _change(f"change:{label}", share, grid.keys)
+        yield _mean(f"probability:{label}", probabilities[index], weights, withheld, reasons)
+    yield from _distances(shares, grid.keys)
+
+
+def _distances(shares: Sequence[Estimate], keys: Sequence[SetKey]) -> Iterator[Estimate]:
+    """Yield the distances from the real articles; none where those were not scored."""
+    real = [row for row, (regime, _, _) in enumerate(keys) if regime == REAL]
+    real = [row for row in real if shares[0].n[row] > 0]
+    if not real:
+        return
+    value = np.stack([share.value for share in shares], axis=-1)
+    draws = np.stack([share.draws for share in shares], axis=-1)
+    value_there = value[real].mean(axis=0)
+    draws_there = draws[:, real].mean(axis=1, keepdims=True)
+    withheld = shares[0].withheld | shares[0].withheld[real].any()
+    reasons = [
+        reason or ("the real articles' own figures are withheld" if held else "")
+        for reason, held in zip(shares[0].reasons, withheld, strict=True)
+    ]
+    n = np.where([regime == REAL for regime, _, _ in keys], 0, shares[0].n)
+    for name, distance in (("tv", total_variation), ("js", jensen_shannon)):
+        yield Estimate(
+            f"distance:{name}",
+            distance(value, value_there),
+            distance(draws, draws_there),
+            n,
+            withheld,
+            reasons,
+        )

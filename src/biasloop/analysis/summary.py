@@ -1,0 +1,239 @@
+"""Every figure of every generation, with its 95 % interval. Knows tables; draws nothing.
+
+Quantities
+----------
+``share:LABEL``
+    Share of the set's articles whose likeliest leaning is LABEL (argmax, as in Wang et al. 2024;
+    of equal probabilities the label that comes first).
+``probability:LABEL``
+    Mean probability of LABEL.
+``change:LABEL``
+    ``share:LABEL`` less that of Generation 0 of the same chain.
+``distance:tv``, ``distance:js``
+    Total variation and Jensen-Shannon distance between the set's shares and those of the real
+    articles, both as the instrument reads them. A distance is never negative, so its interval does
+    not reach 0 even where there is no difference.
+``quality_change``
+    ``quality`` less that of Generation 0 of the same chain.
+``perplexity``, ``holdout_perplexity``
+    Mean over articles, as the paper has it; with ``:geometric`` the geometric mean, which a few
+    odd articles do not rule.
+any other metric of ``scores``
+    Its mean over articles.
+any metric of ``set_scores``
+    The set's own figure and interval.
+
+A row pooled over seeds (``seed`` null) is the mean over chains of the chains' own figures, so two
+chains that drift apart do not cancel in a distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from biasloop import seeds
+from biasloop.analysis.bootstrap import percentile_interval, seed_weights
+from biasloop.analysis.estimates import Estimate, estimates
+from biasloop.analysis.tables import SetKey, Tables, set_keys, tables_of
+from biasloop.loop.results import Results
+from biasloop.tables import CHAIN
+
+#: ``seed`` is null for the row pooled over seeds. ``value``, ``low`` and ``high`` are null where
+#: ``withheld``; the interval is also null where one article cannot give it. ``n`` counts the
+#: articles behind the figure, over all its chains (null for set-level figures), ``chains`` the
+#: chains.
+SUMMARY = pl.Schema(
+    {
+        **CHAIN,
+        "quantity": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "n": pl.Int64,
+        "chains": pl.Int64,
+        "withheld": pl.Boolean,
+        "reason": pl.String,
+    }
+)
+
+_NORMAL_95 = 1.959963984540054
+
+
+def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) -> pl.DataFrame:
+    """Estimate every quantity of every set, and pooled over seeds.
+
+    Intervals are 95 % percentile bootstrap intervals over articles, with the same resamples for
+    every set (see `bootstrap`); rows pooled over several seeds resample the seeds as well.
+
+    Parameters
+    ----------
+    source
+        A run, or its tables.
+    resamples
+        Resamples per interval.
+    seed
+        Of the resamples: the same seed gives the same intervals.
+
+    Returns
+    -------
+    pl.DataFrame
+        `SUMMARY`, sorted by regime, quantity, generation and seed.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves: an article twice in a set, a leaning that is not in
+        the label set.
+    """
+    tables = tables_of(source) if isinstance(source, Results) else source
+    keys = set_keys(tables)
+    chains = _ChainWeights(keys, resamples, seed)
+    rows: list[tuple[object, ...]] = []
+    for estimate in estimates(tables, keys, resamples, seed):
+        rows += _rows(estimate, keys, chains)
+    rows += _set_rows(tables)
+    return pl.DataFrame(rows, schema=SUMMARY, orient="row").sort(
+        "regime", "quantity", "generation", "seed", nulls_last=False
+    )
+
+
+class _ChainWeights:
+    """Resamples of each regime's seeds; regimes with the same seeds share them, so are paired."""
+
+    def __init__(self, keys: Sequence[SetKey], resamples: int, seed: int) -> None:
+        self.chains = {
+            regime: sorted({s for r, s, _ in keys if r == regime}) for regime, _, _ in keys
+        }
+        self._weights = {
+            regime: seed_weights(
+                len(found), resamples, seeds.generator(seed, "bootstrap", "seeds", *found)
+            )
+            for regime, found in self.chains.items()
+        }
+
+    def of(self, regime: str, chain_seeds: Sequence[int]) -> np.ndarray:
+        """Weights of some of a regime's chains, shape (resamples, chains)."""
+        columns = [self.chains[regime].index(seed) for seed in chain_seeds]
+        return self._weights[regime][:, columns]
+
+
+def _rows(
+    estimate: Estimate, keys: Sequence[SetKey], chains: _ChainWeights
+) -> list[tuple[object, ...]]:
+    low, high = percentile_interval(estimate.draws)
+    low[estimate.n < 2] = np.nan
+    high[estimate.n < 2] = np.nan
+    rows = []
+    pools: dict[tuple[str, int], list[int]] = {}
+    for row, (regime, seed, generation) in enumerate(keys):
+        if estimate.n[row] == 0:
+            continue
+        pools.setdefault((regime, generation), []).append(row)
+        figures = (estimate.value[row], low[row], high[row])
+        held, reason = bool(estimate.withheld[row]), estimate.reasons[row]
+        rows.append(
+            _row(
+                regime,
+                seed,
+                generation,
+                estimate.quantity,
+                figures,
+                estimate.n[row],
+                1,
+                held,
+                reason,
+            )
+        )
+    for (regime, generation), members in pools.items():
+        figures = (estimate.value[members[0]], low[members[0]], high[members[0]])
+        if len(members) > 1:
+            weights = chains.of(regime, [keys[row][1] for row in members])
+            draws = _pooled_draws(estimate.draws[:, members], weights)
+            ends = percentile_interval(draws[:, None])
+            figures = (estimate.value[members].mean(), ends[0][0], ends[1][0])
+        held = bool(estimate.withheld[members].any())
+        rows.append(
+            _row(
+                regime,
+                None,
+                generation,
+                estimate.quantity,
+                figures,
+                estimate.n[members].sum(),
+                len(members),
+                held,
+                _pooled_reason(estimate, keys, members),
+            )
+        )
+    return rows
+
+
+def _pooled_draws(draws: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over the chains that each resample drew, shape (resamples,); NaN where it drew none."""
+    weights = np.where(np.isnan(draws), 0.0, weights)
+    total = weights.sum(axis=1)
+    sums = (np.nan_to_num(draws) * weights).sum(axis=1)
+    return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _pooled_reason(estimate: Estimate, keys: Sequence[SetKey], members: Sequence[int]) -> str:
+    held = [row for row in members if estimate.withheld[row]]
+    if len(members) == 1 or not held:
+        return estimate.reasons[held[0]] if held else ""
+    return "; ".join(f"seed {keys[row][1]}: {estimate.reasons[row]}" for row in held)
+
+
+def _row(
+    regime: str,
+    seed: int | None,
+    generation: int,
+    quantity: str,
+    figures: tuple[float | None, float | None, float | None],
+    n: int | None,
+    chains: int,
+    withheld: bool,
+    reason: str,
+) -> tuple[object, ...]:
+    shown = (None, None, None) if withheld else tuple(_number(figure) for figure in figures)
+    count = None if n is None else int(n)
+    return (regime, seed, generation, quantity, *shown, count, chains, withheld, reason)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
+    """Rows of figures that only a whole set has.
+
+    Pooled over several chains: their mean; its variance is the square of the mean standard error
+    (the chains share their prompts, so their errors may be one) plus the variance of the chains'
+    mean.
+    """
+    rows = []
+    pools: dict[tuple[str, int, str], list[tuple[float, float | None, float | None]]] = {}
+    order = tables.set_scores.sort(list(CHAIN))
+    for regime, seed, generation, metric, value, low, high in order.iter_rows():
+        if _number(value) is None:
+            continue
+        figures = (value, low, high)
+        pools.setdefault((regime, generation, metric), []).append(figures)
+        rows.append(_row(regime, seed, generation, metric, figures, None, 1, False, ""))
+    for (regime, generation, metric), members in pools.items():
+        figures = members[0]
+        if len(members) > 1:
+            value = float(np.mean([member[0] for member in members]))
+            figures = (value, None, None)
+            widths = [
+                high - low for _, low, high in members if low is not None and high is not None
+            ]
+            if len(widths) == len(members):
+                error = np.mean(widths) / 2 / _NORMAL_95
+                between = np.var([member[0] for member in members], ddof=1) / len(members)
+                half = _NORMAL_95 * float(np.sqrt(error**2 + between))
+                figures = (value, value - half, value + half)
+        rows.append(_row(regime, None, generation, metric, figures, None, len(members), False, ""))
+    return rows

@@ -1,0 +1,245 @@
+"""What a run shows, regime by regime: did the bias move, did quality collapse? Reads summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from biasloop.config import Config
+from biasloop.errors import InputError, nearest
+from biasloop.tables import BASE, REAL
+
+#: ``not shown``: the data are compatible with a change and with none. ``withheld``: the figure
+#: would mean nothing. ``not measured``: there is nothing to compare.
+Answer = Literal["yes", "no", "not shown", "withheld", "not measured"]
+
+#: A change of share whose whole interval is within this is called none.
+NEGLIGIBLE_SHARE = 0.02
+#: A fall of quality (0 to 3) whose whole interval is within this is called none.
+NEGLIGIBLE_QUALITY = 0.05
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between two generations of the same chains.
+
+    Attributes
+    ----------
+    start, end
+        The two generations.
+    before, after
+        The figure at each.
+    value, low, high
+        The difference and its 95 % interval, None where one article cannot give it.
+    """
+
+    start: int
+    end: int
+    before: float
+    after: float
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one regime shows between its first and last generation.
+
+    Attributes
+    ----------
+    regime, leaning
+        The regime, and the leaning whose share is followed.
+    last
+        The last generation that every chain of the regime has reached.
+    chains, articles
+        How many seeds, and articles of one set, the figures rest on.
+    leaning_change
+        Change of the leaning's share (0 to 1); None when withheld or not measured.
+    quality_change
+        Change of mean quality (0 to 3); None when not measured.
+    moved
+        Did the share move? ``yes``: its interval excludes 0. ``no``: its whole interval is
+        negligible.
+    collapsed
+        Did quality fall? Likewise; a rise is ``no``.
+    withheld, reason
+        Whether and why the leaning figure is withheld; ``reason`` also says what was not measured.
+    readable
+        When withheld: the change up to the last generation that can be read, where there is one.
+    """
+
+    regime: str
+    leaning: str
+    last: int
+    chains: int
+    articles: int
+    leaning_change: Change | None
+    quality_change: Change | None
+    moved: Answer
+    collapsed: Answer
+    withheld: bool
+    reason: str
+    readable: Change | None = None
+
+
+def followed_leaning(config: Config, labels: Sequence[str]) -> str:
+    """Choose the leaning that verdicts and the first figure follow.
+
+    Returns
+    -------
+    str
+        ``config.report.leaning``; else the label most present in the pre-training mix of a model
+        from scratch; else the last of the label set.
+
+    Raises
+    ------
+    InputError
+        If ``config.report.leaning`` is not in the label set, or that set is empty.
+    """
+    if not labels:
+        raise InputError("the label set is empty: there is no leaning to report on")
+    wanted = config.report.leaning
+    if wanted is not None:
+        if wanted not in labels:
+            raise InputError(
+                f"report.leaning: '{wanted}' is not in the label set; {nearest(wanted, labels)}"
+            )
+        return wanted
+    mix = config.base.scratch.pretraining.mix if config.base.model == "scratch" else {}
+    known = {label: share for label, share in mix.items() if label in labels}
+    if known and len(set(known.values())) > 1:
+        return max(known, key=lambda label: known[label])
+    return labels[-1]
+
+
+def verdicts(
+    summary: pl.DataFrame,
+    leaning: str,
+    regimes: Sequence[str] | None = None,
+    negligible_share: float = NEGLIGIBLE_SHARE,
+    negligible_quality: float = NEGLIGIBLE_QUALITY,
+) -> tuple[Verdict, ...]:
+    """Judge every regime.
+
+    Parameters
+    ----------
+    summary
+        What `summarise` returned.
+    leaning
+        The leaning whose share is followed.
+    regimes
+        Which, in this order; None takes all, sorted.
+    negligible_share, negligible_quality
+        Changes whose whole interval is within this are called none.
+
+    Returns
+    -------
+    tuple
+        One verdict per regime that has any figure.
+    """
+    pooled = summary.filter(pl.col("seed").is_null())
+    found = set(pooled["regime"].unique()) - {REAL, BASE}
+    order = sorted(found) if regimes is None else [name for name in regimes if name in found]
+    return tuple(
+        _verdict(
+            pooled.filter(pl.col("regime") == regime),
+            regime,
+            leaning,
+            negligible_share,
+            negligible_quality,
+        )
+        for regime in order
+    )
+
+
+def _verdict(
+    rows: pl.DataFrame,
+    regime: str,
+    leaning: str,
+    negligible_share: float,
+    negligible_quality: float,
+) -> Verdict:
+    share, quality = _of(rows, f"share:{leaning}"), _of(rows, "quality")
+    moves = _of(rows, f"change:{leaning}")
+    level = share if share.height else quality
+    chains = _largest(level["chains"])
+    complete = level.filter((pl.col("chains") == chains) & (pl.col("generation") >= 0))
+    last = _largest(complete["generation"])
+    withheld, reason = _standing(share, moves, last)
+    leaning_change = _change_at(moves, share, last)
+    quality_change = _change_at(_of(rows, "quality_change"), quality, last)
+    readable = moves.filter(~pl.col("withheld") & (pl.col("chains") == chains))["generation"]
+    return Verdict(
+        regime=regime,
+        leaning=leaning,
+        last=last,
+        chains=chains,
+        articles=_largest(complete["n"]) // max(chains, 1),
+        leaning_change=leaning_change,
+        quality_change=quality_change,
+        moved="withheld" if withheld else moved_answer(leaning_change, negligible_share),
+        collapsed=collapse_answer(quality_change, negligible_quality),
+        withheld=withheld,
+        reason=reason,
+        readable=_change_at(moves, share, _largest(readable)) if withheld else None,
+    )
+
+
+def _standing(share: pl.DataFrame, moves: pl.DataFrame, last: int) -> tuple[bool, str]:
+    """Say whether the leaning figure is withheld, and what keeps it from being given."""
+    if not share.height:
+        return False, "leaning was not scored"
+    rows = (share if last == 0 else moves).filter(pl.col("generation") == last)
+    held = rows.filter(pl.col("withheld"))["reason"].to_list()
+    reasons = list(held)
+    if last == 0:
+        reasons.append("only Generation 0: there is no later generation to compare it with")
+    elif not rows.height:
+        reasons.append("Generation 0 was not scored, so there is nothing to compare with")
+    return bool(held), "; ".join(reasons)
+
+
+def _largest(column: pl.Series) -> int:
+    return max((int(value) for value in column.to_list() if value is not None), default=0)
+
+
+def _of(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
+    return rows.filter(pl.col("quantity") == quantity).sort("generation")
+
+
+def _change_at(changes: pl.DataFrame, levels: pl.DataFrame, generation: int) -> Change | None:
+    row = changes.filter((pl.col("generation") == generation) & ~pl.col("withheld"))
+    if not row.height:
+        return None
+    level = dict(zip(levels["generation"], levels["value"], strict=True))
+    before, after = level.get(0), level.get(generation)
+    value, low, high = row.select("value", "low", "high").row(0)
+    if value is None or before is None or after is None:
+        return None
+    return Change(0, generation, before, after, value, low, high)
+
+
+def moved_answer(change: Change | None, negligible: float) -> Answer:
+    """Say whether a change is shown, shown to be negligible, or neither."""
+    if change is None:
+        return "not measured"
+    if change.low is None or change.high is None:
+        return "not shown"
+    if change.low > 0 or change.high < 0:
+        return "yes"
+    return "no" if -negligible <= change.low and change.high <= negligible else "not shown"
+
+
+def collapse_answer(change: Change | None, negligible: float) -> Answer:
+    """Say whether a fall is shown, shown to be at most negligible, or neither."""
+    if change is None:
+        return "not measured"
+    if change.low is None or change.high is None:
+        return "not shown"
+    if change.high < 0:
+        return "yes"
+    return "no" if change.low >= -negligible else "not shown"

@@ -1,0 +1,136 @@
+"""From records to articles: every row is usable, or is a bad row with its place and reason."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from biasloop.config import CorpusConfig
+from biasloop.corpus.source import Record, Source
+from biasloop.errors import InputError
+
+#: No id, label or source is longer than this many characters; a longer one is a wrong column.
+MAX_NAME = 1000
+#: How many places and reasons an error message shows.
+_SHOWN = 5
+
+Article = dict[str, str]
+
+
+class _BadRowError(Exception):
+    """Why one row cannot be used. Never leaves this module."""
+
+
+def _text(value: object, field: str) -> str:
+    """Make a field's value text, empty where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _BadRowError("not UTF-8") from None
+    if isinstance(value, (bool, int, float)) and field in ("label", "article_id", "source"):
+        return str(value)
+    if not isinstance(value, str):
+        raise _BadRowError(f"{field.removeprefix('article_')} is not text")
+    if "\0" in value:
+        raise _BadRowError("NUL characters")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        # A byte that is no UTF-8 was read as one of these; any other one was written as \ud800.
+        escaped = "\udc80" <= value[error.start] <= "\udcff"
+        raise _BadRowError("not UTF-8" if escaped else "lone surrogates") from None
+    return value.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _article(
+    record: Record, number: int, source: Source, config: CorpusConfig, label_map: Mapping[str, str]
+) -> Article:
+    if record.fields is None:
+        raise _BadRowError(record.reason)
+    columns = source.columns.model_dump()
+    for field in ("body", "label"):
+        if columns[field] not in record.fields:
+            raise _BadRowError(f"no column '{columns[field]}'")
+    article = {
+        field: _text(record.fields.get(column), field) if column is not None else ""
+        for field, column in columns.items()
+    }
+    for field in ("article_id", "label", "source"):
+        article[field] = article[field].strip()
+        if len(article[field]) > MAX_NAME:
+            raise _BadRowError(f"{field.removeprefix('article_')} over {MAX_NAME:,} characters")
+    if columns["article_id"] is None:
+        article["article_id"] = f"row-{number:07d}"
+    elif not article["article_id"]:
+        raise _BadRowError("no id")
+    if not article["body"].strip():
+        raise _BadRowError("empty body")
+    for field in ("body", "title"):
+        if len(article[field]) > config.max_body_characters:
+            raise _BadRowError(f"{field} over {config.max_body_characters:,} characters")
+    if not article["label"]:
+        raise _BadRowError("no label")
+    article["label"] = label_map.get(article["label"], article["label"])
+    if config.labels is not None and article["label"] not in config.labels:
+        raise _BadRowError(f"unknown label {article['label'][:40]!r}")
+    return article
+
+
+def _complain(bad: Sequence[tuple[str, str]], rows: int, where: str) -> InputError:
+    reasons = Counter(reason for _, reason in bad).most_common()
+    lines = [f"{where}: {len(bad):,} of {rows:,} rows are bad:"]
+    lines += [f"  {count:,} x {reason}" for reason, count in reasons[: 2 * _SHOWN]]
+    if len(reasons) > 2 * _SHOWN:
+        lines.append(f"  and {len(reasons) - 2 * _SHOWN} more reasons")
+    places = ", ".join(f"{location} ({reason})" for location, reason in bad[:_SHOWN])
+    lines.append(f"first: {places}")
+    lines.append("Correct them, or leave them out and count them with corpus.on_bad_row: skip")
+    return InputError("\n".join(lines))
+
+
+def check(source: Source, config: CorpusConfig) -> tuple[list[Article], list[tuple[str, str]]]:
+    """Sort a source's records into articles and bad rows.
+
+    Parameters
+    ----------
+    source
+        What a reader gave.
+    config
+        Labels, label map, limits, and what to do about bad rows. The config's label map goes
+        before the source's own.
+
+    Returns
+    -------
+    articles
+        Fields of `tables.ARTICLES`, in the source's order.
+    bad
+        ``(location, reason)`` of every row left out.
+
+    Raises
+    ------
+    InputError
+        With ``on_bad_row: error``, if any row is bad: with the count of each reason and the first
+        places.
+    """
+    articles: list[Article] = []
+    bad: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    label_map = {**source.label_map, **config.label_map}
+    rows = 0
+    for rows, record in enumerate(source.records, start=1):
+        try:
+            article = _article(record, rows, source, config, label_map)
+            if article["article_id"] in seen:
+                raise _BadRowError("duplicate id")
+        except _BadRowError as error:
+            bad.append((record.location, str(error)))
+            continue
+        seen.add(article["article_id"])
+        articles.append(article)
+    if bad and config.on_bad_row == "error":
+        raise _complain(bad, rows, config.source)
+    return articles, bad

@@ -1,0 +1,172 @@
+"""Open a file or folder of articles: its format, then its columns. Does not look at any article."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from biasloop.config import Columns, CorpusConfig
+from biasloop.corpus.delimited import read_delimited
+from biasloop.corpus.jsonl import read_json_folder, read_jsonl
+from biasloop.corpus.layouts import LAYOUTS
+from biasloop.corpus.parquet import read_parquet
+from biasloop.corpus.source import Source, Table, shown
+from biasloop.errors import InputError
+
+#: What reads a format that is only a format.
+FORMATS: dict[str, Callable[[Path], Table]] = {
+    "jsonl": read_jsonl,
+    "csv": read_delimited,
+    "parquet": read_parquet,
+}
+#: Which format a file's ending means.
+ENDINGS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def located(config: CorpusConfig) -> Path:
+    """Return the path of the config's file or folder.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or is neither a file nor a folder.
+    """
+    path = Path(config.source).expanduser()
+    try:
+        usable = path.is_dir() or path.is_file()
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"corpus.source: {config.source!r} is no path: {error}") from error
+    if not exists:
+        raise InputError(
+            f"corpus.source: {path}: no such file or folder. Write 'conventions', the path of a "
+            "JSONL, CSV or Parquet file, or hub:OWNER/NAME"
+        )
+    if not usable:
+        raise InputError(f"corpus.source: {path}: neither a file nor a folder")
+    return path
+
+
+def _table(path: Path, asked: str) -> Table:
+    if path.is_dir():
+        if asked in FORMATS:
+            raise InputError(f"{path}: a folder, but corpus.format is {asked}: name a file in it")
+        return read_json_folder(path)
+    kind = asked if asked in FORMATS else ENDINGS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"{path}: the ending {path.suffix or '(none)'!r} does not say what it is: set "
+            f"corpus.format to jsonl, csv or parquet, or rename the file ({', '.join(ENDINGS)})"
+        )
+    return FORMATS[kind](path)
+
+
+def _columns(columns: Sequence[str]) -> str:
+    first = ", ".join(name.encode("utf-8", "replace").decode()[:60] for name in columns[:30])
+    return (first or "none") + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")
+
+
+def missing_columns(wanted: Columns, found: Sequence[str], *, optional: bool) -> list[str]:
+    """Say which configured columns are not there, each with what to do about it.
+
+    Parameters
+    ----------
+    wanted
+        The column map.
+    found
+        The columns that the source has.
+    optional
+        Whether to look for the ones that may be null too.
+    """
+    fields = ["body", "label", *(["article_id", "title", "source"] if optional else [])]
+    advice = {
+        "article_id": " or null to number the rows",
+        "title": " or null",
+        "source": " or null",
+    }
+    return [
+        f"no column '{name}': set corpus.columns.{key} to the right one{advice.get(key, '')}"
+        for key in fields
+        if (name := getattr(wanted, key)) is not None and name not in found
+    ]
+
+
+def check_columns(wanted: Columns, found: Sequence[str], where: str) -> None:
+    """Refuse a source that lacks a configured column.
+
+    Raises
+    ------
+    InputError
+        Naming the columns found and the setting to change.
+    """
+    missing = missing_columns(wanted, found, optional=True)
+    if missing:
+        raise InputError(f"{where}: {'; '.join(missing)}. Its columns are: {_columns(found)}")
+
+
+def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
+    """Decide which published layout a table has; null if it goes by ``corpus.columns``."""
+    if config.format != "auto":
+        return config.format if config.format in LAYOUTS else None
+    if config.columns != Columns():
+        return None
+    matches = {
+        name: columns
+        for name, layout in LAYOUTS.items()
+        if (columns := layout.match(table.columns)) is not None
+    }
+    by_columns = not missing_columns(config.columns, table.columns, optional=False)
+    # A layout that reads the same columns is no other reading: it only adds order and citation.
+    readings = set(matches.values()) | ({config.columns} if by_columns else set())
+    if len(readings) > 1:
+        names = [*matches, *(["the columns of corpus.columns"] if by_columns else [])]
+        raise InputError(
+            f"{path}: could be read as {' or as '.join(names)}: set corpus.format. Its columns "
+            f"are: {_columns(table.columns)}"
+        )
+    return next(iter(matches), None)
+
+
+def open_file(config: CorpusConfig) -> Source:
+    """Open a file or folder as ``corpus.format`` says, or as its ending and columns tell.
+
+    Raises
+    ------
+    InputError
+        If it is not there or cannot be read, if the format does not follow from ending and
+        columns or is ambiguous, or if a column is missing: with the columns found.
+    """
+    path = located(config)
+    try:
+        table = _table(path, config.format)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not table.columns:
+        raise InputError(f"{path}: there is nothing in it that can be read as a row")
+    name = _layout(config, table, path)
+    if name is None:
+        check_columns(config.columns, table.columns, str(path))
+        return Source(table.records, config.columns, name=shown(Path(path.stem)))
+    layout = LAYOUTS[name]
+    columns = layout.match(table.columns)
+    if columns is None:
+        raise InputError(
+            f"{path}: not {name}, which has the columns {layout.needs}: set corpus.format. Its "
+            f"columns are: {_columns(table.columns)}"
+        )
+    return Source(
+        records=table.records,
+        columns=columns,
+        name=layout.name,
+        citation=layout.citation,
+        licence=layout.licence,
+        labels=layout.labels,
+        label_map=layout.label_map,
+    )

@@ -1,0 +1,61 @@
+"""What a corpus's content is, in 64 digits, without parsing it. Knows no article."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from biasloop.assets import ASSETS
+from biasloop.config import CorpusConfig
+from biasloop.corpus.conventions import CLEANING, NAME
+from biasloop.corpus.file import located
+from biasloop.corpus.hub import hub_name
+from biasloop.corpus.jsonl import json_files
+from biasloop.corpus.load import kind_of
+from biasloop.errors import InputError
+from biasloop.files import canonical_json, sha256_file, sha256_text
+
+
+def _content(config: CorpusConfig) -> dict[str, Any]:
+    kind = kind_of(config)
+    if kind == "conventions":
+        return {"asset": [file.sha256 for file in ASSETS[NAME].files], "cleaning": CLEANING}
+    if kind == "hub":
+        return {"hub": hub_name(config), "revision": config.revision, "split": config.split}
+    path = located(config)
+    try:
+        if not path.is_dir():
+            return {"file": sha256_file(path)}
+        files = [
+            # A name need not be UTF-8; its bytes say which it is.
+            (bytes(file.relative_to(path)).hex(), sha256_file(file))
+            for file in json_files(path)
+            if file.is_file()
+        ]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return {"folder": files}
+
+
+def fingerprint(config: CorpusConfig) -> str:
+    """Hash the content of a config's source, as part of a stage's key.
+
+    Parameters
+    ----------
+    config
+        Only its source (and a hub data set's revision and split) counts here: the settings that
+        say how to read it are part of a key anyway.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits. It follows the bytes of a file; names and bytes of the JSON
+        files of a folder; the pinned hash of the built-in asset and the version of its cleaning;
+        id, revision and split of a hub data set. What the hub serves under an id may change
+        while no revision is set, and the fingerprint cannot tell.
+
+    Raises
+    ------
+    InputError
+        If the file or folder is not there or cannot be read.
+    """
+    return sha256_text(canonical_json(_content(config)))

@@ -1,0 +1,90 @@
+"""Read JSON: one object a line, or one object a file in a folder. Knows no article."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from biasloop.corpus.source import Record, Table, shown
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _record(location: str, content: bytes) -> Record:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Record(location, None, "not UTF-8")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return Record(location, None, "broken JSON")
+    if not isinstance(value, dict):
+        return Record(location, None, "not a JSON object")
+    return Record(location, value)
+
+
+def _table(records: Iterator[Record]) -> Table:
+    kept = tuple(records)
+    # A dictionary keeps the order in which the columns were first seen.
+    columns = {name: None for record in kept for name in record.fields or ()}
+    return Table(tuple(columns), kept)
+
+
+def read_jsonl(path: Path) -> Table:
+    """Read a file of one JSON object a line; empty lines are passed over.
+
+    Parameters
+    ----------
+    path
+        A UTF-8 file, with or without a byte order mark.
+    """
+
+    def records() -> Iterator[Record]:
+        name = shown(Path(path.name))
+        with path.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                if line.strip():
+                    yield _record(f"{name}:{number}", line)
+
+    return _table(records())
+
+
+def json_files(folder: Path) -> list[Path]:
+    """List the JSON files in a folder and those in it, sorted; follows no link to a folder."""
+    found = [
+        Path(parent, name)
+        for parent, _, names in os.walk(folder, followlinks=False)
+        for name in names
+        if name.endswith(".json")
+    ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def read_json_folder(folder: Path) -> Table:
+    """Read a folder of files with one JSON object each.
+
+    Parameters
+    ----------
+    folder
+        Searched with all folders in it for files that end in ``.json``.
+    """
+
+    def records() -> Iterator[Record]:
+        for path in json_files(folder):
+            location = shown(path.relative_to(folder))
+            try:
+                # A pipe or device under such a name would never end.
+                content = path.read_bytes() if path.is_file() else None
+            except OSError:
+                content = None
+            if content is None:
+                yield Record(location, None, "not a readable file")
+            else:
+                yield _record(location, content)
+
+    return _table(records())

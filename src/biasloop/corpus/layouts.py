@@ -1,0 +1,100 @@
+"""Published data sets by their columns: which column holds what, in which order labels stand.
+
+Knows no file and no format: a layout is recognised by column names alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from biasloop.config import Columns
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a published data set is read.
+
+    Attributes
+    ----------
+    name
+        The value of ``corpus.format`` that asks for it, and the corpus's name in the report.
+    match
+        Takes the columns found and returns which of them hold an article's fields, or null if
+        this is another data set.
+    needs
+        The columns that it must have, for messages.
+    labels, label_map
+        See `source.Source`.
+    citation, licence
+        See `corpus.Corpus`.
+    """
+
+    name: str
+    match: Callable[[Sequence[str]], Columns | None]
+    needs: str
+    labels: tuple[str, ...]
+    citation: str
+    licence: str
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def _first(columns: Sequence[str], *names: str) -> str | None:
+    return next((name for name in names if name in columns), None)
+
+
+def _webis(columns: Sequence[str]) -> Columns | None:
+    if not {"original_title", "original_body", "bias"} <= set(columns):
+        return None
+    return Columns(
+        article_id=_first(columns, "article_id", "id", "ID"),
+        title="original_title",
+        body="original_body",
+        label="bias",
+        source=_first(columns, "source", "outlet", "publisher", "news_source"),
+    )
+
+
+def _article_bias_prediction(columns: Sequence[str]) -> Columns | None:
+    found = set(columns)
+    if {"ID", "title", "content", "bias_text", "source"} <= found:
+        return Columns(article_id="ID", body="content", label="bias_text")
+    # The same articles as one table, with the two splits as columns.
+    if {"id", "title", "body", "label", "source", "random_split", "media_split"} <= found:
+        return Columns()
+    return None
+
+
+#: The layouts by the name that ``corpus.format`` gives them.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            name="webis",
+            match=_webis,
+            needs="original_title, original_body, bias",
+            labels=("left", "center", "right"),
+            label_map={
+                "From the Left": "left",
+                "From the Center": "center",
+                "From the Right": "right",
+            },
+            citation=(
+                "Webis-Bias-Flipper-18: Chen, Wachsmuth, Al-Khatib and Stein (2018), Learning to "
+                "Flip the Bias of News Headlines, INLG"
+            ),
+            licence="the articles belong to their publishers",
+        ),
+        Layout(
+            name="article-bias-prediction",
+            match=_article_bias_prediction,
+            needs="ID, title, content, bias_text, source",
+            labels=("left", "center", "right"),
+            citation=(
+                "Article-Bias-Prediction: Baly, Da San Martino, Glass and Nakov (2020), We Can "
+                "Detect Your Bias: Predicting the Political Ideology of News Articles, EMNLP"
+            ),
+            licence="Apache-2.0 (repository); the articles belong to their publishers",
+        ),
+    )
+}

@@ -1,0 +1,78 @@
+"""What every reader gives: records with their place, and how their columns are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from biasloop.config import Columns
+
+
+def shown(path: PurePath) -> str:
+    """Write a path as text that any table can hold; a name's bytes that are no UTF-8 become ?."""
+    return path.as_posix().encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a source, unchecked.
+
+    Attributes
+    ----------
+    location
+        ``file:row``. Rows count from 1 as an editor or spreadsheet shows them, so that the first
+        article of a CSV file is in row 2. In a folder of JSON files, the file's path in it.
+    fields
+        Values by column. Null where the row could not be read at all.
+    reason
+        Why it could not be read.
+    """
+
+    location: str
+    fields: Mapping[str, object] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records with named columns: what a file format gives.
+
+    Attributes
+    ----------
+    columns
+        Every column found, in order.
+    records
+        Good and bad rows, in the order of the file.
+    """
+
+    columns: tuple[str, ...]
+    records: Iterable[Record]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Records, and how to make articles of them.
+
+    Attributes
+    ----------
+    records
+        As the reader gives them.
+    columns
+        Which column holds which field. A null one is not there: ids are then numbered and the
+        other fields empty.
+    name, citation, licence
+        See `Corpus`.
+    labels
+        The order to show the labels in, as far as the source has one.
+    label_map
+        Labels as they are in the records -> labels as they are published.
+    """
+
+    records: Iterable[Record]
+    columns: Columns
+    name: str
+    citation: str = ""
+    licence: str = ""
+    labels: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,239 @@
+"""The built-in classifier: features chosen by cross-validation, logistic regression, calibrated.
+
+Knows texts, label numbers and sources; not the label set's names, nor what a generation is.
+
+One procedure (`_train`) makes a classifier from a training set: it chooses the features by
+cross-validated macro-F1, fits the temperature on the same out-of-fold logits, and refits on
+everything. Held-out figures come from running that whole procedure without the held-out articles,
+so that neither the choice nor the calibration has seen them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from biasloop.metrics.embeddings import MiniLmCandidate
+from biasloop.metrics.evaluation import confusion_matrix, macro_f1
+from biasloop.metrics.folds import Folds, by_article, by_source, group_ids
+from biasloop.metrics.linear import LinearClassifier, fit_linear, fit_temperature
+from biasloop.metrics.storage import load_instrument, save_instrument
+from biasloop.metrics.tfidf import Terms, TfidfCandidate
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+_OUTER_FOLDS = 5
+_INNER_FOLDS = 3
+
+
+class Encoder(Protocol):
+    """Fitted features: text -> rows."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray | csr_matrix:
+        """Encode texts, shape (texts, features)."""
+        ...
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give JSON and arrays to keep."""
+        ...
+
+
+#: The features that can be tried, by the name that the config uses. One line adds one.
+CANDIDATES: dict[str, TfidfCandidate | MiniLmCandidate] = {
+    candidate.name: candidate
+    for candidate in (
+        TfidfCandidate("word-tfidf", Terms("word", 1, 2, least_articles=2), strength=1.0),
+        TfidfCandidate("character-tfidf", Terms("char_wb", 3, 5, least_articles=3), strength=1.0),
+        MiniLmCandidate("minilm", strength=10.0),
+    )
+}
+
+#: What a card calls them.
+DESCRIPTIONS = {
+    "word-tfidf": "word TF-IDF + logistic regression",
+    "character-tfidf": "character TF-IDF + logistic regression",
+    "minilm": "MiniLM embeddings + logistic regression",
+}
+
+
+@dataclass(frozen=True)
+class BuiltinClassifier:
+    """A fitted classifier.
+
+    Attributes
+    ----------
+    candidate
+        Which of `CANDIDATES` it is.
+    encoder, linear
+        Its two halves.
+    """
+
+    candidate: str
+    encoder: Encoder
+    linear: LinearClassifier
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities, shape (texts, labels)."""
+        return self.linear.probabilities(self.encoder.encode(texts))
+
+    def save(self, folder: Path) -> None:
+        """Write the classifier; `load_builtin` reads it back to the bit."""
+        meta, arrays = self.encoder.save()
+        save_instrument(
+            folder, {"candidate": self.candidate, "encoder": meta}, arrays | self.linear.arrays()
+        )
+
+
+def load_builtin(folder: Path) -> BuiltinClassifier:
+    """Read back what `BuiltinClassifier.save` wrote."""
+    meta, arrays = load_instrument(folder)
+    encoder = CANDIDATES[meta["candidate"]].restore(meta["encoder"], arrays)
+    return BuiltinClassifier(meta["candidate"], encoder, LinearClassifier.from_arrays(arrays))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Out-of-fold predictions of the whole procedure.
+
+    Attributes
+    ----------
+    rows
+        The articles predicted, as indices.
+    folds
+        Which were held out together; indices into the articles.
+    probabilities
+        Shape (len(rows), labels).
+    """
+
+    rows: np.ndarray
+    folds: Folds
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class FittedBuiltin:
+    """The final classifier and everything that its card needs.
+
+    Attributes
+    ----------
+    classifier
+        Fitted on every article.
+    macro_f1
+        Candidate -> cross-validated macro-F1, in the order tried.
+    by_article, by_source
+        Held-out predictions; ``by_source`` is None where sources cannot be held out.
+    """
+
+    classifier: BuiltinClassifier
+    macro_f1: dict[str, float]
+    by_article: HeldOut
+    by_source: HeldOut | None
+
+
+@dataclass(frozen=True)
+class _Trained:
+    candidate: int
+    linear: LinearClassifier
+    macro_f1: list[float]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The prepared candidates and the truth, of which a training set is a choice of rows."""
+
+    candidates: list[TfidfCandidate | MiniLmCandidate]
+    prepared: list[Any]
+    truth: np.ndarray
+    groups: np.ndarray
+    labels: int
+    seed: int
+
+    def train(self, rows: np.ndarray, folds: int) -> _Trained:
+        """Choose, calibrate and fit on ``rows`` alone."""
+        truth = self.truth[rows]
+        parts = by_source(truth, self.groups[rows], folds, self.seed)
+        parts = by_article(truth, folds, self.seed) if parts is None else parts
+        logits = [self._out_of_fold(index, rows, parts) for index in range(len(self.candidates))]
+        scores = [
+            macro_f1(confusion_matrix(truth, one.argmax(axis=1), self.labels)) for one in logits
+        ]
+        best = int(np.argmax(scores))
+        features, _ = self.prepared[best].encode(rows)
+        linear = fit_linear(features, truth, self.labels, self.candidates[best].strength)
+        return _Trained(best, linear.calibrated(fit_temperature(logits[best], truth)), scores)
+
+    def _out_of_fold(self, index: int, rows: np.ndarray, parts: Folds) -> np.ndarray:
+        logits = np.empty((len(rows), self.labels))
+        for part in parts:
+            train = np.delete(rows, part)
+            features, held_out = self.prepared[index].encode(train, rows[part])
+            strength = self.candidates[index].strength
+            linear = fit_linear(features, self.truth[train], self.labels, strength)
+            logits[part] = linear.logits(held_out)
+        return logits
+
+    def held_out(self, rows: np.ndarray, parts: Folds) -> HeldOut:
+        """Run `train` without each part and predict that part."""
+        probabilities = np.empty((len(rows), self.labels))
+        for part in parts:
+            train, test = np.delete(rows, part), rows[part]
+            trained = self.train(train, _INNER_FOLDS)
+            _, features = self.prepared[trained.candidate].encode(train, test)
+            probabilities[part] = trained.linear.probabilities(features)
+        return HeldOut(rows, [rows[part] for part in parts], probabilities)
+
+
+def fit_builtin(
+    texts: Sequence[str],
+    truth: np.ndarray,
+    sources: Sequence[str],
+    labels: int,
+    candidates: Sequence[str],
+    seed: int,
+) -> FittedBuiltin:
+    """Fit the built-in classifier.
+
+    Parameters
+    ----------
+    texts
+        The instrument articles, already cut to what the classifier reads.
+    truth
+        Label indices, shape (texts,); every label in ``range(labels)`` at least twice.
+    sources
+        Source of each article; empty where it is not known. An article without one counts as
+        its own source in choosing and calibrating, and is left out of ``by_source``.
+    labels
+        How many labels there are.
+    candidates
+        Names from `CANDIDATES`, tried in this order; the first of equals is taken.
+    seed
+        Of the folds.
+    """
+    chosen = [CANDIDATES[name] for name in candidates]
+    problem = _Problem(
+        chosen, [c.prepare(texts) for c in chosen], truth, group_ids(sources), labels, seed
+    )
+    every = np.arange(len(texts))
+    by_articles = problem.held_out(every, by_article(truth, _OUTER_FOLDS, seed))
+    final = problem.train(every, _OUTER_FOLDS)
+    return FittedBuiltin(
+        BuiltinClassifier(
+            candidates[final.candidate], problem.prepared[final.candidate].encoder(), final.linear
+        ),
+        dict(zip(candidates, final.macro_f1, strict=True)),
+        by_articles,
+        _hold_out_sources(problem, sources),
+    )
+
+
+def _hold_out_sources(problem: _Problem, sources: Sequence[str]) -> HeldOut | None:
+    known = np.flatnonzero([bool(source) for source in sources])
+    if len(np.unique(problem.truth[known])) < problem.labels:
+        return None
+    parts = by_source(problem.truth[known], problem.groups[known], _OUTER_FOLDS, problem.seed)
+    return None if parts is None else problem.held_out(known, parts)

@@ -1,0 +1,145 @@
+"""MiniLM sentence embeddings of whole articles. Knows one encoder, not what is done with it.
+
+The encoder (Wang et al. 2020; all-MiniLM-L6-v2 of Reimers and Gurevych) is the asset ``minilm``.
+An article is cut into chunks of the encoder's length; a chunk is the mean of its tokens' states,
+an article the mean of its chunks' unit vectors, scaled to length 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from biasloop import device
+from biasloop.assets import asset_path
+from biasloop.errors import InputError
+from biasloop.files import sha256_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_WEIGHTS = "model.safetensors"
+_CHUNK = 254
+_BATCH = 32
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+
+
+@dataclass(frozen=True)
+class MiniLmEncoder:
+    """Articles -> unit vectors of the encoder's width. Nothing in it is fitted."""
+
+    folder: Path
+
+    @cached_property
+    def _loaded(self) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+        from transformers import AutoModel, AutoTokenizer
+
+        options = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, **options)
+            model = AutoModel.from_pretrained(self.folder, use_safetensors=True, **options)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.folder}: the sentence encoder cannot be read ({error}); "
+                "'biasloop download minilm' fetches it again"
+            ) from error
+        assert tokenizer is not None  # noqa: S101 - from_pretrained raises instead
+        return tokenizer, model.to(device.choose("float32").name).eval()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Identifies the encoder that an instrument was fitted with."""
+        return sha256_file(self.folder / _WEIGHTS)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """Encode articles, shape (texts, width), float64; a text without tokens is zeros."""
+        import torch
+
+        tokenizer, model = self._loaded
+        chunk = min(_CHUNK, model.config.max_position_embeddings - 2)
+        start, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+        chunks: list[tuple[int, list[int]]] = []
+        for row, text in enumerate(texts):
+            ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            chunks += [
+                (row, [start, *ids[at : at + chunk], end]) for at in range(0, len(ids), chunk)
+            ]
+        chunks.sort(key=lambda chunk: (len(chunk[1]), chunk[0]))
+        sums = np.zeros((len(texts), model.config.hidden_size))
+        for at in range(0, len(chunks), _BATCH):
+            batch = chunks[at : at + _BATCH]
+            longest = max(len(ids) for _, ids in batch)
+            ids = torch.tensor([ids + [pad] * (longest - len(ids)) for _, ids in batch])
+            mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for _, i in batch])
+            ids, mask = ids.to(model.device), mask.to(model.device)
+            with torch.inference_mode():
+                states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+                weights = mask.unsqueeze(-1).to(states.dtype)
+                means = (states * weights).sum(dim=1) / weights.sum(dim=1)
+            vectors = _unit(means.double().cpu().numpy())
+            np.add.at(sums, [row for row, _ in batch], vectors)
+        return _unit(sums)
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give JSON and arrays to keep: only which encoder it was."""
+        return {"encoder_sha256": self.weights_sha256}, {}
+
+
+@dataclass(frozen=True)
+class MiniLmCandidate:
+    """MiniLM embeddings to try as the built-in classifier's features; see `TfidfCandidate`."""
+
+    name: str
+    strength: float
+
+    def _encoder(self) -> MiniLmEncoder:
+        return MiniLmEncoder(Path(asset_path("minilm")))
+
+    def prepare(self, texts: Sequence[str]) -> MiniLmPrepared:
+        """Embed every text, once."""
+        encoder = self._encoder()
+        return MiniLmPrepared(encoder, encoder.encode(texts))
+
+    def restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> MiniLmEncoder:
+        """Read back what `MiniLmEncoder.save` gave.
+
+        Raises
+        ------
+        InputError
+            If the asset is no longer the encoder that the instrument was fitted with.
+        """
+        del arrays
+        encoder = self._encoder()
+        if encoder.weights_sha256 != meta["encoder_sha256"]:
+            raise InputError(
+                f"{encoder.folder}: not the sentence encoder that the leaning classifier was "
+                "fitted with; fetch that one again or start in a new output folder"
+            )
+        return encoder
+
+
+@dataclass(frozen=True)
+class MiniLmPrepared:
+    """Embedded texts; nothing is fitted, so nothing can leak."""
+
+    fixed: MiniLmEncoder
+    rows: np.ndarray
+
+    def encode(
+        self, train: np.ndarray, test: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Give the embeddings of the rows ``train`` and ``test``."""
+        return self.rows[train], None if test is None else self.rows[test]
+
+    def encoder(self) -> MiniLmEncoder:
+        """Give the encoder itself."""
+        return self.fixed

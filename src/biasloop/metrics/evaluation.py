@@ -1,0 +1,100 @@
+"""How far a classifier's probabilities are from the truth. Knows no classifier and no text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+#: Bins of equal width over the confidence, as in Guo et al. 2017.
+BINS = 10
+
+_SMALLEST = 1e-15
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Mean F1 over the labels.
+
+    Parameters
+    ----------
+    confusion
+        Counts, shape (labels, labels); rows are the truth, columns the prediction. A label that
+        is neither there nor predicted has F1 0, as in scikit-learn.
+    """
+    hit = np.diag(confusion).astype(float)
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)))
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: int) -> np.ndarray:
+    """Count truths (rows) against predictions (columns), shape (labels, labels)."""
+    matrix = np.zeros((labels, labels), dtype=np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    return matrix
+
+
+def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, list[dict[str, Any]]]:
+    """Compute the expected calibration error and its bins (Guo et al. 2017, equation 3).
+
+    Parameters
+    ----------
+    truth
+        Label indices, shape (n,).
+    probabilities
+        Shape (n, labels), rows sum to 1.
+
+    Returns
+    -------
+    tuple
+        The mean over articles of ``|accuracy - confidence|`` of their bin, and for each bin that
+        has articles its mean ``confidence``, its ``accuracy`` and ``n``.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = []
+    error = 0.0
+    for index in np.unique(place):
+        inside = place == index
+        mean, accuracy = float(confidence[inside].mean()), float(right[inside].mean())
+        count = int(inside.sum())
+        error += abs(accuracy - mean) * count / len(truth)
+        bins.append({"confidence": mean, "accuracy": accuracy, "n": count})
+    return error, bins
+
+
+def evaluate(labels: Sequence[str], truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Compute every held-out figure of a card.
+
+    Parameters
+    ----------
+    labels
+        The label set, in the order of the columns.
+    truth
+        Label indices, shape (n,), n > 0.
+    probabilities
+        Shape (n, labels), rows sum to 1.
+
+    Returns
+    -------
+    dict
+        ``n, macro_f1, accuracy, labels, confusion`` (rows true, columns predicted),
+        ``log_loss`` (nats), ``brier`` (mean squared distance from the one-hot truth, 0 to 2),
+        ``expected_calibration_error`` and its ``bins``.
+    """
+    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
+    error, bins = reliability(truth, probabilities)
+    of_truth = np.clip(probabilities[np.arange(len(truth)), truth], _SMALLEST, 1.0)
+    one_hot = np.eye(len(labels))[truth]
+    return {
+        "n": len(truth),
+        "macro_f1": macro_f1(confusion),
+        "accuracy": float(np.trace(confusion) / len(truth)),
+        "labels": list(labels),
+        "confusion": confusion.tolist(),
+        "log_loss": float(-np.log(of_truth).mean()),
+        "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+        "expected_calibration_error": error,
+        "bins": bins,
+    }

@@ -1,0 +1,309 @@
+"""The metric ``leaning``: probabilities over the label set, and whether they mean anything.
+
+The classifier is the built-in one or any transformers sequence classifier (Wang et al. 2024 use a
+RoBERTa-base on the first 500 tokens). Its error on held-out articles and held-out sources goes on
+its card, and every article is held against the domain in which it was validated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from biasloop.errors import InputError, StoreError, nearest
+from biasloop.files import write_json
+from biasloop.metrics.base import FitContext, Scored, scored
+from biasloop.metrics.builtin_leaning import CANDIDATES, DESCRIPTIONS, fit_builtin, load_builtin
+from biasloop.metrics.card import Card
+from biasloop.metrics.domain import Domain, fit_domain, measure
+from biasloop.metrics.evaluation import evaluate
+from biasloop.metrics.folds import by_article
+from biasloop.metrics.sequence_classifier import load_classifier
+from biasloop.metrics.text import cut
+
+#: A label with fewer instrument articles gives no instrument.
+LEAST_ARTICLES = 10
+
+_FEW_ARTICLES = 50
+_SOURCE_GAP = 0.1
+_NEAR_CHANCE = 0.1
+_FOLDS = 5
+_META = "leaning.json"
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """A loaded instrument.
+
+    Attributes
+    ----------
+    labels
+        The label set, in the order of the probabilities.
+    classify
+        Texts -> probabilities, shape (texts, labels).
+    domain
+        What the classifier was validated on.
+    max_words
+        What the domain check reads of an article.
+    """
+
+    labels: tuple[str, ...]
+    classify: Callable[[Sequence[str]], np.ndarray]
+    domain: Domain
+    max_words: int
+
+    def score(self, articles: pl.DataFrame) -> Scored:
+        """Score articles: probabilities, confidence, and the domain's measures.
+
+        Returns
+        -------
+        Scored
+            ``leaning_scores`` with a row per article per label; ``scores`` with
+            ``leaning_confidence``, ``domain_words``, ``domain_oov``, ``domain_distinct_3``,
+            ``domain_repetition`` and ``outside_domain`` (1.0 or 0.0).
+        """
+        texts = [cut(body, self.max_words) for body in articles["body"]]
+        ids = articles["article_id"].to_list()
+        if not texts:
+            return scored([], {})
+        probabilities = self.classify(articles["body"].to_list())
+        measures = measure(texts, self.domain.vocabulary)
+        measures["confidence"] = probabilities.max(axis=1)
+        columns = {"leaning_confidence": measures["confidence"]}
+        columns |= {f"domain_{n}": v for n, v in measures.items() if n != "confidence"}
+        columns["outside_domain"] = self.domain.outside(measures).astype(float)
+        by_leaning = pl.DataFrame(
+            {
+                "article_id": np.repeat(np.array(ids, dtype=object), len(self.labels)).tolist(),
+                "leaning": list(self.labels) * len(ids),
+                "probability": probabilities.ravel(),
+            }
+        )
+        return scored(ids, columns, by_leaning)
+
+
+class LeaningKind:
+    """The registry's entry: fits the instrument that the config names."""
+
+    def fit(self, context: FitContext, folder: Path) -> None:
+        """Fit or load the classifier, measure its error, and write both.
+
+        Raises
+        ------
+        InputError
+            If a label has fewer than 10 instrument articles, a candidate is unknown, or a
+            classifier by id cannot be had or does not have our labels.
+        """
+        truth = _truth(context)
+        settings = context.config.leaning
+        bodies = context.articles["body"].to_list()
+        texts = [cut(body, settings.max_tokens) for body in bodies]
+        if settings.classifier == "builtin":
+            card, domain = _fit_builtin(context, texts, truth, folder)
+            classifier: dict[str, Any] = {}
+        else:
+            card, domain, classifier = _measure_external(context, bodies, texts, truth)
+        write_json(
+            folder / _META,
+            {
+                "labels": list(context.labels),
+                "classifier": classifier,
+                "vocabulary": sorted(domain.vocabulary),
+                "bounds": domain.bounds,
+            },
+        )
+        card.write(folder)
+
+    def load(self, context: FitContext, folder: Path) -> Leaning:
+        """Read back what `fit` wrote."""
+        try:
+            meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{folder}: the leaning instrument cannot be read: {error}") from error
+        domain = Domain(frozenset(meta["vocabulary"]), meta["bounds"])
+        limit = context.config.leaning.max_tokens
+        labels = tuple(meta["labels"])
+        if meta["classifier"]:
+            classify = _external(context, meta["classifier"]["revision"])
+        else:
+            builtin = load_builtin(folder)
+
+            def classify(bodies: Sequence[str]) -> np.ndarray:
+                return builtin.probabilities([cut(body, limit) for body in bodies])
+
+        return Leaning(labels, classify, domain, limit)
+
+
+def _truth(context: FitContext) -> np.ndarray:
+    names = context.config.leaning.candidates
+    for name in names:
+        if name not in CANDIDATES:
+            raise InputError(
+                f"metrics.leaning.candidates: unknown candidate '{name}'; "
+                f"{nearest(name, CANDIDATES)}"
+            )
+    if len(context.labels) < 2:
+        raise InputError(
+            "metrics.leaning: a leaning needs at least two labels; the corpus has "
+            f"{', '.join(context.labels) or 'none'}"
+        )
+    counts = Counter(context.articles["label"].to_list())
+    short = [
+        f"{label} ({counts[label]})" for label in context.labels if counts[label] < LEAST_ARTICLES
+    ]
+    if short:
+        raise InputError(
+            f"metrics.leaning: a label needs at least {LEAST_ARTICLES} articles in the instrument "
+            f"part; too few: {', '.join(short)}. Give more articles, raise "
+            "corpus.instrument_fraction, or leave the label out of corpus.labels"
+        )
+    stray = sorted(set(counts) - set(context.labels))
+    if stray:
+        raise InputError(
+            f"metrics.leaning: the instrument part has labels that are not in the label set: "
+            f"{', '.join(stray)}"
+        )
+    place = {label: index for index, label in enumerate(context.labels)}
+    return np.array([place[label] for label in context.articles["label"]])
+
+
+def _fit_builtin(
+    context: FitContext, texts: list[str], truth: np.ndarray, folder: Path
+) -> tuple[Card, Domain]:
+    labels, candidates = context.labels, context.config.leaning.candidates
+    sources = context.articles["source"].fill_null("").to_list()
+    fitted = fit_builtin(texts, truth, sources, len(labels), candidates, context.seed)
+    fitted.classifier.save(folder)
+    by_articles = evaluate(labels, truth, fitted.by_article.probabilities)
+    held_out = fitted.by_source or fitted.by_article
+    by_sources = None
+    if fitted.by_source:
+        rows = fitted.by_source.rows
+        by_sources = evaluate(labels, truth[rows], fitted.by_source.probabilities)
+    domain = fit_domain(texts, held_out.folds, held_out.probabilities.max(axis=1))
+    card = Card(
+        metric="leaning",
+        instrument=DESCRIPTIONS[fitted.classifier.candidate],
+        labels=labels,
+        trained_on=len(texts),
+        by_article=by_articles,
+        by_source=by_sources,
+        candidates=[
+            {"name": name, "macro_f1": score, "chosen": name == fitted.classifier.candidate}
+            for name, score in fitted.macro_f1.items()
+        ],
+        domain=domain.bounds,
+        warnings=_warnings(by_articles, by_sources),
+        notes=_builtin_notes(sources, truth, by_sources is not None),
+    )
+    return card, domain
+
+
+def _warnings(by_articles: dict[str, Any], by_sources: dict[str, Any] | None) -> list[str]:
+    found = []
+    fewest = min(sum(row) for row in by_articles["confusion"])
+    if fewest < _FEW_ARTICLES:
+        found.append(f"a label has only {fewest} instrument articles: these errors are rough")
+    honest = by_sources or by_articles
+    chance = 1 / len(honest["labels"])
+    where = "sources" if by_sources else "articles"
+    if honest["macro_f1"] < chance + _NEAR_CHANCE:
+        found.append(
+            f"macro-F1 {honest['macro_f1']:.2f} on unseen {where} is hardly above chance "
+            f"({chance:.2f}): a leaning read from text of unseen {where} means next to nothing"
+        )
+    if by_sources and by_articles["macro_f1"] - by_sources["macro_f1"] > _SOURCE_GAP:
+        found.append(
+            f"macro-F1 is {by_articles['macro_f1']:.2f} on unseen articles of known sources but "
+            f"{by_sources['macro_f1']:.2f} on unseen sources: the classifier has partly learnt "
+            "who wrote, not which way it leans"
+        )
+    return found
+
+
+def _builtin_notes(sources: list[str], truth: np.ndarray, have_sources: bool) -> list[str]:
+    notes = [
+        "held-out figures are out-of-fold predictions; choosing the features and fitting the "
+        "temperature happened again inside each training part, without the held-out articles",
+        "features are chosen and confidence is calibrated with whole sources held out where that "
+        "can be done, so probabilities are as cautious as unseen sources demand",
+        "every label counts the same in training, however many articles it has",
+    ]
+    missing = sum(not source for source in sources)
+    if missing == len(sources):
+        notes.append("sources are not known: no figure on held-out sources can be given")
+    elif not have_sources:
+        notes.append(
+            "a label has too few sources, or too few articles outside one, to hold whole sources "
+            "out and still train on it"
+        )
+    else:
+        if missing:
+            notes.append(
+                f"{missing} of {len(sources)} articles have no source and are left out of the "
+                "figure on held-out sources"
+            )
+        if _confounded(sources, truth):
+            notes.append(
+                "most sources have articles of one label only, so source and label are "
+                "confounded: the figure on held-out sources is the honest one"
+            )
+    return notes
+
+
+def _confounded(sources: list[str], truth: np.ndarray) -> bool:
+    seen: dict[str, set[int]] = {}
+    articles: Counter[str] = Counter()
+    for source, label in zip(sources, truth.tolist(), strict=True):
+        if source:
+            seen.setdefault(source, set()).add(label)
+            articles[source] += 1
+    several = [source for source, count in articles.items() if count > 1]
+    pure = sum(len(seen[source]) == 1 for source in several)
+    return bool(several) and pure > len(several) / 2
+
+
+def _external(context: FitContext, revision: str | None) -> Callable[[Sequence[str]], np.ndarray]:
+    settings = context.config.leaning
+    classifier = load_classifier(
+        settings.classifier, context.labels, settings.label_map, "leaning", revision
+    )
+
+    def classify(bodies: Sequence[str]) -> np.ndarray:
+        return classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
+
+    return classify
+
+
+def _measure_external(
+    context: FitContext, bodies: list[str], texts: list[str], truth: np.ndarray
+) -> tuple[Card, Domain, dict[str, Any]]:
+    settings = context.config.leaning
+    classifier = load_classifier(settings.classifier, context.labels, settings.label_map, "leaning")
+    probabilities = classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
+    by_articles = evaluate(context.labels, truth, probabilities)
+    domain = fit_domain(texts, by_article(truth, _FOLDS, context.seed), probabilities.max(axis=1))
+    card = Card(
+        metric="leaning",
+        instrument=f"{settings.classifier} (transformers sequence classifier)",
+        labels=context.labels,
+        trained_on=0,
+        by_article=by_articles,
+        domain=domain.bounds,
+        warnings=_warnings(by_articles, None),
+        notes=[
+            "the classifier came trained; its error here is on the whole instrument part, which "
+            "it was not trained on here",
+            "which articles and sources its authors trained on is not known, so no figure on "
+            "held-out sources can be given",
+            "its probabilities are taken as they come, not recalibrated",
+        ],
+    )
+    return card, domain, {"name": settings.classifier, "revision": classifier.revision}

@@ -1,0 +1,164 @@
+"""The metric ``perplexity``: how expected an article is to a causal language model.
+
+Knows a model and its tokenizer; not where they come from (`models.load_model`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from biasloop.errors import BiasloopError, InputError
+from biasloop.metrics.base import FitContext, Scored, scored
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: A text is cut here, or at the model's context where that is shorter.
+MAX_TOKENS = 1024
+
+#: Logits of one batch take no more than this many bytes.
+_LOGIT_BYTES = 2**29
+
+
+def perplexities(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    max_tokens: int = MAX_TOKENS,
+) -> np.ndarray:
+    """Perplexity of each text: ``exp`` of the mean cross-entropy of tokens 2, 3, ...
+
+    Texts of like length go together, padded on the right behind a mask, so that a text's figure
+    does not depend on its batch. A text is cut at ``max_tokens`` and at the model's context: no
+    token is judged without the ones before it. Special tokens are the tokenizer's default.
+
+    Parameters
+    ----------
+    model
+        A causal language model, on its device.
+    tokenizer
+        Its tokenizer.
+    texts
+        Any text.
+    batch_size
+        Texts at once; fewer where their logits would take more than 512 MB.
+    max_tokens
+        Where a text is cut.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (texts,), float64; NaN for a text of fewer than two tokens, which has none.
+
+    Raises
+    ------
+    BiasloopError
+        If the model gives no finite probabilities, as a diverged one does.
+    """
+    import torch
+
+    limit = min(max_tokens, _context(model))
+    ids = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
+    order = sorted(
+        (row for row in range(len(texts)) if len(ids[row]) > 1),
+        key=lambda row: (-len(ids[row]), row),
+    )
+    result = np.full(len(texts), np.nan)
+    was_training = model.training
+    model.eval()
+    try:
+        while order:
+            room = _LOGIT_BYTES // (4 * model.config.vocab_size * len(ids[order[0]]))
+            rows = order[: max(1, min(batch_size, room))]
+            order = order[len(rows) :]
+            with torch.inference_mode():
+                result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows]))
+    finally:
+        model.train(was_training)
+    judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
+    if np.isnan(result[judged]).any():
+        raise BiasloopError(
+            "perplexity: the model gives probabilities that are not numbers; its training has "
+            "diverged. Lower training.learning_rate"
+        )
+    return result
+
+
+def _context(model: PreTrainedModel) -> int:
+    config = model.config
+    return int(
+        getattr(config, "max_position_embeddings", None)
+        or getattr(config, "n_positions", None)
+        or MAX_TOKENS
+    )
+
+
+def _cross_entropies(model: PreTrainedModel, batch: list[list[int]]) -> list[float]:
+    """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
+    import torch
+
+    longest = max(len(ids) for ids in batch)
+    # What stands in the padding is masked and comes after every token that is judged.
+    padded = torch.zeros((len(batch), longest), dtype=torch.long)
+    mask = torch.zeros_like(padded)
+    for row, ids in enumerate(batch):
+        padded[row, : len(ids)] = torch.tensor(ids)
+        mask[row, : len(ids)] = 1
+    padded, mask = padded.to(model.device), mask.to(model.device)
+    logits = model(input_ids=padded, attention_mask=mask, use_cache=False).logits
+    return [
+        float(
+            torch.nn.functional.cross_entropy(
+                logits[row, : len(ids) - 1].float(), padded[row, 1 : len(ids)]
+            )
+        )
+        for row, ids in enumerate(batch)
+    ]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """The metric, ready to score."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int
+
+    def score(self, articles: pl.DataFrame) -> Scored:
+        """Score articles: ``perplexity``, null for an article of fewer than two tokens."""
+        values = perplexities(
+            self.model, self.tokenizer, articles["body"].to_list(), self.batch_size
+        )
+        return scored(articles["article_id"].to_list(), {"perplexity": values})
+
+
+class PerplexityKind:
+    """The registry's entry: nothing to fit; the base model is loaded."""
+
+    def fit(self, context: FitContext, folder: Path) -> None:
+        """Write nothing: there is no instrument but the base model itself."""
+
+    def load(self, context: FitContext, folder: Path) -> Perplexity:
+        """Load the base model.
+
+        Raises
+        ------
+        InputError
+            If there is no base model, or it cannot be had.
+        """
+        if context.base_model is None:
+            raise InputError(
+                "metrics.names: 'perplexity' needs a base model to be measured under, and none is "
+                "given"
+            )
+        from biasloop.models import load_model
+
+        loaded = load_model(context.base_model)
+        return Perplexity(loaded.model, loaded.tokenizer, context.config.perplexity_batch_size)

@@ -1,0 +1,270 @@
+"""What of a sentence tells language from gibberish, as numbers. Knows no grade.
+
+Three n-gram models over the same real text read it: of words, of word classes (the frequent words
+themselves, the others by their ending: grammar without the topic), and of characters (is this a
+word at all?). Beside them stand plain shares: words known, letters, and repetition within the
+sentence and of what the article said before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from biasloop.metrics.ngram_model import FIRST, UNKNOWN, NgramModel, fit_ngrams
+from biasloop.metrics.text import ngrams, tokens
+
+#: The columns of `SentenceReader.features`.
+FEATURES = (
+    "word_logp",
+    "word_gain",
+    "bigrams_seen",
+    "trigrams_seen",
+    "class_logp",
+    "class_gain",
+    "class_reach",
+    "word_reach",
+    "class_worst",
+    "known",
+    "character_logp",
+    "character_worst",
+    "letters",
+    "repeated_pairs",
+    "doubled",
+    "echo",
+    "said_before",
+    "length",
+)
+
+_WORD_ORDER, _CLASS_ORDER, _CHARACTER_ORDER = 3, 4, 4
+_FREQUENT = 300
+_ENDINGS = ("ing", "ion", "ed", "ly", "'s", "’s", "er", "al", "s", "y", "e")
+_ECHO = 3
+_LONGEST_WORD = 40
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A tokenised sentence and how much of it the article has said before.
+
+    Attributes
+    ----------
+    tokens
+        Lower case.
+    echo
+        Share of its trigrams that stand in an earlier sentence of the article.
+    said_before
+        How often the same sentence stands earlier in the article.
+    letters
+        Share of letters and digits among its characters that are not blank.
+    """
+
+    tokens: tuple[str, ...]
+    echo: float
+    said_before: int
+    letters: float
+
+
+class Reading:
+    """An article being read from its beginning: what has been said so far."""
+
+    def __init__(self) -> None:
+        self._earlier: set[tuple[str, ...]] = set()
+        self._said: Counter[tuple[str, ...]] = Counter()
+
+    def look(self, text: str, repeats: int = 0) -> Sentence:
+        """Read a sentence as if it came next, after ``repeats`` more copies of itself."""
+        found = tuple(tokens(text.lower()))
+        grams = set(ngrams(found, _ECHO)) or {found}
+        visible = re.sub(r"\s", "", text)
+        return Sentence(
+            found,
+            1.0 if repeats else len(grams & self._earlier) / len(grams),
+            self._said[found] + repeats,
+            sum(map(str.isalnum, visible)) / max(1, len(visible)),
+        )
+
+    def add(self, sentence: Sentence) -> None:
+        """Go on behind a sentence."""
+        self._earlier |= set(ngrams(sentence.tokens, _ECHO)) or {sentence.tokens}
+        self._said[sentence.tokens] += 1
+
+
+def read_sentences(article: Sequence[str]) -> list[Sentence]:
+    """Read an article's sentences, in order, each against those before it."""
+    reading = Reading()
+    result = []
+    for text in article:
+        sentence = reading.look(text)
+        reading.add(sentence)
+        result.append(sentence)
+    return result
+
+
+def _is_word(token: str) -> bool:
+    return token[0].isalnum()
+
+
+def _ending(token: str) -> str:
+    if not _is_word(token):
+        return "<mark>"
+    if token[0].isdigit():
+        return "<number>"
+    return next((f"-{end}" for end in _ENDINGS if token.endswith(end)), "-")
+
+
+class _Symbols:
+    """Numbers for names; a name that is not known has the number of its fallback, or `UNKNOWN`."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.place = {name: FIRST + index for index, name in enumerate(self.names)}
+        self.size = FIRST + len(self.names)
+
+    def __call__(self, items: Sequence[str]) -> np.ndarray:
+        get = self.place.get
+        return np.array([get(item, UNKNOWN) for item in items], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class SentenceReader:
+    """Three fitted n-gram models and the words that are known."""
+
+    known: frozenset[str]
+    words: _Symbols
+    classes: _Symbols
+    characters: _Symbols
+    word_model: NgramModel
+    class_model: NgramModel
+    character_model: NgramModel
+
+    def features(self, read: Sequence[Sentence]) -> np.ndarray:
+        """Compute `FEATURES`, shape (sentences, features); finite for any text."""
+        if not read:
+            return np.zeros((0, len(FEATURES)))
+        texts = [sentence.tokens for sentence in read]
+        ends = np.cumsum([len(text) + 1 for text in texts])
+        starts = np.concatenate([[0], ends[:-1]])
+        lengths = (ends - starts).astype(float)
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return np.add.reduceat(values, starts) / lengths
+
+        by_word, seen = self.word_model.log_probabilities([self.words(text) for text in texts])
+        by_class, _ = self.class_model.log_probabilities(
+            [self.classes(self._classes(text)) for text in texts]
+        )
+        characters = self._character_scores(texts)
+        columns = [
+            mean(by_word[-1]),
+            mean(by_word[-1] - by_word[0]),
+            mean((seen >= 2).astype(float)),
+            mean((seen >= 3).astype(float)),
+            mean(by_class[-1]),
+            mean(by_class[-1] - by_class[0]),
+            mean(by_class[-1] - by_class[1]),
+            mean(by_word[-1] - by_word[1]),
+            np.minimum.reduceat(by_class[-1], starts),
+            np.array([self._known_share(text) for text in texts]),
+            characters[:, 0],
+            characters[:, 1],
+            np.array([sentence.letters for sentence in read]),
+            np.array([_repeated_pairs(text) for text in texts]),
+            np.array([_doubled(text) for text in texts]),
+            np.array([sentence.echo for sentence in read]),
+            np.log1p([sentence.said_before for sentence in read]),
+            np.log1p(np.minimum([len(text) for text in texts], 60)),
+        ]
+        return np.column_stack(columns)
+
+    def _classes(self, text: Sequence[str]) -> list[str]:
+        place = self.classes.place
+        return [token if token in place else _ending(token) for token in text]
+
+    def _known_share(self, text: Sequence[str]) -> float:
+        found = [token for token in text if _is_word(token)]
+        return sum(token in self.known for token in found) / len(found) if found else 0.0
+
+    def _character_scores(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Mean and least, over a sentence's tokens, of the mean log-probability of characters."""
+        types = sorted({token for text in texts for token in text})
+        place = {token: row for row, token in enumerate(types)}
+        if not types:
+            return np.zeros((len(texts), 2))
+        sequences = [self.characters(token[:_LONGEST_WORD]) for token in types]
+        logp, _ = self.character_model.log_probabilities(sequences)
+        lengths = np.array([len(sequence) + 1 for sequence in sequences])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        by_type = np.add.reduceat(logp[-1], starts) / lengths
+        rows = [by_type[[place[token] for token in text]] for text in texts]
+        return np.array([(row.mean(), row.min()) if len(row) else (0.0, 0.0) for row in rows])
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give JSON and arrays to keep; see `restore`."""
+        meta = {
+            "known": sorted(self.known),
+            "words": self.words.names,
+            "classes": self.classes.names,
+            "characters": self.characters.names,
+        }
+        return meta, {
+            **self.word_model.arrays("word"),
+            **self.class_model.arrays("class"),
+            **self.character_model.arrays("character"),
+        }
+
+    @classmethod
+    def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SentenceReader:
+        """Read back what `save` gave."""
+        return cls(
+            frozenset(meta["known"]),
+            _Symbols(meta["words"]),
+            _Symbols(meta["classes"]),
+            _Symbols(meta["characters"]),
+            NgramModel.from_arrays("word", arrays),
+            NgramModel.from_arrays("class", arrays),
+            NgramModel.from_arrays("character", arrays),
+        )
+
+
+def _repeated_pairs(text: Sequence[str]) -> float:
+    pairs = ngrams(text, 2)
+    return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0
+
+
+def _doubled(text: Sequence[str]) -> float:
+    pairs = ngrams(text, 2)
+    return sum(first == second for first, second in pairs) / len(pairs) if pairs else 0.0
+
+
+def fit_reader(texts: Sequence[Sequence[str]]) -> SentenceReader:
+    """Fit the three models.
+
+    Parameters
+    ----------
+    texts
+        Tokenised real sentences, lower case.
+    """
+    counts = Counter(token for text in texts for token in text)
+    ranked = sorted(counts, key=lambda token: (-counts[token], token))
+    words = _Symbols([token for token in ranked if counts[token] > 1])
+    endings = sorted({_ending(token) for token in ranked[_FREQUENT:]})
+    classes = _Symbols(ranked[:_FREQUENT] + [e for e in endings if e not in counts])
+    types = sorted(token[:_LONGEST_WORD] for token in counts if _is_word(token))
+    characters = _Symbols(sorted({character for token in types for character in token}))
+    place = classes.place
+    by_class = [[t if t in place else _ending(t) for t in text] for text in texts]
+    return SentenceReader(
+        frozenset(counts),
+        words,
+        classes,
+        characters,
+        fit_ngrams([words(text) for text in texts], _WORD_ORDER, words.size),
+        fit_ngrams([classes(text) for text in by_class], _CLASS_ORDER, classes.size),
+        fit_ngrams([characters(token) for token in types], _CHARACTER_ORDER, characters.size),
+    )

@@ -1,0 +1,207 @@
+"""Any transformers sequence classifier, by hub id or local folder. Knows no metric.
+
+Used for leaning (a RoBERTa classifier, say) and for quality (the Gibberish Detector) alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from biasloop import device
+from biasloop.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: For a classifier that states no limit of its own.
+_LONGEST = 8192
+_KEY = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
+
+
+@dataclass(frozen=True)
+class SequenceClassifier:
+    """A loaded classifier whose outputs are summed into our labels.
+
+    Attributes
+    ----------
+    model, tokenizer
+        In evaluation mode, on their device.
+    assignment
+        Shape (classifier's labels, our labels), one 1 per row.
+    revision
+        The hub's commit, None for a local folder.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    assignment: np.ndarray
+    revision: str | None
+
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
+    ) -> np.ndarray:
+        """Classify texts, longest together with longest.
+
+        Parameters
+        ----------
+        texts
+            Any text, the empty one included.
+        batch_size
+            Texts at once.
+        max_tokens
+            A text is cut here, special tokens included, and at what the classifier can read.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (texts, our labels); rows sum to 1.
+        """
+        import torch
+
+        limit = _limit(self.model, self.tokenizer, max_tokens)
+        ids = [
+            self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts
+        ]
+        order = sorted(range(len(texts)), key=lambda row: (-len(ids[row]), row))
+        result = np.empty((len(texts), self.assignment.shape[1]))
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            batch = self.tokenizer.pad(
+                {"input_ids": [ids[row] for row in rows]}, return_tensors="pt"
+            ).to(self.model.device)
+            with torch.inference_mode():
+                logits = self.model(**batch).logits
+            result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
+        return result
+
+
+def _limit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
+) -> int:
+    limits = [max_tokens, tokenizer.model_max_length, _positions(model), _LONGEST]
+    return min(limit for limit in limits if limit is not None)
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    # RoBERTa's position ids start after its padding index.
+    offset = (model.config.pad_token_id or 0) + 1 if "roberta" in model.config.model_type else 0
+    return positions - offset
+
+
+def load_classifier(
+    name: str,
+    labels: Sequence[str],
+    label_map: Mapping[str, str],
+    metric: str,
+    revision: str | None = None,
+) -> SequenceClassifier:
+    """Load a classifier and hold its labels against ours.
+
+    Parameters
+    ----------
+    name
+        A local folder or a hub id. No code that it carries is run, and only safetensors are read.
+    labels
+        Our labels, in order.
+    label_map
+        Classifier's label -> ours; a label that is not in it keeps its name.
+    metric
+        ``leaning`` or ``quality``: for the error texts.
+    revision
+        Of a hub model.
+
+    Raises
+    ------
+    InputError
+        If the classifier cannot be had, or its labels and ours do not match.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    key = _KEY[metric]
+    place = Path(name).expanduser()
+    local = place.is_dir()
+    if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
+        raise InputError(f"{key}.classifier: no such folder: {name}")
+    target = str(place) if local else name
+    options = {"trust_remote_code": False, "revision": revision or "main"}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(target, **options)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            target, use_safetensors=True, **options
+        )
+    except Exception as error:
+        tried = "read as a local folder" if local else "looked for on the hub (no such folder here)"
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"{key}.classifier: '{name}' cannot be loaded; it was {tried}: "
+            f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "
+            "weights and a tokenizer; 'builtin' needs none of them"
+        ) from error
+    if tokenizer is None or tokenizer.pad_token is None:
+        raise InputError(f"{key}.classifier: '{name}' has a tokenizer without a padding token")
+    assignment = assign_labels(dict(model.config.id2label), labels, label_map, name, key)
+    commit = None if local else getattr(model.config, "_commit_hash", None)
+    model = model.float().to(device.choose("float32").name).eval()
+    return SequenceClassifier(model, tokenizer, assignment, commit)
+
+
+def assign_labels(
+    outputs: Mapping[int, str],
+    labels: Sequence[str],
+    label_map: Mapping[str, str],
+    name: str,
+    key: str,
+) -> np.ndarray:
+    """Say which of our labels each output of a classifier counts for.
+
+    Parameters
+    ----------
+    outputs
+        Output index -> the classifier's label.
+    labels, label_map
+        See `load_classifier`.
+    name, key
+        The classifier and the config's section, for the error text.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (outputs, labels), one 1 per row.
+
+    Raises
+    ------
+    InputError
+        If an output has none of our labels, one of ours has no output, or the map names a label
+        that the classifier does not have.
+    """
+    theirs = [outputs[index] for index in range(len(outputs))]
+    mapped = [label_map.get(label, label) for label in theirs]
+    problems = [
+        f"label_map names '{label}', which it does not have"
+        for label in label_map
+        if label not in theirs
+    ]
+    problems += [
+        f"its label '{label}' stands for '{ours}', which is none of ours"
+        for label, ours in zip(theirs, mapped, strict=True)
+        if ours not in labels
+    ]
+    problems += [f"no label of it stands for '{label}'" for label in labels if label not in mapped]
+    if problems:
+        raise InputError(
+            f"{key}: the labels of the classifier '{name}' ({', '.join(theirs)}) do not cover "
+            f"ours ({', '.join(labels)}): {'; '.join(problems)}. Say which is which in "
+            f"{key}.label_map"
+        )
+    assignment = np.zeros((len(theirs), len(labels)))
+    for row, ours in enumerate(mapped):
+        assignment[row, list(labels).index(ours)] = 1.0
+    return assignment

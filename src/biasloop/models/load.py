@@ -1,0 +1,156 @@
+"""A causal language model with its tokenizer, from the hub, a folder, a GGUF file or an asset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biasloop.assets import ASSETS, asset_path
+from biasloop.device import Device, choose
+from biasloop.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on its device, in evaluation mode, with a tokenizer that can pad."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: Device
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model can read at once."""
+        config = self.model.config
+        return int(getattr(config, "max_position_embeddings", None) or config.n_positions)
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """Where transformers finds a model: a folder or hub id, and a GGUF file inside it."""
+
+    name: str
+    gguf_file: str | None = None
+    revision: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model is on this disk, so that its content can be hashed."""
+        return Path(self.name).is_dir()
+
+
+def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
+    """Find out what a model's name means, without loading it.
+
+    Parameters
+    ----------
+    name
+        A local folder, a ``.gguf`` file, the name of a model asset, or a hub id.
+    revision
+        Of a hub model.
+
+    Raises
+    ------
+    InputError
+        If a local path does not exist or is no model folder, or an asset is not downloaded.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return ModelLocation(str(path.parent), path.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(f"{path}: not a model folder: it has no config.json")
+        return ModelLocation(str(path))
+    if name in ASSETS:
+        place = asset_path(name)
+        files = sorted(place.glob("*.gguf")) if place.is_dir() else [place]
+        if not files or files[0].suffix != ".gguf":
+            raise InputError(f"the asset '{name}' is not a causal language model")
+        return ModelLocation(str(files[0].parent), files[0].name)
+    if path.is_file():
+        raise InputError(f"{path}: a model is a folder, a .gguf file or a hub id, not this file")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
+        raise InputError(f"{name}: no such model folder or file")
+    return ModelLocation(name, revision=revision)
+
+
+def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> Any:  # noqa: ANN401
+    if location.gguf_file:
+        options["gguf_file"] = location.gguf_file
+    if location.revision:
+        options["revision"] = location.revision
+    try:
+        return loader.from_pretrained(location.name, trust_remote_code=False, **options)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:
+        shown = str(error).strip().splitlines()
+        reason = shown[0] if shown else type(error).__name__
+        if location.is_local:
+            raise InputError(
+                f"{location.name}: the {what} cannot be read ({type(error).__name__}: {reason})"
+            ) from error
+        raise InputError(
+            f"'{location.name}': the {what} cannot be had ({type(error).__name__}: {reason}). It "
+            "is no local folder, so it was looked for on the hub: is the id right, and is the hub "
+            f"within reach? Without a hub: base.model: scratch, or an asset "
+            f"({nearest(location.name, ASSETS)})"
+        ) from error
+
+
+def load_model(
+    name: str, revision: str | None = None, precision: str = "auto"
+) -> LoadedModel:
+    """Load a causal language model for reading, writing or training.
+
+    Only safetensors and GGUF weights are read (never pickle), and no code of the model's
+    repository is run.
+
+    Parameters
+    ----------
+    name
+        See `resolve_model`.
+    revision
+        Of a hub model.
+    precision
+        ``auto``, ``float32`` or ``bfloat16``: of the weights.
+
+    Raises
+    ------
+    InputError
+        If the model or its tokenizer cannot be read; the message says what was tried.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    device = choose(precision)
+    location = resolve_model(name, revision)
+    tokenizer = _load("tokenizer", location, AutoTokenizer)
+    options: dict[str, Any] = {"dtype": device.dtype}
+    if not location.gguf_file:
+        options["use_safetensors"] = True
+    model = _load("model", location, AutoModelForCausalLM, **options)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.to(torch.device(device.name)).eval()
+    return LoadedModel(model, tokenizer, device)
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> None:
+    """Write a model and its tokenizer to a folder, as safetensors in float32."""
+    import torch
+
+    model = loaded.model
+    if model.dtype != torch.float32:
+        model = model.float()
+    model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)

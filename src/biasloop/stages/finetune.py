@@ -1,0 +1,80 @@
+"""Fine-tune a model on articles: from text to samples, and from samples to weights."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from biasloop.config import TrainingConfig
+from biasloop.models import LoadedModel
+from biasloop.stages.train import Progress, TrainingLog, train
+
+
+def text_of(title: str, body: str) -> str:
+    """An article as one text: its title, a line break, its body."""
+    return f"{title}\n{body}" if title else body
+
+
+def samples_of(
+    loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig
+) -> list[list[int]]:
+    """Turn articles into training samples.
+
+    With ``samples: line`` each line of an article is one sample, as in the authors' scripts;
+    with ``samples: article`` each article is one. A sample is cut at ``max_tokens`` (and at the
+    model's context); one of fewer than two tokens has nothing to predict and is left out.
+
+    Returns
+    -------
+    list of list of int
+        Token ids, in the order of the articles.
+    """
+    texts: list[str] = []
+    for title, body in articles.select("title", "body").iter_rows():
+        text = text_of(title, body)
+        texts.extend(text.splitlines() if config.samples == "line" else [text])
+    if not texts:
+        return []
+    length = min(config.max_tokens, loaded.context)
+    encoded = loaded.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=length)
+    return [ids for ids in encoded["input_ids"] if len(ids) >= 2]
+
+
+def finetune(
+    loaded: LoadedModel,
+    articles: pl.DataFrame,
+    config: TrainingConfig,
+    seed: int,
+    run_name: str = "biasloop",
+    on_progress: Progress | None = None,
+) -> TrainingLog:
+    """Fine-tune a model, in place, on a generation's training set.
+
+    Parameters
+    ----------
+    loaded
+        The weights to start from; changed in place.
+    articles
+        `tables.ARTICLES`.
+    config
+        Epochs, learning rate and so on.
+    seed
+        Of the order of samples and of dropout.
+
+    Raises
+    ------
+    InputError
+        If no sample has two tokens: there is nothing to train on.
+    """
+    return train(
+        loaded,
+        samples_of(loaded, articles, config),
+        seed=seed,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        epochs=config.epochs,
+        schedule=config.schedule,
+        report_to=config.report_to,
+        run_name=run_name,
+        on_progress=on_progress,
+    )

@@ -1,0 +1,157 @@
+"""Figures of a simulated chain, as PNG bytes. Computes nothing that is not measured already."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from biasloop.errors import InputError
+from biasloop.theory.chain import Chain
+from biasloop.theory.family import Floats
+from biasloop.theory.measures import INTERVAL, measure
+from biasloop.theory.population import population_path
+from biasloop.theory.settings import Settings, unlimited
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS = {
+    "mean": "Mean of x",
+    "mode": "Mode of x",
+    "bias": "Bias: mean − real mean",
+    "variance": "Variance",
+    "entropy": "Entropy (nats)",
+    "tail": "Tail mass / real tail mass",
+}
+_MAXIMUM_ROWS = 12
+_REAL_COLOUR = "#555555"
+_COLOUR = "#1f6fb2"
+_EXACT_COLOUR = "#c8501e"
+
+
+def density_png(chain: Chain) -> bytes:
+    """Density of every generation, one above the other, each scaled to its own peak.
+
+    The base (under WMLE) and the real data come first; the dashed line is the real mean. Long
+    chains show twelve generations, evenly spaced.
+    """
+    from matplotlib.figure import Figure
+
+    given = chain.settings
+    family = given.family
+    generations = np.unique(
+        np.linspace(0, given.generations - 1, min(given.generations, _MAXIMUM_ROWS)).round()
+    ).astype(int)
+    rows = [("real data", given.real_array())]
+    if given.estimator == "wmle":
+        rows.insert(0, ("pre-trained", np.array(given.pretrained)))
+    for generation in generations:
+        middle = np.median(chain.parameters[generation], axis=0)
+        rows.append((f"Generation {generation}", middle))
+    x = family.grid(np.stack([parameters for _, parameters in rows]))
+    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    for index, (_, parameters) in enumerate(rows):
+        height = family.density(parameters, x)
+        base = -float(index)
+        colour = _REAL_COLOUR if index < len(rows) - len(generations) else _COLOUR
+        if len(x) < 20:
+            axes.bar(x, 0.85 * height, bottom=base, width=0.3 / len(x), color=colour)
+        else:
+            curve = base + 0.85 * height / height.max()
+            axes.fill_between(x, base, curve, color=colour, alpha=0.35, linewidth=0)
+            axes.plot(x, curve, color=colour, linewidth=1.0)
+    real_mean = family.mean(given.real_array()[None, :])[0]
+    axes.axvline(real_mean, color=_REAL_COLOUR, linestyle="--", linewidth=1.0)
+    axes.set_yticks([-float(index) for index in range(len(rows))], [name for name, _ in rows])
+    axes.set_xlabel("x  (each curve scaled to its peak; dashed: mean of the real data)")
+    axes.set_title(_title(given), fontsize=10)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return _png(figure)
+
+
+def path_png(chain: Chain) -> bytes:
+    """Mean, mode, bias, variance, entropy and tail by generation.
+
+    Line: median over replicates; band: 2.5 to 97.5 percentiles; dashed: unlimited data, where
+    such a path exists; dotted: the real data's value.
+    """
+    from matplotlib.figure import Figure
+
+    given = chain.settings
+    measured = measure(chain)
+    exact = _exact(given)
+    real = measure(Chain(given, given.real_array()[None, None, :]))
+    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    for axes, (name, label) in zip(figure.subplots(2, 3).flat, _PANELS.items(), strict=True):
+        _panel(axes, measured[name], None if exact is None else exact[name], real[name][0, 0])
+        axes.set_title(label, fontsize=10)
+        if name in ("variance", "tail"):
+            axes.set_ylim(bottom=0.0)
+    figure.axes[0].legend(fontsize=7, frameon=False)
+    figure.suptitle(_title(given), fontsize=10)
+    return _png(figure)
+
+
+def _panel(axes: Axes, values: Floats, exact: Floats | None, real: float) -> None:
+    generations = np.arange(len(values))
+    if np.isfinite(real):
+        axes.axhline(real, color=_REAL_COLOUR, linestyle=":", linewidth=1.0, label="real data")
+    if values.shape[1] > 1 and np.isfinite(values).all():
+        low, high = np.quantile(values, INTERVAL, axis=1)
+        axes.fill_between(
+            generations,
+            low,
+            high,
+            color=_COLOUR,
+            alpha=0.25,
+            linewidth=0,
+            label="95 % of replicates",
+        )
+    axes.plot(
+        generations,
+        np.median(values, axis=1),
+        color=_COLOUR,
+        marker="o",
+        markersize=3,
+        label="simulated",
+    )
+    if exact is not None:
+        axes.plot(
+            generations,
+            exact[:, 0],
+            color=_EXACT_COLOUR,
+            linestyle="--",
+            linewidth=1.2,
+            label="unlimited data",
+        )
+    axes.set_xlabel("generation", fontsize=8)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _exact(given: Settings) -> dict[str, Floats] | None:
+    if given.samples is None:
+        return None
+    try:
+        return measure(Chain(given, population_path(unlimited(given))))
+    except InputError:  # unlimited data have no fit: there is no exact path to draw
+        return None
+
+
+def _title(given: Settings) -> str:
+    samples = "unlimited samples" if given.samples is None else f"{given.samples:,} samples"
+    fraction = f", {given.real_fraction:g} real" if given.regime != "synthetic" else ""
+    return f"{given.estimator.upper()}, {given.family.name}, {given.regime}{fraction}, {samples}"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()

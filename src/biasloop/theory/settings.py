@@ -1,0 +1,213 @@
+"""What a simulation is asked to do, checked. Runs nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from biasloop.errors import InputError, nearest
+from biasloop.theory.family import Family, Floats
+from biasloop.theory.registry import get_family
+from biasloop.theory.training_sets import get_regime
+
+#: Numerical limits of a simulation, so that a typing error cannot ask for years.
+MAXIMUM_GENERATIONS = 10_000
+MAXIMUM_DRAWS = 10**11
+
+ESTIMATORS = ("wmle", "mle")
+REAL_WEIGHTS = ("density", "one")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One simulation; use `settings` to make a checked one.
+
+    Attributes
+    ----------
+    estimator
+        ``wmle`` weighs every training point by its density under the previous fit (the base, at
+        Generation 0); ``mle`` weighs all alike and does not use the base.
+    family
+        The family of every distribution in the chain.
+    pretrained, real
+        Parameters of the base model and of the real data.
+    generations
+        How many, Generation 0 included: g = 0 .. generations - 1.
+    samples
+        Training points per generation; ``None`` is unlimited.
+    replicates
+        Independent chains.
+    regime
+        ``synthetic``, ``preservation`` or ``accumulation``; see `training_sets`.
+    real_fraction
+        Share of real points in what each generation after Generation 0 adds.
+    real_weight
+        Under ``wmle``, from Generation 1 on: ``density`` weighs real points as all others;
+        ``one`` leaves them unweighted and scales the synthetic points' weights to a mean of 1.
+    seed
+        Of the sampling.
+    """
+
+    estimator: str
+    family: Family
+    pretrained: tuple[float, ...]
+    real: tuple[float, ...]
+    generations: int
+    samples: int | None
+    replicates: int
+    regime: str
+    real_fraction: float
+    real_weight: str
+    seed: int
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the family's parameters."""
+        return self.family.parameter_names(len(self.real))
+
+    def real_array(self) -> Floats:
+        """Return the real distribution's parameters, ``(parameters,)``."""
+        return np.array(self.real)
+
+
+def settings(
+    estimator: str = "wmle",
+    *,
+    family: str | Family = "beta",
+    pretrained: Sequence[float] | None = None,
+    real: Sequence[float] | None = None,
+    generations: int = 11,
+    samples: int | float | None = 10_000,
+    replicates: int = 1,
+    regime: str = "synthetic",
+    real_fraction: float | None = None,
+    real_weight: str = "density",
+    seed: int = 0,
+) -> Settings:
+    """Check what was asked for, and fill in what was left out.
+
+    Parameters
+    ----------
+    estimator, family, pretrained, real, generations, samples, replicates, regime, real_fraction, \
+real_weight, seed
+        As `Settings`; ``pretrained`` and ``real`` default to the family's (for ``beta`` the
+        paper's (3, 2) and (2, 2)), ``samples`` may be ``math.inf``, ``real_fraction`` defaults to
+        the regime's.
+
+    Raises
+    ------
+    InputError
+        If a value is out of bounds, unknown, or contradicts another.
+    """
+    _known("estimator", estimator, ESTIMATORS)
+    _known("real weight", real_weight, REAL_WEIGHTS)
+    members = get_family(family)
+    base = members.check(members.pretrained if pretrained is None else pretrained)
+    truth = members.check(members.real if real is None else real)
+    if base.shape != truth.shape:
+        raise InputError(f"--pretrained has {base.size} shares, --real has {truth.size}")
+    if not 1 <= generations <= MAXIMUM_GENERATIONS:
+        raise InputError(f"--generations {generations}: must lie in 1..{MAXIMUM_GENERATIONS}")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must be at least 0")
+    count = _count(samples)
+    if replicates < 1:
+        raise InputError(f"--replicates {replicates}: must be at least 1")
+    if count is None and replicates > 1:
+        raise InputError(
+            f"--replicates {replicates} with unlimited samples: there is no sampling noise, "
+            "so one replicate is all there is"
+        )
+    if count is not None and count * replicates * generations > MAXIMUM_DRAWS:
+        raise InputError(f"more than {MAXIMUM_DRAWS:.0e} draws: lower --samples or --replicates")
+    share = get_regime(regime).checked_fraction(real_fraction)
+    if count is not None and 0.0 < share < 1.0 and round(count * share) in (0, count):
+        raise InputError(
+            f"--real-fraction {share} of {count} samples rounds to {round(count * share)} real "
+            "points: raise --samples"
+        )
+    return Settings(
+        estimator,
+        members,
+        tuple(base.tolist()),
+        tuple(truth.tolist()),
+        generations,
+        count,
+        replicates,
+        regime,
+        share,
+        real_weight,
+        seed,
+    )
+
+
+def command(given: Settings) -> str:
+    """Write the command line that asks for this simulation."""
+    words = ["biasloop simulate", given.estimator, f"--family {given.family.name}"]
+    if given.estimator == "wmle":
+        words.append("--pretrained " + ",".join(f"{value:.9g}" for value in given.pretrained))
+    words += [
+        "--real " + ",".join(f"{value:.9g}" for value in given.real),
+        f"--generations {given.generations}",
+        f"--samples {'inf' if given.samples is None else given.samples}",
+        f"--replicates {given.replicates}",
+        f"--regime {given.regime}",
+    ]
+    if given.regime != "synthetic":
+        words.append(f"--real-fraction {given.real_fraction:g}")
+        if given.estimator == "wmle":
+            words.append(f"--real-weight {given.real_weight}")
+    return " ".join([*words, f"--seed {given.seed}"])
+
+
+def unlimited(given: Settings) -> Settings:
+    """Return the same simulation with unlimited data."""
+    return replace(given, samples=None, replicates=1)
+
+
+def parse_parameters(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Read ``"3,2"`` as numbers; ``None`` stays ``None``.
+
+    Raises
+    ------
+    InputError
+        If a part is not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} '{text}': give numbers with commas, such as 3,2") from error
+
+
+def parse_samples(text: str) -> int | None:
+    """Read a count, or ``inf``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if text.strip().lower() in ("inf", "infinity"):
+        return None
+    try:
+        return int(text.replace("_", ""))
+    except ValueError as error:
+        raise InputError(f"--samples '{text}': give a whole number, or inf") from error
+
+
+def _known(what: str, value: str, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise InputError(f"no {what} '{value}': {nearest(value, options)}")
+
+
+def _count(samples: int | float | None) -> int | None:
+    if samples is None or samples == math.inf:
+        return None
+    if samples != int(samples) or samples < 2:
+        raise InputError(f"--samples {samples}: give a whole number of at least 2, or inf")
+    return int(samples)

@@ -1,0 +1,192 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from biasloop.config import CorpusConfig
+from biasloop.corpus import BAD_ROWS, PARTED_ARTICLES, PARTS, Corpus, split_parts
+from biasloop.corpus.split import nearest_units
+from biasloop.errors import InputError
+from biasloop.tables import ARTICLES
+
+LABELS = [f"label {i}" for i in range(8)]
+
+
+def corpus_of(rows, labels=None) -> Corpus:
+    """Rows are (id, label, source)."""
+    records = [
+        {"article_id": i, "title": "", "body": f"b{i}", "label": label, "source": source}
+        for i, label, source in rows
+    ]
+    frame = pl.DataFrame(records, schema=ARTICLES)
+    found = labels or tuple(sorted({label for _, label, _ in rows}))
+    return Corpus(frame, found, pl.DataFrame(schema=BAD_ROWS), "toy", "", "")
+
+
+def sized(counts, sources=10) -> Corpus:
+    return corpus_of(
+        [
+            (f"{label}-{i}", label, f"{label} s{i % sources}")
+            for label, count in counts.items()
+            for i in range(count)
+        ]
+    )
+
+
+COUNTS = st.lists(st.integers(12, 60), min_size=2, max_size=8).map(
+    lambda sizes: dict(zip(LABELS, sizes, strict=False))
+)
+
+
+def table(frame) -> dict[tuple[str, str], int]:
+    return Counter(frame.select("label", "part").iter_rows())
+
+
+@given(COUNTS, st.integers(0, 3), st.none() | st.integers(1, 3), st.integers(0, 2**31 - 1))
+def test_sizes_are_what_was_asked_and_nothing_is_lost(counts, holdout, per_label, seed):
+    config = CorpusConfig(
+        articles_per_label=per_label, holdout_per_label=holdout, instrument_fraction=0.5
+    )
+    corpus = sized(counts)
+    frame = split_parts(corpus, config, seed)
+    assert frame.schema == PARTED_ARTICLES
+    # One row per article, so no article is in two parts.
+    assert frame.drop("part").equals(corpus.articles.sort("article_id"))
+    assert set(frame["part"]) <= set(PARTS)
+    found = table(frame)
+    left = {label: n - round(n / 2) - holdout for label, n in counts.items()}
+    real = per_label or min(left.values())
+    for label, count in counts.items():
+        assert found[label, "instrument"] == round(count / 2)
+        assert found[label, "holdout"] == holdout
+        assert found[label, "real"] == real
+        assert found[label, "pretraining"] == left[label] - real
+
+
+@given(COUNTS, st.randoms(), st.sampled_from(["article", "source"]), st.integers(0, 2**31 - 1))
+def test_the_order_of_rows_does_not_matter(counts, random, keep_apart, seed):
+    config = CorpusConfig(
+        articles_per_label=1, holdout_per_label=1, keep_apart=keep_apart, instrument_fraction=0.4
+    )
+    corpus = sized(counts)
+    rows = list(corpus.articles.select("article_id", "label", "source").iter_rows())
+    random.shuffle(rows)
+    assert split_parts(corpus, config, seed).equals(split_parts(corpus_of(rows), config, seed))
+
+
+@pytest.mark.parametrize("keep_apart", ["article", "source"])
+def test_the_seed_decides(keep_apart):
+    corpus = sized({"a": 60, "b": 50})
+    config = CorpusConfig(articles_per_label=5, holdout_per_label=5, keep_apart=keep_apart)
+    first, again, other = (split_parts(corpus, config, seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert not first.equals(other)
+    instrument = [set(f.filter(part="instrument")["article_id"]) for f in (first, other)]
+    assert instrument[0] != instrument[1]
+
+
+SOURCED = st.lists(
+    st.tuples(st.sampled_from(LABELS[:3]), st.integers(0, 25)), min_size=60, max_size=160
+)
+
+
+@given(SOURCED, st.integers(0, 100), st.floats(0.2, 0.7))
+def test_no_source_is_on_both_sides_whatever_its_labels(drawn, seed, fraction):
+    # Sources are drawn apart from labels, so most occur under several.
+    corpus = corpus_of([(f"{i:04d}", label, f"s{s}") for i, (label, s) in enumerate(drawn)])
+    config = CorpusConfig(
+        articles_per_label=2,
+        holdout_per_label=1,
+        keep_apart="source",
+        instrument_fraction=fraction,
+    )
+    try:
+        frame = split_parts(corpus, config, seed)
+    except InputError as error:
+        if "too few" in str(error) or "no whole source" in str(error):
+            reject()
+        raise
+    sides = frame.group_by("source").agg((pl.col("part") == "instrument").n_unique().alias("n"))
+    assert sides["n"].max() == 1
+    found = table(frame)
+    for label in corpus.labels:
+        assert found[label, "instrument"] >= 1
+        assert found[label, "holdout"] == 1
+        assert found[label, "real"] == 2
+
+
+def test_with_many_small_sources_the_fraction_is_met():
+    corpus = sized({"a": 200, "b": 100}, sources=40)
+    config = CorpusConfig(articles_per_label=None, holdout_per_label=5, keep_apart="source")
+    found = table(split_parts(corpus, config, 3))
+    assert abs(found["a", "instrument"] - 100) <= 5
+    assert abs(found["b", "instrument"] - 50) <= 3
+    assert found["a", "real"] == found["b", "real"] == 100 - found["b", "instrument"] - 5
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=9),
+    st.integers(0, 1000),
+)
+def test_the_greedy_choice_keeps_limits_and_no_single_unit_improves_it(units, seed):
+    counts = np.array(units)
+    targets = counts.sum(axis=0) // 2
+    limits = targets + 1
+    chosen = nearest_units(counts, targets, limits, np.random.default_rng(seed))
+    total = counts[chosen].sum(axis=0)
+    assert (total <= limits).all()
+    distance = np.abs(total - targets).sum()
+    for unit in range(len(counts)):
+        other = chosen.copy()
+        other[unit] = not other[unit]
+        moved = counts[other].sum(axis=0)
+        assert np.abs(moved - targets).sum() >= distance or (moved > limits).any()
+    best = min(
+        np.abs(counts[list(pick)].sum(axis=0) - targets).sum()
+        for size in range(len(counts) + 1)
+        for pick in itertools.combinations(range(len(counts)), size)
+        if (counts[list(pick)].sum(axis=0) <= limits).all()
+    )
+    # Greedy need not be best, but is within the largest unit of it.
+    assert distance <= best + counts.sum(axis=1).max()
+
+
+def test_too_few_articles_says_counts_and_what_to_set():
+    corpus = sized({"a": 100, "b": 60})
+    with pytest.raises(InputError) as caught:
+        split_parts(corpus, CorpusConfig(articles_per_label=30, holdout_per_label=10), 0)
+    text = str(caught.value)
+    assert "'b': 60 articles, of which 30 for the classifiers and 10 held out leave 20" in text
+    assert "'a'" not in text
+    assert "corpus.articles_per_label to at most 20" in text
+    # The advice holds.
+    split_parts(corpus, CorpusConfig(articles_per_label=20, holdout_per_label=10), 0)
+    with pytest.raises(InputError, match="Bring more articles"):
+        split_parts(corpus, CorpusConfig(articles_per_label=1, holdout_per_label=50), 0)
+
+
+@pytest.mark.parametrize("keep_apart", ["article", "source"])
+@pytest.mark.parametrize("per_label", [None, 1])
+def test_a_label_with_one_article(keep_apart, per_label):
+    corpus = sized({"a": 50, "b": 1})
+    config = CorpusConfig(articles_per_label=per_label, holdout_per_label=0, keep_apart=keep_apart)
+    with pytest.raises(InputError, match=r"too few.*\n.*'b': 1 articles"):
+        split_parts(corpus, config, 0)
+
+
+def test_sources_that_are_not_known_cannot_be_kept_apart():
+    rows = [(f"{i}", "ab"[i % 2], "" if i < 7 else f"s{i}") for i in range(40)]
+    config = CorpusConfig(articles_per_label=2, holdout_per_label=1, keep_apart="source")
+    with pytest.raises(InputError, match=r"7 of 40 articles have no source.*keep_apart: article"):
+        split_parts(corpus_of(rows), config, 0)
+
+
+def test_a_label_of_one_source_cannot_be_kept_apart():
+    rows = [(f"{i}", "ab"[i % 2], "only" if i % 2 else f"s{i}") for i in range(80)]
+    config = CorpusConfig(articles_per_label=5, holdout_per_label=1, keep_apart="source")
+    with pytest.raises(InputError, match=r"'b' \(1 sources, 40 articles\)"):
+        split_parts(corpus_of(rows), config, 0)

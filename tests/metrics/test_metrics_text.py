@@ -1,0 +1,72 @@
+"""Words, sentences and n-grams: closed cases, brute force, and any text at all."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biasloop.metrics.text import cut, distinct, ngrams, repetition, sentences, tokens, words
+
+
+def test_words_are_lower_case_without_punctuation():
+    assert words("Don't STOP, the U.S. spent 1,000.5 dollars!") == [
+        "don't", "stop", "the", "u", "s", "spent", "1,000.5", "dollars",
+    ]  # fmt: skip
+
+
+def test_tokens_keep_case_and_marks():
+    assert tokens("Well, no.") == ["Well", ",", "no", "."]
+
+
+def test_sentences_end_at_marks_and_empty_lines_only():
+    text = 'Mr. Smith of the U.S. Senate spoke. He said "no." Did he?! Yes…\n\nNew\nline'
+    assert sentences(text) == [
+        "Mr. Smith of the U.S. Senate spoke.",
+        'He said "no."',
+        "Did he?!",
+        "Yes…",
+        "New\nline",
+    ]
+
+
+def test_text_without_an_end_is_one_sentence_and_blanks_are_none():
+    assert sentences("so it goes on and on") == ["so it goes on and on"]
+    assert sentences(" \n \n ") == []
+
+
+def test_a_decimal_point_ends_nothing():
+    assert sentences("It rose by 2.5 points. Good.") == ["It rose by 2.5 points.", "Good."]
+
+
+def test_a_long_run_of_marks_is_read_in_one_pass():
+    # Quadratic matching would take hours here.
+    assert len(sentences("." * 1_000_000 + "x")) == 1
+    assert len(sentences("a. " * 300_000)) == 1  # initials, all of them
+
+
+@given(st.text())
+def test_no_text_is_lost_between_sentences(text):
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@given(st.text(), st.integers(1, 20))
+def test_cut_keeps_the_first_words(text, limit):
+    assert cut(text, limit).split() == _blank_separated(text)[:limit]
+    assert text.startswith(cut(text, limit))
+
+
+def _blank_separated(text):
+    import re
+
+    return re.findall(r"\S+", text)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=30), st.integers(1, 4))
+def test_distinct_and_repetition_by_brute_force(items, order):
+    grams = [tuple(items[i : i + order]) for i in range(len(items) - order + 1)]
+    assert ngrams(items, order) == grams
+    if not grams:
+        assert distinct(items, order) is None
+        assert repetition(items, order) is None
+        return
+    repeats = sum(gram in grams[:i] for i, gram in enumerate(grams))
+    assert repetition(items, order) == 1.0 - distinct(items, order)
+    assert abs(repetition(items, order) - repeats / len(grams)) < 1e-12

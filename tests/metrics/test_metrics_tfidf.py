@@ -1,0 +1,54 @@
+"""TF-IDF per fold without recounting, against scikit-learn refitted on the fold."""
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from biasloop.metrics.builtin_leaning import CANDIDATES
+from biasloop.metrics.linear import fit_linear
+from biasloop.metrics.tfidf import Terms, TfidfCandidate
+
+
+def _oracle(terms: Terms) -> TfidfVectorizer:
+    pattern = {"token_pattern": r"(?u)\b\w[\w'’]*"} if terms.analyzer == "word" else {}
+    return TfidfVectorizer(
+        analyzer=terms.analyzer,
+        ngram_range=(terms.shortest, terms.longest),
+        min_df=terms.least_articles,
+        sublinear_tf=True,
+        **pattern,
+    )
+
+
+@pytest.mark.parametrize("name", ["word-tfidf", "character-tfidf"])
+def test_a_fold_is_encoded_as_if_refitted(corpus, name):
+    texts = corpus["body"].to_list()
+    candidate = CANDIDATES[name]
+    train, test = np.arange(0, 60), np.arange(60, 90)
+    ours, held_out = candidate.prepare(texts).encode(train, test)
+    oracle = _oracle(candidate.terms)
+    theirs = oracle.fit_transform([texts[i] for i in train])
+    np.testing.assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-12)
+    expected = oracle.transform([texts[i] for i in test])
+    np.testing.assert_allclose(held_out.toarray(), expected.toarray(), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["word-tfidf", "character-tfidf"])
+def test_saved_and_restored_it_encodes_to_the_bit(corpus, name):
+    texts = corpus["body"].to_list()
+    candidate = CANDIDATES[name]
+    prepared = candidate.prepare(texts)
+    encoder = prepared.encoder()
+    restored = candidate.restore(*encoder.save())
+    fitted, _ = prepared.encode(np.arange(len(texts)))
+    for other in (encoder.encode(texts), restored.encode(texts)):
+        assert np.array_equal(fitted.toarray(), other.toarray())
+
+
+def test_texts_without_a_term_are_encoded_as_nothing():
+    candidate = TfidfCandidate("t", Terms("word", 1, 1, 1), 1.0)
+    encoder = candidate.prepare(["", "!!", "..."]).encoder()
+    features = encoder.encode(["", "word"])
+    assert features.shape == (2, 0)
+    linear = fit_linear(features, np.array([0, 1]), 2, 1.0)
+    assert linear.probabilities(features).tolist() == [[0.5, 0.5], [0.5, 0.5]]

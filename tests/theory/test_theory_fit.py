@@ -1,0 +1,130 @@
+"""`fit_beta` against SciPy, against direct optimisation, and on degenerate input."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, stats
+from scipy.special import betaln, digamma
+
+from biasloop.errors import InputError
+from biasloop.theory import fit_beta, fit_beta_statistics
+from biasloop.theory.beta import Beta
+
+SHAPES = [
+    (0.05, 2.0),
+    (0.05, 0.5),
+    (0.3, 0.7),
+    (1.0, 1.0),
+    (3.0, 2.0),
+    (40.0, 3.0),
+    (3000.0, 2000.0),
+]
+
+
+def direct(x, w, a, b):
+    """Maximise the weighted log-likelihood in (log a, log b), from the true parameters."""
+    s1, s2 = np.average(np.log(x), weights=w), np.average(np.log1p(-x), weights=w)
+
+    def value(t):
+        p, q = np.exp(t)
+        return -((p - 1) * s1 + (q - 1) * s2 - betaln(p, q))
+
+    def gradient(t):
+        p, q = np.exp(t)
+        return -np.array([p, q]) * (np.array([s1, s2]) - digamma([p, q]) + digamma(p + q))
+
+    found = optimize.minimize(value, np.log([a, b]), jac=gradient, method="BFGS", tol=1e-14)
+    polished = optimize.root(gradient, found.x, tol=1e-14)
+    assert value(polished.x) <= value(found.x) + 1e-10
+    return np.exp(polished.x)
+
+
+def draws(a, b, n=2000):
+    x = np.exp(Beta().draw(np.array([a, b]), n, np.random.default_rng(7))[0])
+    return x[(x > 0) & (x < 1)]
+
+
+@pytest.mark.parametrize(("a", "b"), SHAPES)
+def test_equals_scipy(a, b):
+    x = draws(a, b)
+    expected = stats.beta.fit(x, a, b, floc=0, fscale=1)[:2]
+    np.testing.assert_allclose(fit_beta(x), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("a", "b"), SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equals_direct_optimisation(a, b, weighted):
+    x = draws(a, b)
+    w = stats.expon.rvs(size=x.size, random_state=3) if weighted else np.ones_like(x)
+    np.testing.assert_allclose(fit_beta(x, w if weighted else None), direct(x, w, a, b), rtol=1e-6)
+
+
+def test_beats_every_neighbour_under_the_paper_objective():
+    x = draws(2.0, 2.0)
+    w = stats.beta.pdf(x, 3, 2)
+    a, b = fit_beta(x, w)
+
+    def loss(a, b):
+        return -np.sum(w * np.log(stats.beta.pdf(x, a, b)))
+
+    for da, db in [(1e-3, 0), (-1e-3, 0), (0, 1e-3), (0, -1e-3), (1e-3, 1e-3)]:
+        assert loss(a, b) < loss(a * (1 + da), b * (1 + db))
+
+
+@given(st.floats(-1.3, 3.5).map(lambda e: 10**e), st.floats(-1.3, 3.5).map(lambda e: 10**e))
+def test_inverts_the_mean_logarithms(a, b):
+    fit = fit_beta_statistics(digamma(a) - digamma(a + b), digamma(b) - digamma(a + b))
+    np.testing.assert_allclose(fit, (a, b), rtol=1e-7)
+
+
+def test_rows_are_fitted_by_themselves():
+    x = np.stack([draws(3, 2)[:500], draws(0.5, 4)[:500]])
+    w = np.random.default_rng(0).uniform(size=x.shape)
+    together = fit_beta(x, w)
+    for row in range(2):
+        np.testing.assert_allclose(
+            [together.a[row], together.b[row]], fit_beta(x[row], w[row]), rtol=1e-12
+        )
+
+
+def test_scale_of_weights_and_repeated_points():
+    x = draws(3, 2)[:50]
+    w = np.arange(50)
+    expected = fit_beta(np.repeat(x, w))
+    for scale in (1.0, 1e-300, 1e300):
+        np.testing.assert_allclose(fit_beta(x, w * scale), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("x", "weights", "text"),
+    [
+        ([], None, "empty"),
+        ([0.3], None, "one point"),
+        ([0.3, 0.3, 0.3], None, "all equal to 0.3"),
+        ([0.3, 0.0], None, r"x\[1\] is 0.0"),
+        ([1.0, 0.3], None, r"x\[0\] is 1.0"),
+        ([0.3, 1.5], None, "inside"),
+        ([0.3, np.nan], None, r"x\[1\] is nan"),
+        ([0.3, 0.4], [0.0, 0.0], "all weights are zero"),
+        ([0.3, 0.4], [1.0, 0.0], "one point"),
+        ([0.3, 0.4], [1.0, -0.1], r"weights\[1\] is -0.1"),
+        ([0.3, 0.4], [np.nan, 1.0], r"weights\[0\] is nan"),
+        ([0.3, 0.4], [np.inf, 1.0], r"weights\[0\] is inf"),
+        ([0.3, 0.4], [1.0, 1.0, 1.0], "shape"),
+        ([[[0.3, 0.4]]], None, "dimensions"),
+        ([[0.3, 0.4], [0.5, 0.5]], None, "row 1"),
+        ([0.3, 0.3 + 1e-16], None, "all equal|cannot be told"),
+        ([0.5, 0.5 + 1e-9], None, "cannot be told"),
+    ],
+)
+def test_degenerate_input(x, weights, text):
+    with pytest.raises(InputError, match=text):
+        fit_beta(x, weights)
+
+
+def test_impossible_statistics():
+    with pytest.raises(InputError, match="no Beta"):
+        fit_beta_statistics(-0.1, -0.1)
+    with pytest.raises(InputError, match="not finite"):
+        fit_beta_statistics(-np.inf, -0.1)
