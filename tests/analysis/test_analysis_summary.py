@@ -237,7 +237,7 @@ def test_tables_that_contradict_themselves_are_refused(rows: list, message: str)
 
 def test_an_infinite_score_is_refused() -> None:
     rows = [("s", 0, 1, "a7", "perplexity", float("inf"))]
-    with pytest.raises(InputError, match="'a7' has an infinite value .* generation 1"):
+    with pytest.raises(InputError, match=r"'a7' has an infinite value .* generation 1"):
         summarise(make_tables(scores=rows), 100, 0)
 
 

@@ -6,7 +6,7 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -162,8 +162,19 @@ class RegimeConfig(Section):
     fraction: Fraction = Field(
         0.1, description="preservation: fresh real articles per generation, as a share of all"
     )
-    epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
-    weight_decay: float | None = Field(None, ge=0.0, description="null takes training's")
+    epochs: float | None = Field(
+        None, gt=0, description="null takes training.epochs; overfitting's default is 25"
+    )
+    weight_decay: float | None = Field(
+        None, ge=0.0, description="null takes training.weight_decay; overfitting's default is 0"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _overfitting_defaults(cls, values: Any) -> Any:  # noqa: ANN401 - not yet validated
+        if isinstance(values, dict) and values.get("kind") == "overfitting":
+            return {"epochs": 25, "weight_decay": 0.0} | values
+        return values
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ from biasloop.corpus.corpus import BAD_ROWS, Corpus
 from biasloop.corpus.fingerprint import fingerprint
 from biasloop.corpus.load import load_corpus
 from biasloop.corpus.split import PARTED_ARTICLES, PARTS, split_parts
+from biasloop.corpus.unlabelled import read_unlabelled
 
 __all__ = [
     "BAD_ROWS",
@@ -12,5 +13,6 @@ __all__ = [
     "Corpus",
     "fingerprint",
     "load_corpus",
+    "read_unlabelled",
     "split_parts",
 ]

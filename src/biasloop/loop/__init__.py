@@ -1,0 +1,27 @@
+"""The generation loop as a graph of content-addressed stages: plan, execute, store."""
+
+from biasloop.loop.events import Event, Listener, silent
+from biasloop.loop.execute import execute, missing_stages
+from biasloop.loop.plan import Plan, make_plan
+from biasloop.loop.results import Results
+from biasloop.loop.run import config_hash, open_run, read_config, read_results
+from biasloop.loop.stage import Stage
+from biasloop.loop.store import Store, locked
+
+__all__ = [
+    "Event",
+    "Listener",
+    "Plan",
+    "Results",
+    "Stage",
+    "Store",
+    "config_hash",
+    "execute",
+    "locked",
+    "make_plan",
+    "missing_stages",
+    "open_run",
+    "read_config",
+    "read_results",
+    "silent",
+]

@@ -1,0 +1,187 @@
+"""The Python API: the same calls that the command line makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biasloop.assets import AssetInfo, cache_folder, download
+from biasloop.config import Config, load_config, parse_config
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from biasloop.analysis import Verdict
+    from biasloop.loop import Listener, Results
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, finished or not.
+
+    Attributes
+    ----------
+    folder
+        Where it is.
+    """
+
+    folder: Path
+
+    @cached_property
+    def results(self) -> Results:
+        """Every table of the run, read once."""
+        from biasloop.loop import read_results
+
+        return read_results(self.folder, cache_folder())
+
+    @property
+    def config(self) -> Config:
+        """The config of the run."""
+        return self.results.config
+
+    def scores(self) -> pl.DataFrame:
+        """One row per article per metric: ``regime, seed, generation, article_id, metric, value``."""
+        return self.results.scores
+
+    def leaning_scores(self) -> pl.DataFrame:
+        """One row per article per leaning, with its probability."""
+        return self.results.leaning_scores
+
+    def articles(self) -> pl.DataFrame:
+        """Every article that a generation wrote; the bodies are untrusted model output."""
+        return self.results.articles
+
+    def summary(self) -> pl.DataFrame:
+        """Every figure of every generation with its 95 % interval; see `analysis.summarise`."""
+        from biasloop.analysis import summarise
+
+        return summarise(self.results, self.config.report.bootstrap, self.config.seed)
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Say per regime whether bias moved and whether quality fell; see `analysis.verdicts`."""
+        from biasloop.analysis import followed_leaning, verdicts
+
+        regimes = [regime.label for regime in self.config.regimes]
+        leaning = followed_leaning(self.config, self.results.labels)
+        return tuple(verdicts(self.summary(), leaning, regimes))
+
+    def report(self) -> Path:
+        """Write the report into the run folder and return the path of its HTML file."""
+        from biasloop.report import write_report
+
+        return write_report(self.results, self.folder)
+
+
+def _as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Config:
+    if isinstance(config, Config):
+        return parse_config(config.model_dump(mode="json"), overrides) if overrides else config
+    if isinstance(config, Mapping):
+        return parse_config(config, overrides)
+    return load_config(config, overrides)
+
+
+def run(
+    config: Config | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    listen: Listener | None = None,
+) -> Run:
+    """Run an experiment, or go on with it where it stopped.
+
+    Parameters
+    ----------
+    config
+        A `Config`, a mapping, the path of a YAML file, or the name of a built-in example.
+    out
+        The run folder; None takes ``runs/NAME``.
+    overrides
+        ``dotted.key=value`` texts, as with ``--set``.
+    listen
+        Told of every stage's start, progress and finish.
+
+    Returns
+    -------
+    Run
+        The finished run; ``run.report()`` writes its report.
+
+    Raises
+    ------
+    InputError
+        If the config, the corpus, the model or the folder cannot be used.
+    """
+    from biasloop.loop import Store, execute, locked, make_plan, open_run, silent
+
+    checked = _as_config(config, overrides)
+    folder = Path(out) if out else Path("runs") / checked.name
+    plan = make_plan(checked)
+    open_run(checked, folder)
+    with locked(folder):
+        execute(plan, Store(folder, cache_folder()), listen or silent)
+    return Run(folder)
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises
+    ------
+    InputError
+        If it is not one.
+    """
+    from biasloop.loop import read_config
+
+    read_config(Path(folder))
+    return Run(Path(folder))
+
+
+def score(
+    articles: pl.DataFrame,
+    metrics: Sequence[str],
+    run: Run | None = None,
+    config: Config | Mapping[str, Any] | str | Path | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Score articles without training a language model.
+
+    Parameters
+    ----------
+    articles
+        `tables.ARTICLES`.
+    metrics
+        Names of metrics.
+    run
+        Take the instruments of this run.
+    config
+        Fit the instruments on this config's corpus; one of ``run`` and ``config`` is needed,
+        because an instrument is validated on the text that it was made from.
+
+    Returns
+    -------
+    scores, leaning_scores, set_scores
+        As in the run's tables, without the chain's columns.
+
+    Raises
+    ------
+    InputError
+        If neither or both of ``run`` and ``config`` are given, or an instrument cannot be had.
+    """
+    from biasloop.loop.score import score_articles
+
+    return score_articles(
+        articles,
+        tuple(metrics),
+        folder=run.folder if run else None,
+        config=_as_config(config, ()) if config is not None else None,
+        cache=cache_folder(),
+    )
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config."""
+    return json.loads(json.dumps(Config.model_json_schema()))
+
+
+__all__ = ["AssetInfo", "Run", "config_schema", "download", "load_run", "run", "score"]

@@ -1,0 +1,43 @@
+"""The `biasloop` command: its subcommands, and how errors become one message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from biasloop.cli.assets import doctor, download
+from biasloop.cli.config import config
+from biasloop.cli.run import report, run
+from biasloop.cli.score import score
+from biasloop.cli.simulate import simulate
+from biasloop.errors import BiasloopError
+
+app = typer.Typer(
+    name="biasloop",
+    help="Does bias grow when a language model is trained on its own output? Start with "
+    "`biasloop download conventions`, then `biasloop run demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("run")(run)
+app.command("report")(report)
+app.command("score")(score)
+app.command("simulate")(simulate)
+app.command("download")(download)
+app.command("config")(config)
+app.command("doctor")(doctor)
+
+
+def main() -> None:
+    """Run the command line; an error that a user can act on is one message and no traceback."""
+    try:
+        app()
+    except BiasloopError as error:
+        print(f"biasloop: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("biasloop: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,80 @@
+"""Show a run's events: bars on a terminal, lines elsewhere, or JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from biasloop.loop import Event, Listener
+
+
+def _minutes(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _print_json(event: Event) -> None:
+    print(json.dumps(event.as_dict(), ensure_ascii=False), flush=True)
+
+
+def _print_line(event: Event) -> None:
+    if event.event == "run":
+        print(f"{event.message}: {event.done} of {event.total} stages are done", flush=True)
+    elif event.event == "finish":
+        speed = f", {event.tokens / event.seconds:,.0f} tokens/s" if event.tokens else ""
+        left = f", {_minutes(event.left)} left" if event.left is not None else ""
+        print(
+            f"[{event.done}/{event.total}] {event.name} ({event.seconds:.1f} s{speed}{left})",
+            flush=True,
+        )
+
+
+@contextlib.contextmanager
+def listener(as_json: bool) -> Iterator[Listener]:
+    """Yield what shows events, for as long as the run goes on."""
+    if as_json:
+        yield _print_json
+    elif not sys.stdout.isatty():
+        yield _print_line
+    else:
+        with _bars() as show:
+            yield show
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Listener]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[speed]} {task.fields[left]}", markup=False),
+    )
+    with progress:
+        task = progress.add_task("starting", total=None, speed="", left="")
+
+        def show(event: Event) -> None:
+            speed = (
+                f"{event.tokens / event.seconds:,.0f} tokens/s"
+                if event.tokens and event.seconds
+                else ""
+            )
+            left = f"{_minutes(event.left)} left" if event.left is not None else ""
+            progress.update(
+                task,
+                description=event.name or "biasloop",
+                completed=event.done,
+                total=event.total or None,
+                speed=speed,
+                left=left,
+            )
+
+        yield show

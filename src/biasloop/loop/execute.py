@@ -1,0 +1,133 @@
+"""Run what is missing of a plan, on this machine, one stage after the other."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+
+from biasloop.loop.events import Event, Listener
+from biasloop.loop.plan import Plan
+from biasloop.loop.stage import Stage
+from biasloop.loop.store import Store
+
+#: Seconds between two progress events of one stage.
+_PROGRESS_EVERY = 0.5
+
+
+def missing_stages(plan: Plan, store: Store) -> list[Stage]:
+    """List the stages that have to run, in an order in which they can.
+
+    A stage runs only if a target needs it: a pruned model whose articles and scores are there is
+    not trained again.
+    """
+    ordered: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.key in ordered or store.has(stage):
+            return
+        for source in stage.inputs.values():
+            visit(source)
+        ordered[stage.key] = stage
+
+    for target in plan.targets:
+        visit(target)
+    return list(ordered.values())
+
+
+class _Clock:
+    """Estimates the time left from what the stages of each kind have taken so far."""
+
+    def __init__(self, stages: list[Stage]) -> None:
+        self.waiting = list(stages)
+        self.rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def finished(self, stage: Stage, seconds: float) -> None:
+        self.waiting.remove(stage)
+        rate = self.rates[stage.kind]
+        rate[0] += seconds
+        rate[1] += stage.cost or 1.0
+
+    def left(self) -> float | None:
+        """Seconds to go; None until every kind that waits has been seen once."""
+        if any(stage.kind not in self.rates for stage in self.waiting):
+            return None
+        return sum(
+            (stage.cost or 1.0) * self.rates[stage.kind][0] / self.rates[stage.kind][1]
+            for stage in self.waiting
+        )
+
+
+def execute(plan: Plan, store: Store, listen: Listener) -> None:
+    """Run every missing stage; each becomes visible whole, or not at all.
+
+    Parameters
+    ----------
+    plan
+        What to run.
+    store
+        Where outputs are, and go.
+    listen
+        Told of every start, progress and finish.
+    """
+    begun = time.monotonic()
+    missing = missing_stages(plan, store)
+    total = len(_all_stages(plan))
+    clock = _Clock(missing)
+    listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
+    for stage in missing:
+        done = total - len(clock.waiting)
+        start = time.monotonic()
+        listen(Event("start", stage.kind, stage.name, done, total, left=clock.left()))
+        tokens, told = 0, start
+
+        def progress(count: int, stage: Stage = stage, start: float = start, done: int = done) -> None:
+            nonlocal tokens, told
+            tokens += count
+            now = time.monotonic()
+            if now - told >= _PROGRESS_EVERY:
+                told = now
+                listen(
+                    Event("progress", stage.kind, stage.name, done, total, tokens, now - start,
+                          clock.left())
+                )
+
+        inputs = {name: store.path(source) for name, source in stage.inputs.items()}
+        with store.writing(stage) as folder:
+            stage.work(folder, inputs, progress)
+            seconds = time.monotonic() - start
+            store.record(stage, folder, seconds)
+        clock.finished(stage, seconds)
+        listen(Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left()))
+        _prune(plan, store)
+    listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
+
+
+def _all_stages(plan: Plan) -> dict[str, Stage]:
+    stages = [plan.corpus, plan.base, *plan.instruments.values(), *plan.finetuned.values(),
+              *plan.generated.values(), *plan.scored.values()]
+    return {stage.key: stage for stage in stages}
+
+
+def _prune(plan: Plan, store: Store) -> None:
+    """Delete fine-tuned weights that the config does not keep and no missing stage reads."""
+    policy = plan.config.loop.keep_models
+    if policy == "all":
+        return
+    kept = {
+        stage.key
+        for (_, _, generation), stage in plan.finetuned.items()
+        if policy == "last" and generation == plan.config.loop.generations
+    }
+    needed = {
+        source.key
+        for stage in _all_stages(plan).values()
+        if not store.has(stage) and not _is_pruned(store, stage)
+        for source in stage.inputs.values()
+    }
+    for stage in plan.finetuned.values():
+        if stage.key not in kept | needed and store.has(stage):
+            store.prune(stage)
+
+
+def _is_pruned(store: Store, stage: Stage) -> bool:
+    return (store.path(stage) / "pruned").exists()

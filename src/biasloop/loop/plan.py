@@ -1,0 +1,243 @@
+"""From a config to the graph of stages. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biasloop.assets import ASSETS, asset_path
+from biasloop.config import Config
+from biasloop.corpus import fingerprint
+from biasloop.files import sha256_file
+from biasloop.loop import work
+from biasloop.loop.stage import Progress, Stage
+from biasloop.metrics import metric_kind
+from biasloop.models import resolve_model
+from biasloop.regimes import make_regime
+from biasloop.seeds import integer
+from biasloop.tables import BASE, REAL
+
+#: Identifies a set of articles: regime, seed, generation.
+SetKey = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run.
+
+    Attributes
+    ----------
+    corpus, base
+        The stages that all others rest on.
+    instruments
+        By metric.
+    finetuned, generated, scored
+        By (regime, seed, generation); chains that share a stage hold the same key. ``generated``
+        has the base model's articles under ``base``, ``scored`` also the real ones under ``real``.
+    """
+
+    config: Config
+    corpus: Stage
+    base: Stage
+    instruments: Mapping[str, Stage]
+    finetuned: Mapping[SetKey, Stage]
+    generated: Mapping[SetKey, Stage]
+    scored: Mapping[SetKey, Stage]
+
+    @property
+    def targets(self) -> list[Stage]:
+        """The stages whose outputs a finished run must have, in order, each once."""
+        wanted = [self.corpus, *self.instruments.values(), *self.generated.values(),
+                  *self.scored.values()]
+        ordered = [*self.instruments.values(), *_interleaved(self.generated, self.scored)]
+        return list({stage.key: stage for stage in [self.corpus, *ordered, *wanted]}.values())
+
+
+def _interleaved(generated: Mapping[SetKey, Stage], scored: Mapping[SetKey, Stage]) -> list[Stage]:
+    return [stage for key in scored for stage in (generated.get(key), scored[key]) if stage]
+
+
+def content_of(model: str) -> Any:  # noqa: ANN401 - JSON
+    """Name a model's content: hashes of its files where it is local, else its id."""
+    location = resolve_model(model)
+    if not location.is_local:
+        return location.name
+    folder = Path(location.name)
+    if location.gguf_file:
+        return sha256_file(folder / location.gguf_file)
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
+    """Name what an instrument's settings point to: a classifier's files, an asset's version."""
+    section = getattr(config.metrics, metric, None)
+    classifier = getattr(section, "classifier", "builtin")
+    content: dict[str, Any] = {}
+    if classifier != "builtin":
+        content["classifier"] = content_of(classifier)
+    if "minilm" in getattr(section, "candidates", ()):
+        content["minilm"] = sha256_file(next(iter(sorted(asset_path("minilm").rglob("*.safetensors")))))
+        content["version"] = ASSETS["minilm"].version
+    return content
+
+
+def make_plan(config: Config) -> Plan:
+    """Lay out every stage of a run.
+
+    Raises
+    ------
+    InputError
+        If an input is missing, or a regime or metric is not known.
+    """
+    corpus = Stage(
+        "corpus",
+        "corpus",
+        {
+            "corpus": config.corpus.model_dump(mode="json"),
+            "seed": config.seed,
+            "content": fingerprint(config.corpus),
+        },
+        {},
+        lambda out, inputs, progress: work.write_corpus(config, out),
+    )
+    base = _base(config, corpus)
+    instruments = {name: _instrument(config, name, corpus, base) for name in config.metrics.names}
+    finetuned: dict[SetKey, Stage] = {}
+    generated: dict[SetKey, Stage] = {(BASE, 0, -1): _generate(config, "base model", corpus, base, 0, -1)}
+    scored = {
+        (REAL, 0, -1): _score(config, "real articles", corpus, base, instruments, {}),
+        (BASE, 0, -1): _score(
+            config, "base model", corpus, base, instruments,
+            {"articles": generated[BASE, 0, -1], "model": base},
+        ),
+    }
+    for seed in config.loop.seeds:
+        for generation in range(config.loop.generations + 1):
+            for regime in config.regimes:
+                key = (regime.label, seed, generation)
+                name = f"{regime.label} seed {seed} generation {generation}"
+                finetuned[key] = _finetune(config, name, key, corpus, base, finetuned, generated)
+                generated[key] = _generate(config, name, corpus, finetuned[key], seed, generation)
+                scored[key] = _score(
+                    config, name, corpus, base, instruments,
+                    {"articles": generated[key], "model": finetuned[key]},
+                )
+    return Plan(config, corpus, base, instruments, finetuned, generated, scored)
+
+
+def _base(config: Config, corpus: Stage) -> Stage:
+    scratch = config.base.model == "scratch"
+    settings: dict[str, Any] = {"seed": config.seed if scratch else None}
+    if scratch:
+        settings["scratch"] = config.base.scratch.model_dump(mode="json")
+    else:
+        settings["content"] = content_of(config.base.model)
+        settings["revision"] = config.base.revision
+    pretraining = config.base.scratch.pretraining
+    return Stage(
+        "base",
+        "base model: pre-train" if scratch else "base model: load",
+        settings,
+        {"corpus": corpus} if scratch else {},
+        lambda out, inputs, progress: work.write_base(config, inputs, out, progress),
+        cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens) if scratch else 0,
+        shared=True,
+    )
+
+
+def _instrument(config: Config, name: str, corpus: Stage, base: Stage) -> Stage:
+    metric_kind(name)
+    section = getattr(config.metrics, name, None)
+    return Stage(
+        "instrument",
+        f"{name}: instrument",
+        {
+            "metric": name,
+            "metrics": section.model_dump(mode="json") if section else {},
+            "content": _instrument_content(config, name),
+            "seed": config.seed,
+        },
+        {"corpus": corpus, "base": base},
+        lambda out, inputs, progress: work.write_instrument(config, name, inputs, out),
+    )
+
+
+def _finetune(
+    config: Config,
+    name: str,
+    key: SetKey,
+    corpus: Stage,
+    base: Stage,
+    finetuned: Mapping[SetKey, Stage],
+    generated: Mapping[SetKey, Stage],
+) -> Stage:
+    label, seed, generation = key
+    regime_config = next(r for r in config.regimes if r.label == label)
+    regime = make_regime(regime_config)
+    training = regime.training(config.training)
+    previous = config.loop.start == "previous" and generation > 0
+    inputs = {"corpus": corpus, "start": finetuned[label, seed, generation - 1] if previous else base}
+    settings: dict[str, Any] = {
+        "training": training.model_dump(mode="json"),
+        "seed": [config.seed, seed, generation],
+    }
+    if generation:
+        settings["regime"] = {"kind": regime_config.kind, **regime.settings()}
+        inputs |= {f"generation-{g}": generated[label, seed, g] for g in regime.reads(generation)}
+    set_seed = integer(config.seed, "training-set", seed, generation)
+    train_seed = integer(config.seed, "finetune", seed, generation)
+
+    def run(out: Path, paths: Mapping[str, Path], progress: Progress) -> None:
+        work.write_finetuned(
+            regime, training, generation, (set_seed, train_seed), f"{config.name} {name}",
+            paths, out, progress,
+        )
+
+    articles = regime.expected_size(generation, 1)
+    return Stage(
+        "finetune", f"{name}: fine-tune", settings, inputs, run, cost=articles * training.epochs
+    )
+
+
+def _generate(
+    config: Config, name: str, corpus: Stage, model: Stage, seed: int, generation: int
+) -> Stage:
+    stream = integer(config.seed, "generate", seed, generation + 1)
+    return Stage(
+        "generate",
+        f"{name}: generate",
+        {
+            "generation": config.generation.model_dump(mode="json"),
+            "seed": stream if config.generation.decoding == "nucleus" else None,
+        },
+        {"corpus": corpus, "model": model},
+        lambda out, inputs, progress: work.write_generated(
+            config.generation, stream, inputs, out, progress
+        ),
+        cost=1.0,
+    )
+
+
+def _score(
+    config: Config,
+    name: str,
+    corpus: Stage,
+    base: Stage,
+    instruments: Mapping[str, Stage],
+    inputs: Mapping[str, Stage],
+) -> Stage:
+    return Stage(
+        "score",
+        f"{name}: score",
+        {"metrics": config.metrics.model_dump(mode="json"), "seed": config.seed},
+        {
+            "corpus": corpus,
+            "base": base,
+            **{f"instrument-{metric}": stage for metric, stage in instruments.items()},
+            **inputs,
+        },
+        lambda out, paths, progress: work.write_scores(config, paths, out),
+        cost=1.0,
+    )

@@ -1,0 +1,182 @@
+"""A run folder: made for one config, continued with the same one, read back as `Results`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from biasloop.config import Config, parse_config
+from biasloop.errors import InputError, StoreError
+from biasloop.files import canonical_json, sha256_text, write_json, write_text
+from biasloop.loop.plan import Plan, SetKey, make_plan
+from biasloop.loop.results import Results
+from biasloop.loop.store import Store
+from biasloop.loop.work import read_part
+from biasloop.tables import ARTICLES, CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform, read_table
+
+CONFIG_FILE = "config.yaml"
+RUN_FILE = "run.json"
+_LIBRARIES = ("biasloop", "torch", "transformers", "accelerate", "tokenizers", "scikit-learn",
+              "numpy", "polars")
+
+
+def computed_part(config: Config) -> dict[str, Any]:
+    """Return the part of a config that decides what is computed: all but ``report``."""
+    return config.model_dump(mode="json", exclude={"report"})
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 of what a config computes."""
+    return sha256_text(canonical_json(computed_part(config)))
+
+
+def provenance(config: Config) -> dict[str, str]:
+    """Say what computed a run: versions, platform, config hash."""
+    versions = {name: metadata.version(name) for name in _LIBRARIES}
+    return {
+        "config_sha256": config_hash(config),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        **versions,
+    }
+
+
+def open_run(config: Config, root: Path) -> None:
+    """Make a run folder for a config, or check that it is the one of this config.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else: another config's run, or files that are no run.
+    """
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; --out takes a folder")
+    record = root / RUN_FILE
+    if record.is_file():
+        _check_same(config, root)
+    elif root.is_dir() and any(p.name != ".lock" for p in root.iterdir()):
+        raise InputError(
+            f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "
+            "give another folder with --out"
+        )
+    write_text(root / CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_json(record, {"config": computed_part(config), "provenance": provenance(config)})
+
+
+def _check_same(config: Config, root: Path) -> None:
+    stored = _read_record(root)["config"]
+    wanted = json.loads(json.dumps(computed_part(config)))
+    if stored != wanted:
+        keys = ", ".join(_differences(stored, wanted)[:5])
+        raise InputError(
+            f"{root}: belongs to another config (it differs in: {keys}); give another folder with "
+            "--out, or run with the config that is in it"
+        )
+
+
+def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [
+            found
+            for key in sorted(one.keys() | other.keys())
+            for found in _differences(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if one == other else [path]
+
+
+def _read_record(root: Path) -> dict[str, Any]:
+    try:
+        return json.loads((root / RUN_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{root}: is not a run folder: it has no {RUN_FILE}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{root / RUN_FILE}: cannot be read: {error}") from error
+
+
+def read_config(root: Path) -> Config:
+    """Read the config of a run folder.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run.
+    """
+    _read_record(root)
+    path = root / CONFIG_FILE
+    try:
+        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), (), str(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+
+
+def read_results(root: Path, cache: Path) -> Results:
+    """Read what a run has so far, finished or not.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or nothing has been scored in it yet.
+    """
+    config = read_config(root)
+    plan, store = make_plan(config), Store(root, cache)
+    if not store.has(plan.corpus):
+        raise InputError(f"{root}: nothing has been computed in it yet; run it first")
+    corpus_folder = store.path(plan.corpus)
+    corpus = json.loads((corpus_folder / "corpus.json").read_text(encoding="utf-8"))
+    return Results(
+        folder=root,
+        config=config,
+        labels=tuple(corpus["labels"]),
+        corpus=corpus,
+        real=read_part(corpus_folder, "real"),
+        articles=_gather(store, plan.generated, "articles", pl.Schema({**CHAIN, **ARTICLES})),
+        scores=_gather(store, plan.scored, "scores", SCORES),
+        leaning_scores=_gather(store, plan.scored, "leaning_scores", LEANING_SCORES),
+        set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
+        cards=tuple(_cards(store, plan)),
+        stages=_stages(store, plan),
+        bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
+        provenance=_read_record(root)["provenance"],
+    )
+
+
+def _gather(store: Store, stages: dict[SetKey, Any] | Any, table: str, schema: pl.Schema) -> pl.DataFrame:  # noqa: ANN401
+    frames = [pl.DataFrame(schema=schema)]
+    for (regime, seed, generation), stage in stages.items():
+        if store.has(stage):
+            frame = read_table(store.path(stage) / f"{table}.parquet").with_columns(
+                pl.lit(regime).alias("regime"),
+                pl.lit(seed, pl.Int64).alias("seed"),
+                pl.lit(generation, pl.Int64).alias("generation"),
+            )
+            frames.append(conform(frame, schema))
+    return pl.concat(frames)
+
+
+def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
+    cards = []
+    for stage in plan.instruments.values():
+        path = store.path(stage) / "instrument" / "card.json"
+        if path.is_file():
+            cards.append(json.loads(path.read_text(encoding="utf-8")))
+    return cards
+
+
+def _stages(store: Store, plan: Plan) -> pl.DataFrame:
+    rows = []
+    everything = [plan.corpus, plan.base, *plan.instruments.values(), *plan.finetuned.values(),
+                  *plan.generated.values(), *plan.scored.values()]
+    for stage in {stage.key: stage for stage in everything}.values():
+        if (store.path(stage) / "stage.json").is_file():
+            record = store.manifest(stage)
+            rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
+    schema = {"kind": pl.String, "name": pl.String, "key": pl.String, "seconds": pl.Float64,
+              "finished": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")

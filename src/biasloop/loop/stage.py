@@ -1,0 +1,70 @@
+"""A stage: what it does, of which inputs, under which settings. Its key is the hash of all that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from biasloop.files import canonical_json, sha256_text
+
+#: Called with the tokens done since the last call.
+Progress = Callable[[int], None]
+
+#: Fills the output folder from the input folders (by input name).
+Work = Callable[[Path, Mapping[str, Path], Progress], None]
+
+#: Raise this when a stage's meaning changes, so that old outputs are not taken for new ones.
+STAGE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pure function of its inputs, settings and seed, whose output is a folder.
+
+    Attributes
+    ----------
+    kind
+        ``corpus``, ``base``, ``instrument``, ``finetune``, ``generate`` or ``score``.
+    name
+        What a person calls it, for example ``synthetic seed 0 generation 3: finetune``.
+    settings
+        Every setting, seed and content hash that decides the output: JSON.
+    inputs
+        The stages whose outputs it reads, by name.
+    work
+        What is run. Not part of the key: `settings` must say all that it depends on.
+    cost
+        How much work it is, in tokens: for the time left only.
+    shared
+        Whether its output belongs in the cache, for all runs, and not in the run folder.
+    """
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Stage]
+    work: Work = field(compare=False, repr=False)
+    cost: float = 0.0
+    shared: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the kind, the settings and the inputs' keys."""
+        return sha256_text(
+            canonical_json(
+                {
+                    "version": STAGE_VERSION,
+                    "kind": self.kind,
+                    "settings": dict(self.settings),
+                    "inputs": {name: stage.key for name, stage in self.inputs.items()},
+                }
+            )
+        )
+
+    @property
+    def folder_name(self) -> str:
+        """Name of its output folder."""
+        return f"{self.kind}-{self.key[:20]}"

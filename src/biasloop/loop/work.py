@@ -1,0 +1,180 @@
+"""The work of each kind of stage: read the inputs' folders, compute, write the output folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from biasloop.config import Config, GenerationConfig, TrainingConfig
+from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
+from biasloop.device import choose
+from biasloop.files import write_json
+from biasloop.loop.stage import Progress
+from biasloop.metrics import FitContext, metric_kind, perplexities
+from biasloop.metrics.base import SCORED
+from biasloop.models import load_model, save_model
+from biasloop.regimes import Regime
+from biasloop.seeds import generator
+from biasloop.stages import finetune, generate_articles, pretrain
+from biasloop.tables import ARTICLES, conform, read_table, write_table
+
+Inputs = Mapping[str, Path]
+
+
+def read_part(corpus: Path, part: str) -> pl.DataFrame:
+    """Read one part of the corpus stage's output as `tables.ARTICLES`."""
+    table = read_table(corpus / "articles.parquet", PARTED_ARTICLES)
+    return conform(table.filter(pl.col("part") == part), ARTICLES)
+
+
+def read_labels(corpus: Path) -> tuple[str, ...]:
+    """Read the label set from the corpus stage's output."""
+    return tuple(json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["labels"])
+
+
+def write_corpus(config: Config, out: Path) -> None:
+    """Read, check and part the corpus."""
+    corpus = load_corpus(config.corpus, config.seed)
+    parts = split_parts(corpus, config.corpus, config.seed)
+    write_table(out / "articles.parquet", parts)
+    write_table(out / "bad_rows.parquet", corpus.bad_rows)
+    counts = parts.group_by("part", "label").len().sort("part", "label")
+    by_part: dict[str, dict[str, int]] = {}
+    for part, label, count in counts.iter_rows():
+        by_part.setdefault(part, {})[label] = count
+    write_json(
+        out / "corpus.json",
+        {
+            "name": corpus.name,
+            "citation": corpus.citation,
+            "licence": corpus.licence,
+            "labels": list(corpus.labels),
+            "parts": by_part,
+        },
+    )
+
+
+def write_base(config: Config, inputs: Inputs, out: Path, progress: Progress) -> None:
+    """Bring the base model into the store: pre-trained here, or loaded from where it is."""
+    if config.base.model == "scratch":
+        articles = read_part(inputs["corpus"], "pretraining")
+        loaded, log = pretrain(articles, config.base.scratch, config.seed, progress)
+        write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
+    else:
+        loaded = load_model(config.base.model, config.base.revision, "float32")
+    save_model(loaded, out / "model")
+
+
+def fit_context(
+    config: Config, inputs: Inputs, articles: pl.DataFrame
+) -> FitContext:
+    """Say what a metric's instrument is made from."""
+    base = inputs.get("base")
+    return FitContext(
+        config=config.metrics,
+        labels=read_labels(inputs["corpus"]),
+        articles=articles,
+        base_model=str(base / "model") if base else None,
+        seed=config.seed,
+    )
+
+
+def write_instrument(
+    config: Config, metric: str, inputs: Inputs, out: Path
+) -> None:
+    """Fit a metric's instrument on the part of the corpus kept for it."""
+    articles = read_part(inputs["corpus"], "instrument")
+    context = fit_context(config, inputs, articles)
+    folder = out / "instrument"
+    folder.mkdir()
+    metric_kind(metric).fit(context, folder)
+
+
+def write_finetuned(
+    regime: Regime,
+    training: TrainingConfig,
+    generation: int,
+    seeds: tuple[int, int],
+    run_name: str,
+    inputs: Inputs,
+    out: Path,
+    progress: Progress,
+) -> None:
+    """Put the training set together and fine-tune; ``seeds`` are the set's and the training's."""
+    real = read_part(inputs["corpus"], "real")
+    written = {
+        int(name.removeprefix("generation-")): read_table(path / "articles.parquet", ARTICLES)
+        for name, path in inputs.items()
+        if name.startswith("generation-")
+    }
+    articles = (
+        regime.training_set(real, written, generator(seeds[0], "training-set"))
+        if generation
+        else real
+    )
+    loaded = load_model(str(inputs["start"] / "model"), precision="float32")
+    if training.precision != "float32":
+        loaded = replace(loaded, device=choose(training.precision))
+    log = finetune(loaded, articles, training, seeds[1], run_name, progress)
+    write_json(
+        out / "training.json",
+        {"losses": log.losses, "tokens": log.tokens, "articles": articles.height},
+    )
+    save_model(loaded, out / "model")
+
+
+def write_generated(
+    generation: GenerationConfig, seed: int, inputs: Inputs, out: Path, progress: Progress
+) -> None:
+    """Let the model write its articles."""
+    loaded = load_model(str(inputs["model"] / "model"), precision=generation.precision)
+    real = read_part(inputs["corpus"], "real")
+    articles = generate_articles(loaded, real, generation, seed, progress)
+    write_table(out / "articles.parquet", articles)
+
+
+def write_scores(
+    config: Config, inputs: Inputs, out: Path
+) -> None:
+    """Score a set of articles for every metric, and its model on held-out real text."""
+    articles = (
+        read_table(inputs["articles"] / "articles.parquet", ARTICLES)
+        if "articles" in inputs
+        else read_part(inputs["corpus"], "real")
+    )
+    none = pl.DataFrame(schema=ARTICLES)
+    scored = [
+        metric_kind(name)
+        .load(
+            fit_context(config, inputs, none),
+            inputs[f"instrument-{name}"] / "instrument",
+        )
+        .score(articles)
+        for name in config.metrics.names
+    ]
+    scores = [part.scores for part in scored]
+    held_out = read_part(inputs["corpus"], "holdout")
+    if "model" in inputs and held_out.height:
+        loaded = load_model(str(inputs["model"] / "model"), precision="float32")
+        values = perplexities(
+            loaded.model,
+            loaded.tokenizer,
+            held_out["body"].to_list(),
+            config.metrics.perplexity_batch_size,
+        )
+        frame = pl.DataFrame(
+            {"article_id": held_out["article_id"], "value": values},
+            schema={"article_id": pl.String, "value": pl.Float64},
+        )
+        scores.append(
+            frame.with_columns(
+                pl.lit("holdout_perplexity").alias("metric"), pl.col("value").fill_nan(None)
+            ).select("article_id", "metric", "value")
+        )
+    write_table(out / "scores.parquet", pl.concat([conform(s, SCORED) for s in scores]))
+    write_table(out / "leaning_scores.parquet", pl.concat([p.leaning_scores for p in scored]))
+    write_table(out / "set_scores.parquet", pl.concat([p.set_scores for p in scored]))

@@ -1,0 +1,49 @@
+"""Keep every earlier set, the real one included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from biasloop.regimes.base import Regime, sample
+
+
+class Accumulation(Regime):
+    """The real articles and those of every earlier generation."""
+
+    def reads(self, generation: int) -> tuple[int, ...]:
+        """Need all earlier generations."""
+        return tuple(range(generation))
+
+    def expected_size(self, generation: int, real: int) -> float:
+        """Grow by one set per generation."""
+        return float(real * (generation + 1))
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return the real articles, then each generation's, oldest first."""
+        return pl.concat([real, *(synthetic[g] for g in sorted(synthetic))])
+
+
+class AccumulateSubsample(Accumulation):
+    """As accumulation, with a sample of it of the real set's size: a constant training cost."""
+
+    def expected_size(self, generation: int, real: int) -> float:
+        """Stay at the real set's size."""
+        return float(real)
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return a fresh sample of everything so far."""
+        everything = super().training_set(real, synthetic, random)
+        return sample(everything, real.height, random)

@@ -1,0 +1,73 @@
+"""What every regime answers. Knows tables of articles, no models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from biasloop.config import RegimeConfig, TrainingConfig
+
+
+class Regime:
+    """How the training set of each generation is put together.
+
+    Every regime trains Generation 0 on the real articles, so chains whose training settings agree
+    share it.
+    """
+
+    def __init__(self, config: RegimeConfig) -> None:
+        self.config = config
+
+    def reads(self, generation: int) -> tuple[int, ...]:
+        """Say which generations' articles the training set of ``generation`` needs."""
+        return (generation - 1,)
+
+    def settings(self) -> dict[str, Any]:
+        """Name the settings, beside the kind, that decide a training set."""
+        return {}
+
+    def expected_size(self, generation: int, real: int) -> float:
+        """Say how many articles ``generation`` trains on, for ``real`` real ones."""
+        return float(real)
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Put a training set together for a generation after Generation 0.
+
+        Parameters
+        ----------
+        real
+            The real articles (`tables.ARTICLES`).
+        synthetic
+            What the generations of `reads` wrote, by generation.
+        random
+            For regimes that sample; each generation has its own stream.
+
+        Returns
+        -------
+        polars.DataFrame
+            `tables.ARTICLES`.
+        """
+        raise NotImplementedError
+
+    def training(self, training: TrainingConfig) -> TrainingConfig:
+        """Return the training settings, with what the regime changes of them."""
+        changes = {
+            key: value
+            for key in ("epochs", "weight_decay")
+            if (value := getattr(self.config, key)) is not None
+        }
+        return training.model_copy(update=changes)
+
+
+def sample(articles: pl.DataFrame, size: int, random: np.random.Generator) -> pl.DataFrame:
+    """Draw ``size`` articles without replacement, kept in their order."""
+    rows = np.sort(random.choice(articles.height, size=size, replace=False))
+    return articles[rows.tolist()]

@@ -1,0 +1,37 @@
+"""Add a fresh sample of real articles to every generation's training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from biasloop.regimes.base import Regime, sample
+
+
+class Preservation(Regime):
+    """The previous generation's articles and a fresh ``fraction`` of the real ones."""
+
+    def settings(self) -> dict[str, Any]:
+        """Name the fraction."""
+        return {"fraction": self.config.fraction}
+
+    def _fresh(self, real: int) -> int:
+        # The paper's 10 % of 1,518 is 152: rounded, and never none.
+        return max(1, round(self.config.fraction * real))
+
+    def expected_size(self, generation: int, real: int) -> float:
+        """Count the real sample, too."""
+        return float(real + (self._fresh(real) if generation else 0))
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return the previous generation's articles, then the fresh sample."""
+        (articles,) = synthetic.values()
+        return pl.concat([articles, sample(real, self._fresh(real.height), random)])

@@ -1,0 +1,100 @@
+"""A verdict as a sentence. Knows words, not where the numbers came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from biasloop.analysis import Change, Verdict
+from biasloop.report import words
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One regime's verdict for a reader.
+
+    Attributes
+    ----------
+    regime
+        The regime's name.
+    moved, collapsed
+        The answers, as `analysis.Answer`.
+    bias, quality
+        One sentence each; ``quality`` is empty where quality was not scored.
+    rests_on
+        Chains and articles behind the figures.
+    """
+
+    regime: str
+    moved: str
+    collapsed: str
+    bias: str
+    quality: str
+    rests_on: str
+
+
+def speak(verdict: Verdict, negligible_share: float, negligible_quality: float) -> Spoken:
+    """Put a verdict into words; a withheld figure never becomes a number."""
+    return Spoken(
+        regime=words.name(verdict.regime),
+        moved=verdict.moved,
+        collapsed=verdict.collapsed,
+        bias=_bias(verdict, negligible_share),
+        quality=_quality(verdict, negligible_quality),
+        rests_on=f"{words.counted(verdict.chains, 'chain')} of "
+        f"{words.counted(verdict.articles, 'article')} per generation",
+    )
+
+
+def _bias(verdict: Verdict, negligible: float) -> str:
+    share = f"share of “{words.name(verdict.leaning)}”"
+    if verdict.withheld:
+        text = (
+            f"The {share} at Generation {verdict.last} is withheld, since "
+            f"{words.visible(verdict.reason)}."
+        )
+        if verdict.readable:
+            text += (
+                f" Up to Generation {verdict.readable.end}, the last that can be read, it "
+                f"{_movement(verdict.readable, 100, 'points', 1)}."
+            )
+        return text
+    change = verdict.leaning_change
+    if change is None:
+        return f"Whether the {share} moved was not measured: {words.visible(verdict.reason)}."
+    text = f"The {share} {_movement(change, 100, 'points', 1)}"
+    text += f", from {words.percent(change.before)} at Generation 0 to "
+    text += f"{words.percent(change.after)} at Generation {change.end}"
+    if verdict.moved == "no":
+        return f"{text}: less than {words.number(100 * negligible, 0)} points either way."
+    if verdict.moved == "not shown":
+        return f"{text}: too uncertain to say that it moved, or that it did not."
+    return text + "."
+
+
+def _quality(verdict: Verdict, negligible: float) -> str:
+    change = verdict.quality_change
+    if change is None:
+        return ""
+    text = f"Quality (0 to 3) {_movement(change, 1, '', 2)}, from "
+    text += f"{words.number(change.before)} to {words.number(change.after)}"
+    if verdict.collapsed == "no" and change.value < 0:
+        return f"{text}: no fall beyond {words.number(negligible)}."
+    if verdict.collapsed == "not shown":
+        return f"{text}: too uncertain to say that it fell, or that it did not."
+    return text + "."
+
+
+def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
+    """``rose by 9.3 points (95 % interval 6.1 to 12.4)``; signs only where 0 is inside."""
+    value = scale * change.value
+    unit = f" {unit}" if unit else ""
+    if change.low is None or change.high is None:
+        return f"changed by {words.signed(value, digits)}{unit} (no interval from one article)"
+    low, high = scale * change.low, scale * change.high
+    if low > 0 or high < 0:
+        word = "rose" if value > 0 else "fell"
+        ends = (low, high) if value > 0 else (-high, -low)
+        inside = words.between(*ends, digits)
+        return f"{word} by {words.number(abs(value), digits)}{unit} (95 % interval {inside})"
+    inside = words.between(low, high, digits, sign=True)
+    return f"changed by {words.signed(value, digits)}{unit} (95 % interval {inside})"

@@ -1,0 +1,114 @@
+"""How numbers, intervals and untrusted text are written. Knows no table and no figure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+#: Between a number and its unit: narrow, and no line break.
+_THIN = "\u202f"
+_MINUS = "\u2212"
+
+_LONGEST_NAME = 48
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Replace what a page cannot or must not obey: control characters and reordering marks.
+
+    Tabs and line ends stay; a NUL and its like become U+FFFD; a mark that would reorder the text
+    around it is spelt out. Escaping for HTML is not done here.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
+
+
+def name(text: str) -> str:
+    """Make a label or regime fit a legend: one line, visible, no longer than 48 characters."""
+    line = " ".join(visible(text).split())
+    short = line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
+    return unicodedata.normalize("NFC", short) or "(empty)"
+
+
+def cut(text: str, characters: int) -> tuple[str, int]:
+    """Cut a text for showing; also say how many characters were left out."""
+    text = visible(text)
+    return text[:characters], max(0, len(text) - characters)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Write a number with a true minus and thousands separated; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.{digits}f}".replace("-", _MINUS)
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Write a number with its sign; what rounds to zero has none."""
+    text = f"{value:+,.{digits}f}"
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", _MINUS)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Write a share of 1 in percent."""
+    return "–" if value is None else f"{number(100 * value, digits)}{_THIN}%"
+
+
+def scaled(value: float | None, digits: int | None = None) -> str:
+    """Write a figure of unknown size with about three digits."""
+    if value is None:
+        return "–"
+    if digits is None:
+        digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
+        digits = 3 if abs(value) < 1 else digits
+    return number(value, digits)
+
+
+def between(low: float | None, high: float | None, digits: int = 1, sign: bool = False) -> str:
+    """Write an interval in words; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    write = signed if sign else number
+    return f"{write(low, digits)} to {write(high, digits)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a wall time."""
+    if seconds < 60:
+        return f"{number(seconds, 1)}{_THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{_THIN}min {rest:02d}{_THIN}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}{_THIN}h {minutes:02d}{_THIN}min"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def generations(numbers: list[int]) -> str:
+    """Write generations as ranges: ``1, 3 to 5``."""
+    runs: list[list[int]] = []
+    for value in sorted(set(numbers)):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    parts = [
+        str(run[0])
+        if len(run) == 1
+        else f"{run[0]} to {run[-1]}"
+        if len(run) > 2
+        else f"{run[0]}, {run[-1]}"
+        for run in runs
+    ]
+    return ", ".join(parts)
+
+
+def file_stem(text: str) -> str:
+    """Make a text safe as a part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:40] or "_"
