@@ -44,7 +44,7 @@ class Run:
         return self.results.config
 
     def scores(self) -> pl.DataFrame:
-        """One row per article per metric: ``regime, seed, generation, article_id, metric, value``."""
+        """One row per article per metric (`tables.SCORES`)."""
         return self.results.scores
 
     def leaning_scores(self) -> pl.DataFrame:

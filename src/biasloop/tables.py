@@ -27,9 +27,7 @@ ARTICLES = pl.Schema(
 CHAIN = {"regime": pl.String, "seed": pl.Int64, "generation": pl.Int64}
 
 #: One row per article per metric.
-SCORES = pl.Schema(
-    {**CHAIN, "article_id": pl.String, "metric": pl.String, "value": pl.Float64}
-)
+SCORES = pl.Schema({**CHAIN, "article_id": pl.String, "metric": pl.String, "value": pl.Float64})
 
 #: One row per article per leaning; the probabilities of an article sum to 1.
 LEANING_SCORES = pl.Schema(

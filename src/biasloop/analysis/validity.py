@@ -75,4 +75,6 @@ def _reason(share: float, shares: Mapping[str, float]) -> str:
         if value >= 0.01
     ]
     why = f" ({', '.join(parts)})" if parts else ""
-    return f"{100 * share:.0f} % of its articles lie outside what the classifier was validated on{why}"
+    return (
+        f"{100 * share:.0f} % of its articles lie outside what the classifier was validated on{why}"
+    )

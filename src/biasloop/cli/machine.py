@@ -31,8 +31,11 @@ def findings(hub: bool) -> list[tuple[str, str]]:
         ("transformers", metadata.version("transformers")),
         ("cores", f"{cores()} (torch uses {torch.get_num_threads()} threads)"),
         ("device", f"{device.name}, precision {device.precision}"),
-        ("GPUs", ", ".join(
-            torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"),
+        (
+            "GPUs",
+            ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+            or "none",
+        ),
         ("bfloat16", "yes" if _has_bfloat16(device.name) else "slow here: no native instructions"),
         ("cache", str(cache_folder())),
     ]
@@ -51,4 +54,6 @@ def _has_bfloat16(device: str) -> bool:
 
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
-    return bool(torch.backends.cpu.get_cpu_capability() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(
+        torch.backends.cpu.get_cpu_capability() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )

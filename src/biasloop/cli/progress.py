@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _print_line(event: Event) -> None:
 
 
 @contextlib.contextmanager
-def listener(as_json: bool) -> Iterator[Listener]:
+def listener(as_json: bool) -> Generator[Listener]:
     """Yield what shows events, for as long as the run goes on."""
     if as_json:
         yield _print_json
@@ -48,7 +48,7 @@ def listener(as_json: bool) -> Iterator[Listener]:
 
 
 @contextlib.contextmanager
-def _bars() -> Iterator[Listener]:
+def _bars() -> Generator[Listener]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(

@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from biasloop.config.schema import Config
 from biasloop.errors import InputError, nearest
@@ -24,7 +26,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(
+            raise ComposerError(
                 None, None, "aliases (*name) are not accepted in a config", event.start_mark
             )
         return super().compose_node(parent, index)
@@ -34,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = str(key_node.value)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
+                raise ConstructorError(
                     None, None, f"the key '{key}' stands twice", key_node.start_mark
                 )
             seen.add(key)
@@ -110,8 +112,10 @@ def _override(values: dict[str, Any], assignment: str) -> None:
     *path, last = key.strip().split(".")
     section: Any = values
     for part in path:
-        section = section[_index(section, part, assignment)] if isinstance(section, list) else (
-            section.setdefault(part, {})
+        section = (
+            section[_index(section, part, assignment)]
+            if isinstance(section, list)
+            else (section.setdefault(part, {}))
         )
         if not isinstance(section, (dict, list)):
             raise InputError(f"--set {assignment}: '{part}' is a value, not a section")
@@ -187,7 +191,9 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         examples = ", ".join(example_names())
-        raise InputError(f"{path}: no such file, and no example has this name ({examples})") from None
+        raise InputError(
+            f"{path}: no such file, and no example has this name ({examples})"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     values = _read_yaml(text, str(path))

@@ -233,9 +233,7 @@ class QualityConfig(Section):
 class MetricsConfig(Section):
     """What every generation is scored for."""
 
-    names: tuple[str, ...] = Field(
-        ("leaning", "quality", "perplexity", "diversity"), min_length=1
-    )
+    names: tuple[str, ...] = Field(("leaning", "quality", "perplexity", "diversity"), min_length=1)
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity_batch_size: int = Field(8, ge=1)
@@ -248,8 +246,9 @@ class ReportConfig(Section):
     bootstrap: int = Field(2000, ge=100, description="resamples of articles per interval")
     examples: int = Field(3, ge=0, description="articles shown side by side with their prompt")
     leaning: str | None = Field(
-        None, description="the leaning that the first figure follows; null takes the label most "
-        "present in pre-training, or the last of the label set"
+        None,
+        description="the leaning that the first figure follows; null takes the label most "
+        "present in pre-training, or the last of the label set",
     )
     outside_share: Fraction = Field(
         0.25,

@@ -80,15 +80,25 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
         listen(Event("start", stage.kind, stage.name, done, total, left=clock.left()))
         tokens, told = 0, start
 
-        def progress(count: int, stage: Stage = stage, start: float = start, done: int = done) -> None:
+        def progress(
+            count: int, stage: Stage = stage, start: float = start, done: int = done
+        ) -> None:
             nonlocal tokens, told
             tokens += count
             now = time.monotonic()
             if now - told >= _PROGRESS_EVERY:
                 told = now
                 listen(
-                    Event("progress", stage.kind, stage.name, done, total, tokens, now - start,
-                          clock.left())
+                    Event(
+                        "progress",
+                        stage.kind,
+                        stage.name,
+                        done,
+                        total,
+                        tokens,
+                        now - start,
+                        clock.left(),
+                    )
                 )
 
         inputs = {name: store.path(source) for name, source in stage.inputs.items()}
@@ -97,14 +107,22 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         clock.finished(stage, seconds)
-        listen(Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left()))
+        listen(
+            Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
+        )
         _prune(plan, store)
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
 def _all_stages(plan: Plan) -> dict[str, Stage]:
-    stages = [plan.corpus, plan.base, *plan.instruments.values(), *plan.finetuned.values(),
-              *plan.generated.values(), *plan.scored.values()]
+    stages = [
+        plan.corpus,
+        plan.base,
+        *plan.instruments.values(),
+        *plan.finetuned.values(),
+        *plan.generated.values(),
+        *plan.scored.values(),
+    ]
     return {stage.key: stage for stage in stages}
 
 

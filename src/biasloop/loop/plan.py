@@ -49,8 +49,12 @@ class Plan:
     @property
     def targets(self) -> list[Stage]:
         """The stages whose outputs a finished run must have, in order, each once."""
-        wanted = [self.corpus, *self.instruments.values(), *self.generated.values(),
-                  *self.scored.values()]
+        wanted = [
+            self.corpus,
+            *self.instruments.values(),
+            *self.generated.values(),
+            *self.scored.values(),
+        ]
         ordered = [*self.instruments.values(), *_interleaved(self.generated, self.scored)]
         return list({stage.key: stage for stage in [self.corpus, *ordered, *wanted]}.values())
 
@@ -78,7 +82,9 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
     if "minilm" in getattr(section, "candidates", ()):
-        content["minilm"] = sha256_file(next(iter(sorted(asset_path("minilm").rglob("*.safetensors")))))
+        content["minilm"] = sha256_file(
+            next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
+        )
         content["version"] = ASSETS["minilm"].version
     return content
 
@@ -105,11 +111,17 @@ def make_plan(config: Config) -> Plan:
     base = _base(config, corpus)
     instruments = {name: _instrument(config, name, corpus, base) for name in config.metrics.names}
     finetuned: dict[SetKey, Stage] = {}
-    generated: dict[SetKey, Stage] = {(BASE, 0, -1): _generate(config, "base model", corpus, base, 0, -1)}
+    generated: dict[SetKey, Stage] = {
+        (BASE, 0, -1): _generate(config, "base model", corpus, base, 0, -1)
+    }
     scored = {
         (REAL, 0, -1): _score(config, "real articles", corpus, base, instruments, {}),
         (BASE, 0, -1): _score(
-            config, "base model", corpus, base, instruments,
+            config,
+            "base model",
+            corpus,
+            base,
+            instruments,
             {"articles": generated[BASE, 0, -1], "model": base},
         ),
     }
@@ -121,7 +133,11 @@ def make_plan(config: Config) -> Plan:
                 finetuned[key] = _finetune(config, name, key, corpus, base, finetuned, generated)
                 generated[key] = _generate(config, name, corpus, finetuned[key], seed, generation)
                 scored[key] = _score(
-                    config, name, corpus, base, instruments,
+                    config,
+                    name,
+                    corpus,
+                    base,
+                    instruments,
                     {"articles": generated[key], "model": finetuned[key]},
                 )
     return Plan(config, corpus, base, instruments, finetuned, generated, scored)
@@ -142,7 +158,9 @@ def _base(config: Config, corpus: Stage) -> Stage:
         settings,
         {"corpus": corpus} if scratch else {},
         lambda out, inputs, progress: work.write_base(config, inputs, out, progress),
-        cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens) if scratch else 0,
+        cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens)
+        if scratch
+        else 0,
         shared=True,
     )
 
@@ -178,7 +196,10 @@ def _finetune(
     regime = make_regime(regime_config)
     training = regime.training(config.training)
     previous = config.loop.start == "previous" and generation > 0
-    inputs = {"corpus": corpus, "start": finetuned[label, seed, generation - 1] if previous else base}
+    inputs = {
+        "corpus": corpus,
+        "start": finetuned[label, seed, generation - 1] if previous else base,
+    }
     settings: dict[str, Any] = {
         "training": training.model_dump(mode="json"),
         "seed": [config.seed, seed, generation],
@@ -191,8 +212,14 @@ def _finetune(
 
     def run(out: Path, paths: Mapping[str, Path], progress: Progress) -> None:
         work.write_finetuned(
-            regime, training, generation, (set_seed, train_seed), f"{config.name} {name}",
-            paths, out, progress,
+            regime,
+            training,
+            generation,
+            (set_seed, train_seed),
+            f"{config.name} {name}",
+            paths,
+            out,
+            progress,
         )
 
     articles = regime.expected_size(generation, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,23 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json, sha256_text, write_json, write_text
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.results import Results
+from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
 from biasloop.loop.work import read_part
 from biasloop.tables import ARTICLES, CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform, read_table
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
-_LIBRARIES = ("biasloop", "torch", "transformers", "accelerate", "tokenizers", "scikit-learn",
-              "numpy", "polars")
+_LIBRARIES = (
+    "biasloop",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "scikit-learn",
+    "numpy",
+    "polars",
+)
 
 
 def computed_part(config: Config) -> dict[str, Any]:
@@ -147,7 +157,9 @@ def read_results(root: Path, cache: Path) -> Results:
     )
 
 
-def _gather(store: Store, stages: dict[SetKey, Any] | Any, table: str, schema: pl.Schema) -> pl.DataFrame:  # noqa: ANN401
+def _gather(
+    store: Store, stages: Mapping[SetKey, Stage], table: str, schema: pl.Schema
+) -> pl.DataFrame:
     frames = [pl.DataFrame(schema=schema)]
     for (regime, seed, generation), stage in stages.items():
         if store.has(stage):
@@ -171,12 +183,23 @@ def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
 
 def _stages(store: Store, plan: Plan) -> pl.DataFrame:
     rows = []
-    everything = [plan.corpus, plan.base, *plan.instruments.values(), *plan.finetuned.values(),
-                  *plan.generated.values(), *plan.scored.values()]
+    everything = [
+        plan.corpus,
+        plan.base,
+        *plan.instruments.values(),
+        *plan.finetuned.values(),
+        *plan.generated.values(),
+        *plan.scored.values(),
+    ]
     for stage in {stage.key: stage for stage in everything}.values():
         if (store.path(stage) / "stage.json").is_file():
             record = store.manifest(stage)
             rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
-    schema = {"kind": pl.String, "name": pl.String, "key": pl.String, "seconds": pl.Float64,
-              "finished": pl.String}
+    schema = {
+        "kind": pl.String,
+        "name": pl.String,
+        "key": pl.String,
+        "seconds": pl.Float64,
+        "finished": pl.String,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -49,8 +49,15 @@ def score_articles(
     )
     plan = make_plan(chosen)
     if folder is not None:
-        return _scored(articles, metrics, chosen, Store(folder, cache), plan.corpus, plan.base,
-                       plan.instruments)
+        return _scored(
+            articles,
+            metrics,
+            chosen,
+            Store(folder, cache),
+            plan.corpus,
+            plan.base,
+            plan.instruments,
+        )
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
         store = Store(Path(temporary), cache)
         wanted = [plan.corpus, *plan.instruments.values()]

@@ -7,7 +7,7 @@ import datetime
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,12 @@ class Store:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: cannot be read ({error}); delete its folder and run again") from error
+            raise StoreError(
+                f"{path}: cannot be read ({error}); delete its folder and run again"
+            ) from error
 
     @contextlib.contextmanager
-    def writing(self, stage: Stage) -> Iterator[Path]:
+    def writing(self, stage: Stage) -> Generator[Path]:
         """Yield a temporary folder that becomes the stage's output when the block ends well."""
         target = self.path(stage)
         if target.exists():  # pruned before, and needed again
@@ -98,7 +100,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Generator[None]:
     """Hold a run folder's lock; the operating system frees it when the process ends.
 
     Raises

@@ -69,9 +69,7 @@ def write_base(config: Config, inputs: Inputs, out: Path, progress: Progress) ->
     save_model(loaded, out / "model")
 
 
-def fit_context(
-    config: Config, inputs: Inputs, articles: pl.DataFrame
-) -> FitContext:
+def fit_context(config: Config, inputs: Inputs, articles: pl.DataFrame) -> FitContext:
     """Say what a metric's instrument is made from."""
     base = inputs.get("base")
     return FitContext(
@@ -83,9 +81,7 @@ def fit_context(
     )
 
 
-def write_instrument(
-    config: Config, metric: str, inputs: Inputs, out: Path
-) -> None:
+def write_instrument(config: Config, metric: str, inputs: Inputs, out: Path) -> None:
     """Fit a metric's instrument on the part of the corpus kept for it."""
     articles = read_part(inputs["corpus"], "instrument")
     context = fit_context(config, inputs, articles)
@@ -137,9 +133,7 @@ def write_generated(
     write_table(out / "articles.parquet", articles)
 
 
-def write_scores(
-    config: Config, inputs: Inputs, out: Path
-) -> None:
+def write_scores(config: Config, inputs: Inputs, out: Path) -> None:
     """Score a set of articles for every metric, and its model on held-out real text."""
     articles = (
         read_table(inputs["articles"] / "articles.parquet", ARTICLES)

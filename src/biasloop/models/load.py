@@ -102,9 +102,7 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
         ) from error
 
 
-def load_model(
-    name: str, revision: str | None = None, precision: str = "auto"
-) -> LoadedModel:
+def load_model(name: str, revision: str | None = None, precision: str = "auto") -> LoadedModel:
     """Load a causal language model for reading, writing or training.
 
     Only safetensors and GGUF weights are read (never pickle), and no code of the model's

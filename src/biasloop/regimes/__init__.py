@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from biasloop.config import RegimeConfig
 from biasloop.errors import InputError, nearest
-from biasloop.regimes.accumulation import Accumulation, AccumulateSubsample
+from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.synthetic import Overfitting, Synthetic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,8 +131,6 @@ def _lines(chart: Chart) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _range(chart: Chart) -> list[float]:
-    import math
-
     low, high = chart.limits
     return [math.log10(low), math.log10(high)] if chart.log else [low, high]
 
@@ -141,8 +140,8 @@ def _series(chart: Chart, series: Series, aside: float) -> list[dict[str, Any]]:
     look, shown = series.look, escape(series.name)
     parts = runs(series.points)
     lonely = {run[0].generation for run in parts if len(run) == 1}
-    common = {"type": "scatter", "name": shown, "legendgroup": shown}
-    data = [
+    common: dict[str, Any] = {"type": "scatter", "name": shown, "legendgroup": shown}
+    data: list[dict[str, Any]] = [
         common
         | {
             "x": [p.generation for p in run] + [p.generation for p in reversed(run)],
@@ -271,7 +270,7 @@ def _landmark(path: Path) -> dict[str, Any]:
 
 def _path(path: Path) -> list[dict[str, Any]]:
     shown, places, last = escape(path.name), path.places, path.places[-1]
-    common = {"type": "scatter", "name": shown, "legendgroup": shown}
+    common: dict[str, Any] = {"type": "scatter", "name": shown, "legendgroup": shown}
     numbered = {places[0].generation, last.generation}
     return [
         common

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biasloop.report.charts import (
     AnyChart,
@@ -67,6 +68,8 @@ def _plain(text: str) -> str:
 
 
 def _lines(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if chart.log:
         axes.set_yscale("log")
     for level in chart.references:
@@ -84,7 +87,7 @@ def _lines(axes: Axes, chart: Chart) -> None:
     axes.set_ylim(*chart.limits)
     axes.set_xlabel("generation")
     axes.set_ylabel(_plain(chart.unit))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if chart.any_withheld:
         axes.plot([], [], linestyle="", marker="x", color=MUTED, label="withheld")
 
@@ -94,9 +97,9 @@ def _series(axes: Axes, chart: Chart, series: Series, aside: float) -> None:
     parts = runs(series.points)
     for run in parts:
         x = [p.generation + (aside if chart.last == 0 else 0) for p in run]
-        y = [p.value for p in run]
-        low = [p.value if p.low is None else p.low for p in run]
-        high = [p.value if p.high is None else p.high for p in run]
+        y = [_number(p.value) for p in run]
+        low = [_number(p.low, p.value) for p in run]
+        high = [_number(p.high, p.value) for p in run]
         if len(run) > 1:
             axes.fill_between(x, low, high, color=look.colour, alpha=0.14, linewidth=0)
         else:
@@ -108,7 +111,7 @@ def _series(axes: Axes, chart: Chart, series: Series, aside: float) -> None:
         for run in runs(chain):
             axes.plot(
                 [p.generation for p in run],
-                [p.value for p in run],
+                [_number(p.value) for p in run],
                 color=look.colour,
                 alpha=0.35,
                 linewidth=0.8,
@@ -117,11 +120,16 @@ def _series(axes: Axes, chart: Chart, series: Series, aside: float) -> None:
     axes.plot(held, [chart.floor] * len(held), linestyle="", marker="x", color=look.colour)
 
 
-def _line(axes: Axes, x: list[float], y: list[float | None], look: Look, name: str) -> None:
+def _number(*values: float | None) -> float:
+    """Take the first that there is; a run of points has no hole."""
+    return next((value for value in values if value is not None), math.nan)
+
+
+def _line(axes: Axes, x: list[float], y: list[float], look: Look, name: str) -> None:
     axes.plot(x, y, **_style(look), label=_plain(name))
 
 
-def _style(look: Look) -> dict[str, object]:
+def _style(look: Look) -> dict[str, Any]:
     return {
         "color": look.colour,
         "linestyle": look.dash[1],

@@ -10,7 +10,7 @@ from biasloop.stages.train import Progress, TrainingLog, train
 
 
 def text_of(title: str, body: str) -> str:
-    """An article as one text: its title, a line break, its body."""
+    """Join an article as one text: its title, a line break, its body."""
     return f"{title}\n{body}" if title else body
 
 

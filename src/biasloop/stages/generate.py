@@ -60,6 +60,7 @@ def continue_prompts(
     from transformers import GenerationConfig as Decoding
 
     make_deterministic(seed)
+    model: Any = loaded.model  # `generate` comes from a mixin that type checkers do not see
     device = torch.device(loaded.device.name)
     pad, end = loaded.tokenizer.pad_token_id, loaded.tokenizer.eos_token_id
     decoding = Decoding(
@@ -80,7 +81,7 @@ def continue_prompts(
             input_ids[row, width - len(prompts[i]) :] = torch.as_tensor(prompts[i])
             mask[row, width - len(prompts[i]) :] = 1
         with torch.inference_mode():
-            written = loaded.model.generate(
+            written = model.generate(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),
                 generation_config=decoding,

@@ -68,16 +68,20 @@ def pretrain(
     end = tokenizer.eos_token_id
     encoded = [[*ids, end] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
     by_label = {
-        label: [np.asarray(ids) for ids, own in zip(encoded, articles["label"], strict=True)
-                if own == label]
+        label: [
+            np.asarray(ids)
+            for ids, own in zip(encoded, articles["label"], strict=True)
+            if own == label
+        ]
         for label in shares
     }
     settings = config.pretraining
     length = min(settings.tokens, config.context)
     random = generator(seed, "pretrain", "sequences")
     labels = list(shares)
-    drawn = random.choice(len(labels), size=settings.steps * settings.batch_size,
-                          p=list(shares.values()))
+    drawn = random.choice(
+        len(labels), size=settings.steps * settings.batch_size, p=list(shares.values())
+    )
     samples = []
     for index in drawn:
         pool = by_label[labels[index]]

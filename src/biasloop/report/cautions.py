@@ -1,0 +1,183 @@
+"""What a reader must know before believing the figures. Reads a run; changes nothing in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from biasloop.loop.results import Results
+from biasloop.report import words
+from biasloop.tables import BASE, REAL
+
+#: Fewer articles per set than this make a warning.
+FEW_ARTICLES = 50
+#: Where the instrument reads the real articles' shares wrong by more than this, it says so.
+_MISREAD = 0.1
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One warning (``serious``) or note, with what it is about in a word or two."""
+
+    topic: str
+    text: str
+    level: Literal["serious", "note"] = "serious"
+
+
+def cautions(
+    results: Results, summary: pl.DataFrame, checked: pl.DataFrame, missing: pl.DataFrame
+) -> tuple[Caution, ...]:
+    """Collect every warning, the gravest first.
+
+    Parameters
+    ----------
+    results
+        The run.
+    summary, checked, missing
+        What `analysis.summarise`, `analysis.validity` and `analysis.missing_sets` made of it.
+    """
+    found = [
+        *_withheld(checked),
+        *_instruments(results),
+        *_misread(results, summary),
+        *_unfinished(results, missing),
+        *_bad_rows(results),
+        *_few(results),
+    ]
+    return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
+
+
+def _withheld(checked: pl.DataFrame) -> list[Caution]:
+    found = []
+    held = checked.filter(pl.col("withheld"))
+    for regime in held["regime"].unique(maintain_order=True):
+        own = held.filter(pl.col("regime") == regime)
+        worst = own.sort("outside", descending=True)["reason"][0]
+        shown = words.name(regime)
+        if regime in (REAL, BASE):
+            who = "The real articles'" if regime == REAL else "The base model's"
+            text = f"{who} leaning figures are withheld: {words.visible(worst)}."
+        else:
+            where = words.generations(own["generation"].to_list())
+            text = (
+                f"{shown}, Generation {where}: leaning figures are withheld. At worst "
+                f"{words.visible(worst)}. What the classifier says of such text is not its leaning."
+            )
+        found.append(Caution("Text outside the classifier's range", text))
+    scored = checked.filter(pl.col("outside").is_not_null())
+    unchecked = checked.filter(pl.col("outside").is_null() & (pl.col("regime") != REAL))
+    if scored.height and unchecked.height:
+        found.append(
+            Caution(
+                "Not checked",
+                f"{words.counted(unchecked.height, 'set')} of articles were not held against the "
+                "classifier's range.",
+            )
+        )
+    return found
+
+
+def _instruments(results: Results) -> list[Caution]:
+    return [
+        Caution(f"Instrument: {words.name(card['metric'])}", words.visible(warning) + ".")
+        for card in results.cards
+        for warning in card.get("warnings", ())
+    ]
+
+
+def _misread(results: Results, summary: pl.DataFrame) -> list[Caution]:
+    found = []
+    for label, true, read in real_shares(results, summary):
+        if read is not None and true is not None and abs(read - true) > _MISREAD:
+            found.append(
+                Caution(
+                    "Instrument: leaning",
+                    f"Of the real articles {words.percent(true)} are labelled "
+                    f"“{words.name(label)}” but {words.percent(read)} are read so: compare generations with the real "
+                    "articles as read, not with their labels.",
+                )
+            )
+    return found
+
+
+def real_shares(
+    results: Results, summary: pl.DataFrame
+) -> list[tuple[str, float | None, float | None]]:
+    """Give each label's share of the real articles, as labelled and as the instrument reads it."""
+    counts = dict(results.real["label"].value_counts().iter_rows())
+    own = summary.filter((pl.col("regime") == REAL) & pl.col("seed").is_null())
+    read = dict(own.select("quantity", "value").iter_rows())
+    total = results.real.height
+    return [
+        (label, counts.get(label, 0) / total if total else None, read.get(f"share:{label}"))
+        for label in results.labels
+    ]
+
+
+def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
+    found = []
+    for (regime,), own in missing.group_by("regime", maintain_order=True):
+        parts = []
+        for (metric,), lacking in own.group_by("metric", maintain_order=True):
+            where = words.generations(lacking["generation"].to_list())
+            several = len(results.config.loop.seeds) > 1
+            seeds = lacking["seed"].unique().sort().to_list()
+            of = f" (seed {words.generations(seeds)})" if several else ""
+            parts.append(f"{metric} at Generation {where}{of}")
+        found.append(
+            Caution("Unfinished", f"{words.name(str(regime))}: not scored yet: {'; '.join(parts)}.")
+        )
+    if "leaning" not in results.config.metrics.names:
+        found.append(
+            Caution("Not asked for", "Leaning was not scored, so nothing is said of bias.", "note")
+        )
+    if "quality" not in results.config.metrics.names:
+        found.append(
+            Caution(
+                "Not asked for",
+                "Quality was not scored, so a moving bias cannot be told from collapse.",
+            )
+        )
+    return found
+
+
+def _bad_rows(results: Results) -> list[Caution]:
+    count = results.bad_rows.height
+    if not count:
+        return []
+    text = f"{words.counted(count, 'row')} of the corpus could not be used and were left out"
+    return [Caution("Skipped rows", f"{text}; they are listed under Provenance.")]
+
+
+def _few(results: Results) -> list[Caution]:
+    found = []
+    if results.real.height < FEW_ARTICLES:
+        found.append(
+            Caution(
+                "Few articles",
+                f"Each figure rests on {words.counted(results.real.height, 'article')}: intervals "
+                "are wide, and from so few a bootstrap interval is rather too narrow.",
+            )
+        )
+    seeds = len(results.config.loop.seeds)
+    if seeds == 1:
+        found.append(
+            Caution(
+                "One seed",
+                "Each regime is one chain: the intervals cover the choice of articles, not the "
+                "luck of training and sampling. Set loop.seeds to several for that.",
+                "note",
+            )
+        )
+    elif seeds < 5:
+        found.append(
+            Caution(
+                "Few seeds",
+                f"Each regime has {seeds} chains: the intervals cover their differences only "
+                "roughly.",
+                "note",
+            )
+        )
+    return found

@@ -1,0 +1,106 @@
+"""The instruments' cards, made ready to show: errors, confusion, range, candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from biasloop.errors import InputError
+from biasloop.loop.results import Results
+from biasloop.report import words
+
+_PARTS = {
+    "articles": "unseen articles",
+    "sources": "unseen sources",
+}
+_ERRORS = (
+    ("macro_f1", "macro-F1"),
+    ("accuracy", "accuracy"),
+    ("log_loss", "log-loss (nats)"),
+    ("brier", "Brier score"),
+    ("expected_calibration_error", "expected calibration error"),
+)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts by true label (rows) and predicted label; ``shade`` is each row's share, 0 to 1."""
+
+    title: str
+    labels: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One card for a reader."""
+
+    metric: str
+    name: str
+    trained_on: str
+    parts: tuple[str, ...]
+    errors: tuple[tuple[str, tuple[str, ...]], ...]
+    confusions: tuple[Confusion, ...]
+    candidates: tuple[tuple[str, str, bool], ...]
+    domain: tuple[tuple[str, ...], ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def require_leaning_card(results: Results) -> None:
+    """Refuse to report a bias without its instrument's error.
+
+    Raises
+    ------
+    InputError
+        If leaning was scored but no card says how well its instrument reads held-out articles.
+    """
+    if not results.leaning_scores.height:
+        return
+    cards = [card for card in results.cards if card.get("metric") == "leaning"]
+    if not cards or not (cards[0].get("held_out") or {}).get("articles"):
+        raise InputError(
+            f"{results.folder}: leaning was scored, but the run has no card that gives its "
+            "classifier's error on held-out articles; a bias figure without it is not reported. "
+            "Run 'biasloop run' again on this folder, so that the instrument's card is written"
+        )
+
+
+def instrument(card: Mapping[str, Any]) -> Instrument:
+    """Make one card ready to show."""
+    held_out = card.get("held_out") or {}
+    parts = {part: held_out[part] for part in _PARTS if held_out.get(part)}
+    trained = card.get("trained_on") or 0
+    return Instrument(
+        metric=words.name(card["metric"]),
+        name=words.visible(card.get("instrument", "")),
+        trained_on=f"{trained:,}" if trained else "nothing here: it came trained",
+        parts=tuple(f"{_PARTS[part]} (n = {found['n']:,})" for part, found in parts.items()),
+        errors=tuple(
+            (title, tuple(words.number(found.get(key), 3) for found in parts.values()))
+            for key, title in _ERRORS
+            if any(found.get(key) is not None for found in parts.values())
+        ),
+        confusions=tuple(_confusion(part, found) for part, found in parts.items()),
+        candidates=tuple(
+            (words.name(one["name"]), words.number(one["macro_f1"], 3), bool(one["chosen"]))
+            for one in card.get("candidates", ())
+        ),
+        domain=tuple(
+            (words.name(measure), *(words.number(bound.get(end), 3) for end in ("low", "high")))
+            for measure, bound in (card.get("domain") or {}).items()
+        ),
+        warnings=tuple(words.visible(text) for text in card.get("warnings", ())),
+        notes=tuple(words.visible(text) for text in card.get("notes", ())),
+    )
+
+
+def _confusion(part: str, found: Mapping[str, Any]) -> Confusion:
+    labels = tuple(words.name(label) for label in found["labels"])
+    rows: list[tuple[str, tuple[tuple[str, float], ...]]] = []
+    counts: Sequence[Sequence[int]] = found["confusion"]
+    for label, row in zip(labels, counts, strict=True):
+        total = sum(row) or 1
+        rows.append((label, tuple((f"{count:,}", count / total) for count in row)))
+    return Confusion(_PARTS[part], labels, tuple(rows))

@@ -1,0 +1,95 @@
+"""``summary.json``: what the report says, for programs. Strict JSON: no NaN, no infinity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from biasloop.analysis import Verdict
+from biasloop.loop.results import Results
+from biasloop.report.cautions import Caution
+
+#: Significant digits of a number: more would be the noise of the order of summation.
+_DIGITS = 10
+
+_HEADLINES = (
+    "n",
+    "macro_f1",
+    "accuracy",
+    "log_loss",
+    "brier",
+    "expected_calibration_error",
+)
+
+
+def machine_summary(
+    results: Results,
+    summary: pl.DataFrame,
+    checked: pl.DataFrame,
+    missing: pl.DataFrame,
+    verdicts: Sequence[Verdict],
+    leaning: str | None,
+    warnings: Sequence[Caution],
+    figures: Sequence[str],
+) -> dict[str, Any]:
+    """Collect everything; see the report's own page for what the figures mean."""
+    value = {
+        "name": results.config.name,
+        "labels": results.labels,
+        "leaning": leaning,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "summary": summary.to_dicts(),
+        "validity": checked.to_dicts(),
+        "missing": missing.to_dicts(),
+        "warnings": [asdict(caution) for caution in warnings],
+        "instruments": [_headline(card) for card in results.cards],
+        "corpus": results.corpus,
+        "bad_rows": results.bad_rows.height,
+        "provenance": results.provenance,
+        "config": results.config.model_dump(mode="json"),
+        "stages": stage_totals(results.stages),
+        "figures": list(figures),
+    }
+    return strict(value)
+
+
+def stage_totals(stages: pl.DataFrame) -> list[dict[str, Any]]:
+    """Sum the wall time by kind of stage, longest first: ``kind, stages, seconds``."""
+    if not stages.height:
+        return []
+    totals = stages.group_by("kind").agg(
+        pl.len().cast(pl.Int64).alias("stages"), pl.col("seconds").sum()
+    )
+    return totals.sort(["seconds", "kind"], descending=[True, False]).to_dicts()
+
+
+def strict(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Make a value fit for strict JSON: numbers rounded, NaN and infinity null, tuples lists."""
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _headline(card: Mapping[str, Any]) -> dict[str, Any]:
+    held_out = card.get("held_out") or {}
+    return {
+        "metric": card["metric"],
+        "instrument": card.get("instrument"),
+        "trained_on": card.get("trained_on"),
+        "warnings": card.get("warnings", []),
+        "held_out": {
+            part: {key: found.get(key) for key in _HEADLINES} if found else None
+            for part, found in held_out.items()
+        },
+    }

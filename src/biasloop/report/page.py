@@ -1,0 +1,242 @@
+"""The HTML page: one file, no request to anywhere. Knows the parts, computes none of them.
+
+All text goes through jinja2 with autoescape on. The page's own scripts are named by hash in its
+content security policy, so that no other script could run even if one got in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import polars as pl
+import yaml
+
+from biasloop.analysis import Verdict
+from biasloop.analysis.verdict import NEGLIGIBLE_QUALITY, NEGLIGIBLE_SHARE
+from biasloop.loop.results import Results
+from biasloop.report import words
+from biasloop.report.cautions import Caution, real_shares
+from biasloop.report.charts import CalibrationChart, Chart
+from biasloop.report.examples import examples
+from biasloop.report.figures import Figures, looks
+from biasloop.report.instruments import instrument
+from biasloop.report.interactive import escape, plotly_figure
+from biasloop.report.machine import stage_totals, strict
+from biasloop.report.palette import BASE_LOOK, REAL_LOOK
+from biasloop.report.tables import regime_tables
+from biasloop.report.verdicts import speak
+
+#: Skipped rows that the page lists; the rest are counted.
+_LISTED_ROWS = 200
+
+
+def page(
+    results: Results,
+    summary: pl.DataFrame,
+    checked: pl.DataFrame,
+    verdicts: Sequence[Verdict],
+    leaning: str | None,
+    warnings: Sequence[Caution],
+    figures: Figures,
+) -> str:
+    """Render the report.
+
+    Parameters
+    ----------
+    results
+        The run.
+    summary, checked, verdicts
+        What the analysis made of it.
+    leaning
+        The leaning that is followed; None where leaning was not scored.
+    warnings, figures
+        What to show of it.
+
+    Returns
+    -------
+    str
+        A whole HTML document; equal input gives equal text.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("biasloop.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    trusted = _trusted(figures)
+    return environment.get_template("report.html").render(
+        **{name: jinja2.utils.markupsafe.Markup(text) for name, text in trusted.items()},  # noqa: S704
+        policy=_policy(trusted["plotly"], trusted["script"]),
+        **_contents(results, summary, checked, verdicts, leaning, warnings, figures),
+    )
+
+
+def _trusted(figures: Figures) -> dict[str, str]:
+    """Our own style and scripts, and the figures as JSON that cannot end its script element."""
+    from plotly.offline import get_plotlyjs
+
+    templates = resources.files("biasloop.report") / "templates"
+    large = {chart.stem for chart in figures.main}
+    drawn = {
+        chart.stem: plotly_figure(chart, not isinstance(chart, Chart) or chart.stem in large)
+        for chart in figures.all()
+        if not isinstance(chart, CalibrationChart)
+    }
+    drawn |= {chart.stem: plotly_figure(chart) for chart in figures.calibration.values()}
+    return {
+        "plotly": get_plotlyjs().replace("\r\n", "\n").strip(),
+        "script": (templates / "report.js").read_text(encoding="utf-8").strip(),
+        "style": (templates / "report.css").read_text(encoding="utf-8").strip(),
+        "figure_data": script_json(drawn),
+    }
+
+
+def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Serialise JSON for a script element: no text in it can close the element or open a comment."""
+    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _policy(*scripts: str) -> str:
+    hashes = [
+        base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        for script in scripts
+    ]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _contents(
+    results: Results,
+    summary: pl.DataFrame,
+    checked: pl.DataFrame,
+    verdicts: Sequence[Verdict],
+    leaning: str | None,
+    warnings: Sequence[Caution],
+    figures: Figures,
+) -> dict[str, Any]:
+    config = results.config
+    regimes = looks(results)
+    return {
+        "name": words.name(config.name),
+        "facts": _facts(results),
+        "verdicts": [
+            (speak(verdict, NEGLIGIBLE_SHARE, NEGLIGIBLE_QUALITY), regimes[verdict.regime].colour)
+            for verdict in verdicts
+        ],
+        "negligible": (
+            words.number(100 * NEGLIGIBLE_SHARE, 0),
+            words.number(NEGLIGIBLE_QUALITY),
+        ),
+        "warnings": warnings,
+        "figures": figures,
+        "legend": _legend(results, figures),
+        "leaning": None if leaning is None else words.name(leaning),
+        "tables": regime_tables(summary, list(regimes), results.labels),
+        "examples": examples(results, checked),
+        "instruments": [
+            (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards
+        ],
+        "real_shares": [
+            (words.name(label), words.percent(true), words.percent(read))
+            for label, true, read in real_shares(results, summary)
+        ]
+        if leaning is not None
+        else [],
+        "several_seeds": len(config.loop.seeds) > 1,
+        "resamples": f"{config.report.bootstrap:,}",
+        "outside_share": words.percent(config.report.outside_share, 0),
+        **_provenance(results),
+    }
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    config = results.config
+    seeds = len(config.loop.seeds)
+    generation = config.generation
+    how = {"nucleus": f"nucleus (p {generation.top_p:g}, temperature {generation.temperature:g})"}
+    how |= {"beam": f"beam search ({generation.beams} beams)"}
+    facts = [
+        ("corpus", words.visible(str(results.corpus.get("name", "")))),
+        ("base model", words.visible(config.base.model)),
+        ("real articles", f"{results.real.height:,}"),
+        ("generations", f"0 to {config.loop.generations}"),
+        ("chains per regime", str(seeds)),
+        ("decoding", how.get(generation.decoding, generation.decoding)),
+    ]
+    return [(key, value) for key, value in facts if value]
+
+
+def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
+    """Name the lines of the figures over generations, keyed as their traces are."""
+    shown = {line.name for c in figures.all() if isinstance(c, Chart) for line in c.series}
+    levels = {level.name for c in figures.all() if isinstance(c, Chart) for level in c.references}
+    found = [
+        (words.name(regime), look)
+        for regime, look in looks(results).items()
+        if words.name(regime) in shown
+    ]
+    found += [("real articles", REAL_LOOK)] if "real articles" in levels else []
+    found += [("base model", BASE_LOOK)] if "base model" in levels else []
+    dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "dot": "2 3"}
+    return [
+        {"key": escape(name), "name": name, "colour": look.colour, "dash": dashes[look.dash[0]]}
+        for name, look in found
+    ]
+
+
+def _provenance(results: Results) -> dict[str, Any]:
+    corpus = results.corpus
+    parts = corpus.get("parts") or {}
+    stages = results.stages
+    timed = stages.sort(["seconds", "name"], descending=[True, False]) if stages.height else stages
+    return {
+        "citation": words.visible(str(corpus.get("citation") or "not stated")),
+        "licence": words.visible(str(corpus.get("licence") or "not stated")),
+        "parts": [
+            (words.name(part), [f"{counts.get(label, 0):,}" for label in results.labels])
+            for part, counts in parts.items()
+        ],
+        "labels": [words.name(label) for label in results.labels],
+        "config": words.visible(
+            yaml.safe_dump(
+                strict(results.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+            )
+        ),
+        "provenance": [
+            (words.visible(key), words.visible(str(value)))
+            for key, value in sorted(results.provenance.items())
+        ],
+        "stage_totals": [
+            (row["kind"], f"{row['stages']:,}", words.duration(row["seconds"]))
+            for row in stage_totals(stages)
+        ],
+        "all_seconds": words.duration(float(stages["seconds"].sum())) if stages.height else "",
+        "stages": [
+            (
+                words.visible(row["kind"]),
+                words.visible(row["name"]),
+                words.duration(row["seconds"]),
+                words.visible(str(row["finished"])),
+                words.visible(row["key"])[:12],
+            )
+            for row in timed.iter_rows(named=True)
+        ],
+        "bad_rows": [
+            (words.visible(row["location"]), words.visible(row["reason"]))
+            for row in results.bad_rows.head(_LISTED_ROWS).iter_rows(named=True)
+        ],
+        "bad_row_count": results.bad_rows.height,
+    }

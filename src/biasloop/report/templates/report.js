@@ -1,0 +1,36 @@
+(function () {
+  "use strict";
+  var figures = JSON.parse(document.getElementById("figure-data").textContent);
+  var settings = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d"],
+    toImageButtonOptions: { format: "svg" }
+  };
+  var boxes = Array.prototype.slice.call(document.querySelectorAll("[data-figure]"));
+  boxes.forEach(function (box) {
+    var figure = figures[box.getAttribute("data-figure")];
+    Plotly.newPlot(box, figure.data, figure.layout, settings);
+  });
+  var buttons = Array.prototype.slice.call(document.querySelectorAll("button[data-line]"));
+  buttons.forEach(function (button) {
+    button.addEventListener("click", function () {
+      var line = button.getAttribute("data-line");
+      var on = button.getAttribute("aria-pressed") !== "true";
+      buttons.forEach(function (other) {
+        if (other.getAttribute("data-line") === line) {
+          other.setAttribute("aria-pressed", String(on));
+        }
+      });
+      boxes.forEach(function (box) {
+        var traces = [];
+        box.data.forEach(function (trace, index) {
+          if (trace.legendgroup === line) { traces.push(index); }
+        });
+        if (traces.length) { Plotly.restyle(box, { visible: on }, traces); }
+      });
+    });
+  });
+  document.documentElement.setAttribute("data-drawn", String(boxes.length));
+})();

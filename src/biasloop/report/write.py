@@ -1,0 +1,75 @@
+"""Write a report into a folder. The only part of the package with effects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from biasloop.analysis import followed_leaning, missing_sets, summarise, tables_of, validity
+from biasloop.analysis import verdicts as judge
+from biasloop.errors import InputError
+from biasloop.files import write_bytes, write_json, write_text
+from biasloop.loop.results import Results
+from biasloop.report.cautions import cautions
+from biasloop.report.figures import figures
+from biasloop.report.instruments import require_leaning_card
+from biasloop.report.machine import machine_summary
+from biasloop.report.page import page
+from biasloop.report.static import png
+
+
+def write_report(results: Results, folder: Path) -> Path:
+    """Analyse a run and write ``report.html``, ``figures/*.png`` and ``summary.json``.
+
+    Each file appears whole or not at all; equal results give equal bytes. A part-finished run has a
+    report too, which says what is missing. PNG files of figures that the run no longer has are
+    removed from ``folder/figures``.
+
+    Parameters
+    ----------
+    results
+        The run.
+    folder
+        Where to; made if it is not there.
+
+    Returns
+    -------
+    Path
+        ``folder/report.html``: one file that opens offline.
+
+    Raises
+    ------
+    InputError
+        If nothing was scored yet, leaning was scored without its instrument's card,
+        ``report.leaning`` is not in the label set, or the folder cannot be written to.
+    """
+    if not (results.scores.height or results.leaning_scores.height):
+        raise InputError(
+            f"{results.folder}: nothing has been scored yet, so there is nothing to report; "
+            "run 'biasloop run' on it first"
+        )
+    require_leaning_card(results)
+    config = results.config
+    leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else None
+    summary = summarise(results, config.report.bootstrap, config.seed)
+    checked = validity(tables_of(results))
+    missing = missing_sets(results)
+    found = judge(summary, leaning or "", [regime.label for regime in config.regimes])
+    warnings = cautions(results, summary, checked, missing)
+    drawn = figures(results, summary, leaning)
+    text = page(results, summary, checked, found, leaning, warnings, drawn)
+    pictures = {f"{chart.stem}.png": png(chart) for chart in drawn.all()}
+    machine = machine_summary(
+        results, summary, checked, missing, found, leaning, warnings, sorted(pictures)
+    )
+    target = folder / "report.html"
+    try:
+        for name, content in pictures.items():
+            write_bytes(folder / "figures" / name, content)
+        for path in sorted((folder / "figures").glob("*.png")):
+            if path.name not in pictures:
+                path.unlink()
+        write_json(folder / "summary.json", machine)
+        write_text(target, text)
+    except OSError as error:
+        raise InputError(f"{folder}: the report cannot be written there: {error}") from error
+    return target

@@ -1,0 +1,165 @@
+"""A whole run on made-up text: sharing, resuming, reproducing, refusing."""
+
+import shutil
+
+import polars as pl
+import pytest
+
+import biasloop as bl
+from biasloop.config import parse_config
+from biasloop.errors import InputError
+from biasloop.files import sha256_file
+from biasloop.loop import Store, execute, make_plan, missing_stages, silent
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def tables(folder):
+    return {
+        str(path.relative_to(folder)): sha256_file(path)
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+
+
+class Count:
+    def __init__(self):
+        self.finished = []
+
+    def __call__(self, event):
+        if event.event == "finish":
+            self.finished.append(event.name)
+
+
+def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
+    listen = Count()
+    run = bl.run(tiny, tmp_path / "one", listen=listen)
+    fine_tuned = [name for name in listen.finished if name.endswith("fine-tune")]
+    # Two regimes, three generations: Generation 0 once.
+    assert len(fine_tuned) == 5
+    scores = run.scores()
+    sets = scores.select("regime", "seed", "generation").unique()
+    assert set(sets.rows()) == {("real", 0, -1), ("base", 0, -1)} | {
+        (regime, 0, g) for regime in ("synthetic", "preservation") for g in range(3)
+    }
+    for metric in ("quality", "perplexity", "distinct_2", "outside_domain", "holdout_perplexity"):
+        assert metric in set(scores["metric"])
+    zero = scores.filter(pl.col("generation") == 0).sort("article_id", "metric")
+    shared = [
+        zero.filter(pl.col("regime") == r).drop("regime") for r in ("synthetic", "preservation")
+    ]
+    assert shared[0].equals(shared[1])
+    probabilities = (
+        run.leaning_scores()
+        .group_by("regime", "generation", "article_id")
+        .agg(pl.col("probability").sum())
+    )
+    assert probabilities["probability"].is_between(1 - 1e-9, 1 + 1e-9).all()
+    assert run.articles().filter(pl.col("regime") == "synthetic").height == 12 * 3
+
+    again = Count()
+    bl.run(tiny, tmp_path / "one", listen=again)
+    assert again.finished == []
+
+    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "another-cache"))
+    bl.run(tiny, tmp_path / "two")
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+
+    other = bl.run(tiny, tmp_path / "three", ["loop.seeds=[1]"])
+    mine = other.scores().filter(pl.col("regime") == "synthetic").drop("seed")
+    assert not mine.equals(scores.filter(pl.col("regime") == "synthetic").drop("seed"))
+
+
+def test_a_run_goes_on_where_it_stopped(tiny, tmp_path):
+    config = parse_config(tiny)
+    plan = make_plan(config)
+    whole = Store(tmp_path / "whole", tmp_path / "cache")
+    execute(plan, whole, silent)
+
+    class StopError(Exception):
+        pass
+
+    def stop(event):
+        if event.event == "start" and event.name == "preservation seed 0 generation 1: generate":
+            raise StopError
+
+    store = Store(tmp_path / "part", tmp_path / "cache")
+    with pytest.raises(StopError):
+        execute(plan, store, stop)
+    rest = missing_stages(plan, store)
+    assert 0 < len(rest) < len(missing_stages(plan, Store(tmp_path / "none", tmp_path / "cache")))
+    execute(plan, store, silent)
+    assert missing_stages(plan, store) == []
+    assert tables(tmp_path / "whole") == tables(tmp_path / "part")
+
+
+def test_weights_are_kept_as_the_config_says(tiny, tmp_path):
+    for policy, expected in (("all", 5), ("last", 2), ("none", 0)):
+        folder = tmp_path / policy
+        bl.run(tiny, folder, [f"loop.keep_models={policy}"])
+        assert len(list(folder.glob("stages/finetune-*/model/model.safetensors"))) == expected
+
+
+def test_start_base_differs_from_start_previous(tiny):
+    previous = make_plan(parse_config(tiny))
+    base = make_plan(parse_config(tiny, ["loop.start=base"]))
+    key = ("synthetic", 0, 2)
+    assert base.finetuned[key].inputs["start"] is base.base
+    assert previous.finetuned[key].inputs["start"] is previous.finetuned["synthetic", 0, 1]
+    assert base.finetuned["synthetic", 0, 0].key == previous.finetuned["synthetic", 0, 0].key
+    assert base.finetuned[key].key != previous.finetuned[key].key
+
+
+def test_every_setting_that_matters_changes_the_key(tiny):
+    plain = make_plan(parse_config(tiny)).scored["synthetic", 0, 1].key
+    for change in (
+        "seed=1",
+        "training.epochs=2",
+        "generation.top_p=0.5",
+        "corpus.holdout_per_label=2",
+        "base.scratch.pretraining.steps=9",
+        "metrics.self_bleu_articles=3",
+    ):
+        assert make_plan(parse_config(tiny, [change])).scored["synthetic", 0, 1].key != plain
+    assert (
+        make_plan(parse_config(tiny, ["report.examples=1"])).scored["synthetic", 0, 1].key == plain
+    )
+
+
+def test_a_folder_of_another_config_is_refused_and_left_alone(tiny, tmp_path):
+    folder = tmp_path / "run"
+    bl.run(tiny, folder, ["loop.generations=0"])
+    before = tables(folder)
+    with pytest.raises(InputError, match=r"another config.*loop\.generations"):
+        bl.run(tiny, folder, ["loop.generations=1"])
+    assert tables(folder) == before
+
+
+def test_a_folder_with_other_files_is_refused(tiny, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="is not empty"):
+        bl.run(tiny, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_score_takes_a_runs_instruments_or_fits_them(tiny, tmp_path):
+    run = bl.run(tiny, tmp_path / "run", ["loop.generations=0"])
+    articles = run.results.real
+    _scores, leanings, sets = bl.score(articles, ["leaning", "diversity"], run=run)
+    own = run.leaning_scores().filter(pl.col("regime") == "real")
+    assert leanings["probability"].to_list() == own["probability"].to_list()
+    assert set(sets["metric"]) == {"vocabulary"}
+    fitted = bl.score(articles, ["leaning"], config=tiny)
+    assert fitted[1].equals(leanings)
+    with pytest.raises(InputError, match="needs instruments"):
+        bl.score(articles, ["leaning"])
+    with pytest.raises(InputError, match="leaning"):
+        bl.score(articles, ["leening"], run=run)
+
+
+def test_a_removed_cache_does_not_undo_a_finished_run(tiny, tmp_path, own_cache):
+    bl.run(tiny, tmp_path / "run", ["loop.generations=0"])
+    shutil.rmtree(own_cache)
+    listen = Count()
+    bl.run(tiny, tmp_path / "run", ["loop.generations=0"], listen=listen)
+    assert listen.finished == []

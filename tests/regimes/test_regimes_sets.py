@@ -1,0 +1,94 @@
+"""Sizes and membership of every regime's training set."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biasloop.config import RegimeConfig, TrainingConfig
+from biasloop.errors import InputError
+from biasloop.regimes import REGIMES, make_regime
+from biasloop.tables import ARTICLES
+
+
+def articles(count: int, tag: str) -> pl.DataFrame:
+    return pl.DataFrame(
+        {name: [f"{tag}-{name}-{i}" for i in range(count)] for name in ARTICLES}, schema=ARTICLES
+    )
+
+
+def build(kind, generation, real_count, fraction=0.1, seed=0):
+    regime = make_regime(RegimeConfig(kind=kind, fraction=fraction))
+    real = articles(real_count, "real")
+    written = {g: articles(real_count, f"g{g}") for g in regime.reads(generation)}
+    return regime, regime.training_set(real, written, np.random.default_rng(seed))
+
+
+def origins(table: pl.DataFrame) -> dict[str, int]:
+    tags = table["body"].str.split("-").list.first()
+    return dict(tags.value_counts().sort("body").iter_rows())
+
+
+counts = st.integers(1, 60)
+generations = st.integers(1, 8)
+
+
+@given(counts, generations, st.sampled_from(["synthetic", "overfitting"]))
+def test_synthetic_is_the_previous_generation_and_nothing_else(count, generation, kind):
+    _, table = build(kind, generation, count)
+    assert origins(table) == {f"g{generation - 1}": count}
+
+
+@given(counts, generations, st.floats(0.01, 1.0))
+def test_preservation_adds_the_fraction_of_distinct_real_articles(count, generation, fraction):
+    regime, table = build("preservation", generation, count, fraction)
+    fresh = max(1, round(fraction * count))
+    assert origins(table) == {f"g{generation - 1}": count, "real": fresh}
+    assert table["article_id"].n_unique() == table.height
+    assert table.height == regime.expected_size(generation, count)
+
+
+def test_preservation_of_the_paper_is_152_of_1518():
+    _, table = build("preservation", 1, 1518)
+    assert origins(table)["real"] == 152
+
+
+def test_preservation_is_fresh_for_each_stream():
+    one = build("preservation", 1, 60, seed=1)[1]
+    same = build("preservation", 1, 60, seed=1)[1]
+    other = build("preservation", 1, 60, seed=2)[1]
+    assert one.equals(same)
+    assert not one.equals(other)
+
+
+@given(counts, generations)
+def test_accumulation_is_everything_so_far(count, generation):
+    regime, table = build("accumulation", generation, count)
+    assert origins(table) == {"real": count} | {f"g{g}": count for g in range(generation)}
+    assert table.height == regime.expected_size(generation, count)
+
+
+@given(counts, generations)
+def test_accumulate_subsample_keeps_its_size_and_draws_without_replacement(count, generation):
+    regime, table = build("accumulate_subsample", generation, count)
+    assert table.height == count == regime.expected_size(generation, count)
+    assert table["article_id"].n_unique() == count
+    assert set(origins(table)) <= {"real"} | {f"g{g}" for g in range(generation)}
+
+
+def test_overfitting_trains_25_epochs_without_weight_decay_unless_told_otherwise():
+    training = make_regime(RegimeConfig(kind="overfitting")).training(TrainingConfig())
+    assert (training.epochs, training.weight_decay) == (25, 0.0)
+    told = make_regime(RegimeConfig(kind="overfitting", epochs=7)).training(TrainingConfig())
+    assert (told.epochs, told.weight_decay) == (7, 0.0)
+
+
+@pytest.mark.parametrize("kind", [k for k in REGIMES if k != "overfitting"])
+def test_other_regimes_leave_the_training_settings_alone(kind):
+    assert make_regime(RegimeConfig(kind=kind)).training(TrainingConfig()) == TrainingConfig()
+
+
+def test_an_unknown_regime_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'preservation'"):
+        make_regime(RegimeConfig(kind="preservatoin"))
