@@ -56,10 +56,17 @@ def cores() -> int:
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed every generator that torch and transformers use, and refuse nondeterministic kernels."""
+    """Seed every generator of torch and transformers; on a GPU, use deterministic kernels only.
+
+    The kernels that training and generation use on a CPU are deterministic for a fixed number of
+    threads.
+    """
     import torch
     from transformers import set_seed
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        # Filling fresh memory costs a pass over every tensor, and no kernel here reads it.
+        torch.utils.deterministic.fill_uninitialized_memory = False
     set_seed(seed)

@@ -5,53 +5,16 @@ import json
 import numpy as np
 import pytest
 
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 WORDS = {
-    "red": [
-        "river",
-        "stone",
-        "market",
-        "tax",
-        "freedom",
-        "border",
-        "farm",
-        "church",
-        "flag",
-        "rifle",
-    ],
-    "blue": [
-        "school",
-        "health",
-        "union",
-        "climate",
-        "equal",
-        "vote",
-        "city",
-        "rights",
-        "care",
-        "wage",
-    ],
+    "red": words("river stone market tax freedom border farm church flag rifle"),
+    "blue": words("school health union climate equal vote city rights care wage"),
 }
-COMMON = [
-    "the",
-    "a",
-    "of",
-    "and",
-    "to",
-    "in",
-    "we",
-    "our",
-    "they",
-    "people",
-    "have",
-    "will",
-    "make",
-    "see",
-    "go",
-    "with",
-    "for",
-    "on",
-    "all",
-]
+COMMON = words("the a of and to in we our they people have will make see go with for on all")
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,8 @@ def open_run(config: Config, root: Path) -> None:
         raise InputError(f"{root}: is a file; --out takes a folder")
     record = root / RUN_FILE
     if record.is_file():
-        _check_same(config, root)
+        if any((root / "stages").glob("*/stage.json")):
+            _check_same(config, root)
     elif root.is_dir() and any(p.name != ".lock" for p in root.iterdir()):
         raise InputError(
             f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "

@@ -102,6 +102,14 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
         ) from error
 
 
+def quiet() -> None:
+    """Keep transformers' hints and bars off a user's screen; its errors still raise."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def load_model(name: str, revision: str | None = None, precision: str = "auto") -> LoadedModel:
     """Load a causal language model for reading, writing or training.
 
@@ -124,10 +132,8 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     device = choose(precision)
     location = resolve_model(name, revision)
     tokenizer = _load("tokenizer", location, AutoTokenizer)

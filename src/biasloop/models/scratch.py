@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from biasloop.config import ScratchConfig
 from biasloop.device import choose
-from biasloop.models.load import LoadedModel
+from biasloop.models.load import LoadedModel, quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -54,6 +54,7 @@ def build_scratch_model(
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
+    quiet()
     set_seed(seed)
     model = GPT2LMHeadModel(
         GPT2Config(

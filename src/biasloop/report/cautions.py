@@ -95,8 +95,8 @@ def _misread(results: Results, summary: pl.DataFrame) -> list[Caution]:
                 Caution(
                     "Instrument: leaning",
                     f"Of the real articles {words.percent(true)} are labelled "
-                    f"“{words.name(label)}” but {words.percent(read)} are read so: compare generations with the real "
-                    "articles as read, not with their labels.",
+                    f"“{words.name(label)}” but {words.percent(read)} are read so: "
+                    "compare generations with the real articles as read, not with their labels.",
                 )
             )
     return found

@@ -134,32 +134,20 @@ def _leaning_section(
         _share(summary, regimes, label, f"leaning_share_{results.labels.index(label) + 1}")
         for label in others
     ]
-    distances = (
-        (
-            "tv",
-            "Distance from the real articles: total variation",
-            "the largest difference in probability of any group of leanings",
-        ),
-        (
-            "js",
-            "Distance from the real articles: Jensen-Shannon",
-            "the square root of the divergence in bits",
-        ),
-    )
-    for short, title, meaning in distances:
-        charts.append(
-            line_chart(
-                summary,
-                f"distance:{short}",
-                regimes,
-                f"distance_{short}",
-                title,
-                f"Between the shares of all leanings: {meaning}; 0 alike, 1 nothing in common.",
-                "distance, 0 to 1",
-                span=_UNIT,
-                references=(BASE,),
-            )
+    charts.append(
+        line_chart(
+            summary,
+            "distance:tv",
+            regimes,
+            "distance",
+            "Distance from the real articles",
+            "Total variation between the shares of all leanings: the largest difference in the "
+            "share of any group of leanings; 0 alike, 1 nothing in common.",
+            "distance, 0 to 1",
+            span=_UNIT,
+            references=(BASE,),
         )
+    )
     outside = line_chart(
         summary,
         "outside_domain",

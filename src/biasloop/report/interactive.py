@@ -75,7 +75,7 @@ def _base_layout(height: int) -> dict[str, Any]:
         "height": height,
         "autosize": True,
         "showlegend": False,
-        "margin": {"l": 52, "r": 14, "t": 12, "b": 44},
+        "margin": {"l": 52, "r": 14, "t": 12, "b": 38},
         "font": {"family": _FONT, "size": 12, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -256,9 +256,13 @@ def _landmark(path: Path) -> dict[str, Any]:
     place = path.places[0]
     return {
         "type": "scatter",
-        "mode": "markers",
+        "mode": "markers+text",
         "x": [place.x[0]],
         "y": [place.y[0]],
+        "text": [escape(path.name)],
+        "textposition": "bottom center",
+        "textfont": {"color": path.look.colour, "size": 12},
+        "cliponaxis": False,
         "name": escape(path.name),
         "legendgroup": escape(path.name),
         "marker": {"color": path.look.colour, "size": 13, "symbol": path.look.mark[0]},

@@ -63,6 +63,7 @@ def page(
         A whole HTML document; equal input gives equal text.
     """
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("biasloop.report", "templates"),
@@ -74,7 +75,7 @@ def page(
     )
     trusted = _trusted(figures)
     return environment.get_template("report.html").render(
-        **{name: jinja2.utils.markupsafe.Markup(text) for name, text in trusted.items()},  # noqa: S704
+        **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         policy=_policy(trusted["plotly"], trusted["script"]),
         **_contents(results, summary, checked, verdicts, leaning, warnings, figures),
     )
@@ -101,7 +102,7 @@ def _trusted(figures: Figures) -> dict[str, str]:
 
 
 def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Serialise JSON for a script element: no text in it can close the element or open a comment."""
+    """Serialise JSON for a script element, which no text in it can end."""
     text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -133,7 +134,7 @@ def _contents(
         "name": words.name(config.name),
         "facts": _facts(results),
         "verdicts": [
-            (speak(verdict, NEGLIGIBLE_SHARE, NEGLIGIBLE_QUALITY), regimes[verdict.regime].colour)
+            (speak(verdict), regimes[verdict.regime].colour, _short(verdict, results))
             for verdict in verdicts
         ],
         "negligible": (
@@ -160,6 +161,13 @@ def _contents(
         "outside_share": words.percent(config.report.outside_share, 0),
         **_provenance(results),
     }
+
+
+def _short(verdict: Verdict, results: Results) -> bool:
+    """Say whether a verdict rests on less than the config asks for."""
+    loop = results.config.loop
+    wanted = (loop.generations, len(loop.seeds), results.real.height)
+    return (verdict.last, verdict.chains, verdict.articles) != wanted
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
@@ -190,7 +198,7 @@ def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
     ]
     found += [("real articles", REAL_LOOK)] if "real articles" in levels else []
     found += [("base model", BASE_LOOK)] if "base model" in levels else []
-    dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "dot": "2 3"}
+    dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "longdash": "11 3", "dot": "2 3"}
     return [
         {"key": escape(name), "name": name, "colour": look.colour, "dash": dashes[look.dash[0]]}
         for name, look in found

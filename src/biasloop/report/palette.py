@@ -7,10 +7,16 @@ common colour blindness can tell apart; dashes and marks differ too, for print w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: Plotly's and matplotlib's names.
-_DASHES = (("solid", "-"), ("dash", "--"), ("dashdot", "-."), ("dot", ":"))
+_DASHES: tuple[tuple[str, Any], ...] = (
+    ("solid", "-"),
+    ("dash", "--"),
+    ("dashdot", "-."),
+    ("longdash", (0, (9, 2))),
+)
 _MARKS = (
     ("circle", "o"),
     ("square", "s"),
@@ -40,7 +46,7 @@ class Look:
     """
 
     colour: str
-    dash: tuple[str, str]
+    dash: tuple[str, Any]
     mark: tuple[str, str]
 
 

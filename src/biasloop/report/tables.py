@@ -21,19 +21,28 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
-    """One regime's figures: ``rows`` are a generation's name and its cells."""
+class Part:
+    """Columns that stand together; ``rows`` are a generation's name and its cells."""
 
-    title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
+@dataclass(frozen=True)
+class Table:
+    """One regime's figures: its leaning, then its text."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
 _ABSENT = Cell("–")
-_FIXED = (
-    ("distance:tv", "distance (TV)"),
-    ("distance:js", "distance (JS)"),
-    ("outside_domain", "outside range"),
+_DISTANCES = (
+    ("distance:tv", "distance, total variation"),
+    ("distance:js", "distance, Jensen-Shannon"),
+    ("outside_domain", "outside the classifier's range"),
+)
+_TEXT = (
     ("quality", "quality"),
     ("perplexity", "perplexity"),
     ("perplexity:geometric", "perplexity, geometric mean"),
@@ -67,41 +76,54 @@ def regime_tables(
         A quantity that nothing has is no column.
     """
     pooled = summary.filter(pl.col("seed").is_null())
-    wanted = [
+    leaning = [
         *((f"share:{label}", f"“{words.name(label)}”") for label in labels),
         *((f"change:{label}", f"change of “{words.name(label)}”, points") for label in labels),
-        *_FIXED,
+        *_DISTANCES,
     ]
-    there = set(pooled["quantity"])
-    columns = [(quantity, title) for quantity, title in wanted if quantity in there]
-    levels = [
-        (name, _cells(pooled, regime, -1, columns))
-        for regime, name in ((REAL, "real articles"), (BASE, "base model"))
-        if pooled.filter(pl.col("regime") == regime).height
-    ]
-    tables = [_table("Real articles and base model", columns, levels)] if levels else []
+    found = []
+    for title, rows in _rows(pooled, regimes):
+        parts = tuple(
+            part
+            for columns in (leaning, _TEXT)
+            if (part := _part(pooled, columns, rows)) is not None
+        )
+        if parts:
+            found.append(Table(title, parts))
+    return tuple(found)
+
+
+def _rows(
+    pooled: pl.DataFrame, regimes: Sequence[str]
+) -> list[tuple[str, list[tuple[str, str, int]]]]:
+    """Name every table and its rows: what a row is called, its regime and generation."""
+    there = set(pooled["regime"])
+    names = {REAL: "real articles", BASE: "base model"}
+    levels = [(name, regime, -1) for regime, name in names.items() if regime in there]
+    tables = [("Real articles and base model", levels)]
     for regime in regimes:
         own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") >= 0))
-        rows = [
-            (f"Generation {generation}", _cells(pooled, regime, generation, columns))
-            for generation in own["generation"].unique().sort()
-        ]
-        if rows:
-            tables.append(_table(words.name(regime), columns, rows))
-    return tuple(tables)
+        generations = own["generation"].unique().sort().to_list()
+        tables.append((words.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
+    return tables
 
 
-def _table(
-    title: str,
+def _part(
+    pooled: pl.DataFrame,
     columns: Sequence[tuple[str, str]],
-    rows: Sequence[tuple[str, tuple[Cell, ...]]],
-) -> Table:
-    """Leave out the columns in which no row has anything."""
-    kept = [i for i in range(len(columns)) if any(cells[i] != _ABSENT for _, cells in rows)]
-    return Table(
-        title,
+    rows: Sequence[tuple[str, str, int]],
+) -> Part | None:
+    """Leave out the columns in which no row has anything; None where that leaves none."""
+    cells = [_cells(pooled, regime, generation, columns) for _, regime, generation in rows]
+    kept = [i for i in range(len(columns)) if any(row[i] != _ABSENT for row in cells)]
+    if not kept:
+        return None
+    return Part(
         tuple(columns[i][1] for i in kept),
-        tuple((name, tuple(cells[i] for i in kept)) for name, cells in rows),
+        tuple(
+            (name, tuple(own[i] for i in kept))
+            for (name, _, _), own in zip(rows, cells, strict=True)
+        ),
     )
 
 

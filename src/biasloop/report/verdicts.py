@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from biasloop.analysis import Change, Verdict
 from biasloop.report import words
+
+#: The measures behind a reason; the warnings list them.
+_DETAIL = re.compile(r" \([^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -32,26 +36,24 @@ class Spoken:
     rests_on: str
 
 
-def speak(verdict: Verdict, negligible_share: float, negligible_quality: float) -> Spoken:
+def speak(verdict: Verdict) -> Spoken:
     """Put a verdict into words; a withheld figure never becomes a number."""
     return Spoken(
         regime=words.name(verdict.regime),
         moved=verdict.moved,
         collapsed=verdict.collapsed,
-        bias=_bias(verdict, negligible_share),
-        quality=_quality(verdict, negligible_quality),
+        bias=_bias(verdict),
+        quality=_quality(verdict),
         rests_on=f"{words.counted(verdict.chains, 'chain')} of "
-        f"{words.counted(verdict.articles, 'article')} per generation",
+        f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
     )
 
 
-def _bias(verdict: Verdict, negligible: float) -> str:
+def _bias(verdict: Verdict) -> str:
     share = f"share of “{words.name(verdict.leaning)}”"
+    reason = words.visible(verdict.reason)
     if verdict.withheld:
-        text = (
-            f"The {share} at Generation {verdict.last} is withheld, since "
-            f"{words.visible(verdict.reason)}."
-        )
+        text = f"The {share} at Generation {verdict.last} is withheld: {_DETAIL.sub('', reason)}."
         if verdict.readable:
             text += (
                 f" Up to Generation {verdict.readable.end}, the last that can be read, it "
@@ -60,28 +62,18 @@ def _bias(verdict: Verdict, negligible: float) -> str:
         return text
     change = verdict.leaning_change
     if change is None:
-        return f"Whether the {share} moved was not measured: {words.visible(verdict.reason)}."
-    text = f"The {share} {_movement(change, 100, 'points', 1)}"
-    text += f", from {words.percent(change.before)} at Generation 0 to "
-    text += f"{words.percent(change.after)} at Generation {change.end}"
-    if verdict.moved == "no":
-        return f"{text}: less than {words.number(100 * negligible, 0)} points either way."
-    if verdict.moved == "not shown":
-        return f"{text}: too uncertain to say that it moved, or that it did not."
-    return text + "."
+        return f"Whether the {share} moved was not measured: {reason}."
+    levels = f"{words.percent(change.before)} to {words.percent(change.after)}"
+    moved = _movement(change, 100, "points", 1)
+    return f"The {share} {moved} from Generation 0 to {change.end}: {levels}."
 
 
-def _quality(verdict: Verdict, negligible: float) -> str:
+def _quality(verdict: Verdict) -> str:
     change = verdict.quality_change
     if change is None:
         return ""
-    text = f"Quality (0 to 3) {_movement(change, 1, '', 2)}, from "
-    text += f"{words.number(change.before)} to {words.number(change.after)}"
-    if verdict.collapsed == "no" and change.value < 0:
-        return f"{text}: no fall beyond {words.number(negligible)}."
-    if verdict.collapsed == "not shown":
-        return f"{text}: too uncertain to say that it fell, or that it did not."
-    return text + "."
+    levels = f"{words.number(change.before)} to {words.number(change.after)}"
+    return f"Quality {_movement(change, 1, '', 2)}: {levels}."
 
 
 def _movement(change: Change, scale: float, unit: str, digits: int) -> str:

@@ -4,9 +4,7 @@
   var settings = {
     responsive: true,
     displaylogo: false,
-    displayModeBar: "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d"],
-    toImageButtonOptions: { format: "svg" }
+    displayModeBar: false
   };
   var boxes = Array.prototype.slice.call(document.querySelectorAll("[data-figure]"));
   boxes.forEach(function (box) {

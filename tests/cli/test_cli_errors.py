@@ -1,0 +1,119 @@
+"""Bad input, each way a user can give it: exit code 2, one message, no traceback, nothing lost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROWS = [
+    {
+        "id": f"{label}-{i}",
+        "title": "T",
+        "body": f"Some words about {label} number {i}. " * 8,
+        "label": label,
+        "source": f"s{i}",
+    }
+    for label in ("left", "right")
+    for i in range(24)
+]
+
+
+def biasloop(*arguments, cwd, code=2):
+    done = subprocess.run(
+        [sys.executable, "-c", "from biasloop.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
+
+    def write(rows=ROWS, **sections):
+        (tmp_path / "articles.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        values = {
+            "corpus": {"source": "articles.jsonl", "articles_per_label": 4, "holdout_per_label": 1},
+            "base": {"model": "scratch"},
+        }
+        for name, section in sections.items():
+            values[name] = {**values.get(name, {}), **section}
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"training": {"epoch": 3}}, "unknown key 'training.epoch': did you mean 'epochs'?"),
+        ({"corpus": {"source": "missing.jsonl"}}, "missing.jsonl"),
+        ({"base": {"model": "./no-such-model"}}, "./no-such-model: no such model folder"),
+        ({"metrics": {"names": ["leening"]}}, "did you mean 'leaning'?"),
+        ({"corpus": {"articles_per_label": 500}}, "500"),
+    ],
+)
+def test_a_bad_config_is_one_message(project, sections, message):
+    folder = project(**sections)
+    shown = biasloop("run", "run.yaml", cwd=folder)
+    assert message in shown
+    assert shown.startswith("biasloop: ")
+
+
+def test_a_bad_override_and_a_missing_config(project):
+    folder = project()
+    assert "dotted.key=value" in biasloop("run", "run.yaml", "--set", "nonsense", cwd=folder)
+    assert "no such file" in biasloop("run", "absent.yaml", cwd=folder)
+    assert "is not a run folder" in biasloop("report", folder, cwd=folder)
+    assert "--schema" in biasloop("config", cwd=folder)
+
+
+def test_an_empty_corpus_and_a_label_with_one_article(project):
+    assert "articles.jsonl" in biasloop("run", "run.yaml", cwd=project(rows=[]))
+    lonely = [row for row in ROWS if row["label"] == "left"] + [ROWS[-1]]
+    shown = biasloop("run", "run.yaml", cwd=project(rows=lonely))
+    assert "right" in shown
+    assert "1" in shown
+
+
+def test_an_unreadable_model_folder(project):
+    folder = project(base={"model": "model"})
+    (folder / "model").mkdir()
+    assert "config.json" in biasloop("run", "run.yaml", cwd=folder)
+    (folder / "model" / "config.json").write_text("{ not json")
+    assert "cannot be read" in biasloop("run", "run.yaml", cwd=folder)
+
+
+def test_a_full_output_folder_is_left_alone(project):
+    folder = project()
+    (folder / "out").mkdir()
+    (folder / "out" / "mine.txt").write_text("mine")
+    assert "is not empty" in biasloop("run", "run.yaml", "--out", "out", cwd=folder)
+    assert [path.name for path in (folder / "out").iterdir()] == ["mine.txt"]
+
+
+def test_schema_and_examples_can_be_used(project):
+    folder = project()
+    schema = json.loads(biasloop("config", "--schema", cwd=folder, code=0))
+    assert "corpus" in schema["properties"]
+    (folder / "demo.yaml").write_text(biasloop("config", "--example", "demo", cwd=folder, code=0))
+    from biasloop.config import load_config
+
+    assert load_config(folder / "demo.yaml") == load_config("demo")
+
+
+def test_a_closed_form_simulation_as_json(project):
+    shown = biasloop("simulate", "wmle", "--samples", "inf", "--json", cwd=project(), code=0)
+    for row in json.loads(shown)["generations"]:
+        g = row["generation"]
+        assert row["a"] == pytest.approx(1 + 3 * 2**g, rel=1e-9)
+        assert row["b"] == pytest.approx(1 + 2 * 2**g, rel=1e-9)
