@@ -69,6 +69,15 @@ class Run:
         leaning = followed_leaning(self.config, self.results.labels)
         return tuple(verdicts(self.summary(), leaning, regimes))
 
+    def current_report(self) -> Path | None:
+        """Return the report's path where it is newer than all that it is made from."""
+        path = self.folder / "report.html"
+        sources = [self.folder / "config.yaml", *self.folder.glob("stages/*/stage.json")]
+        if not path.is_file():
+            return None
+        written = path.stat().st_mtime_ns
+        return path if all(source.stat().st_mtime_ns <= written for source in sources) else None
+
     def report(self) -> Path:
         """Write the report into the run folder and return the path of its HTML file."""
         from biasloop.report import write_report

@@ -300,5 +300,5 @@ def test_a_pool_with_one_withheld_chain_is_withheld(
     summary = summarise(make_tables(scores=scores, leanings=leanings, outside_share=0.5), 100, 0)
     row = get(summary, "share:left", "s", 0)
     assert row["withheld"]
-    assert row["reason"].startswith("seed 1: 100 %")
+    assert row["reason"].startswith("in 1 of 3 chains, as in seed 1: 100 %")
     assert get(summary, "share:left", "s", 0, 2)["value"] is not None

@@ -183,7 +183,8 @@ def _pooled_reason(estimate: Estimate, keys: Sequence[SetKey], members: Sequence
     held = [row for row in members if estimate.withheld[row]]
     if len(members) == 1 or not held:
         return estimate.reasons[held[0]] if held else ""
-    return "; ".join(f"seed {keys[row][1]}: {estimate.reasons[row]}" for row in held)
+    example = f"seed {keys[held[0]][1]}: {estimate.reasons[held[0]]}"
+    return f"in {len(held)} of {len(members)} chains, as in {example}"
 
 
 def _row(

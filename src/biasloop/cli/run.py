@@ -24,7 +24,7 @@ def run(
 
     with listener(as_json) as listen:
         finished = api.run(config, out, overrides or (), listen)
-    path = finished.report()
+    path = finished.current_report() or finished.report()
     if as_json:
         import json
 

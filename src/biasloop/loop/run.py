@@ -77,7 +77,11 @@ def open_run(config: Config, root: Path) -> None:
             f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "
             "give another folder with --out"
         )
-    write_text(root / CONFIG_FILE, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    path = root / CONFIG_FILE
+    # Left alone where it says the same, so that a report newer than it is known to be current.
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
     write_json(record, {"config": computed_part(config), "provenance": provenance(config)})
 
 

@@ -62,8 +62,8 @@ def _withheld(checked: pl.DataFrame) -> list[Caution]:
         else:
             where = words.generations(own["generation"].to_list())
             text = (
-                f"{shown}, Generation {where}: leaning figures are withheld. At worst "
-                f"{words.visible(worst)}. What the classifier says of such text is not its leaning."
+                f"{shown}, Generation {where}: leaning figures are withheld; at worst "
+                f"{words.visible(worst)}."
             )
         found.append(Caution("Text outside the classifier's range", text))
     scored = checked.filter(pl.col("outside").is_not_null())
@@ -94,9 +94,9 @@ def _misread(results: Results, summary: pl.DataFrame) -> list[Caution]:
             found.append(
                 Caution(
                     "Instrument: leaning",
-                    f"Of the real articles {words.percent(true)} are labelled "
-                    f"“{words.name(label)}” but {words.percent(read)} are read so: "
-                    "compare generations with the real articles as read, not with their labels.",
+                    f"It reads {words.percent(read)} of the real articles as "
+                    f"“{words.name(label)}”, where {words.percent(true)} are: compare generations "
+                    "with the real articles as read.",
                 )
             )
     return found

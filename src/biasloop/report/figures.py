@@ -154,7 +154,7 @@ def _leaning_section(
         regimes,
         "outside_domain",
         "Articles unlike what the classifier was validated on",
-        "Above the limit every leaning figure of the generation is withheld.",
+        "Above the limit (red) every leaning figure of the generation is withheld.",
         "share of articles, %",
         100,
         _SHARE,

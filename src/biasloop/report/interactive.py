@@ -22,7 +22,7 @@ from biasloop.report.charts import (
 from biasloop.report.palette import GRID, INK, MUTED, transparent
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_TALL, _SHORT = 380, 270
+_TALL, _SHORT = 350, 270
 
 
 def plotly_figure(chart: AnyChart, tall: bool = False) -> dict[str, Any]:
@@ -256,13 +256,9 @@ def _landmark(path: Path) -> dict[str, Any]:
     place = path.places[0]
     return {
         "type": "scatter",
-        "mode": "markers+text",
+        "mode": "markers",
         "x": [place.x[0]],
         "y": [place.y[0]],
-        "text": [escape(path.name)],
-        "textposition": "bottom center",
-        "textfont": {"color": path.look.colour, "size": 12},
-        "cliponaxis": False,
         "name": escape(path.name),
         "legendgroup": escape(path.name),
         "marker": {"color": path.look.colour, "size": 13, "symbol": path.look.mark[0]},
@@ -292,7 +288,7 @@ def _path(path: Path) -> list[dict[str, Any]]:
             "x": [place.x[0] for place in places],
             "y": [place.y[0] for place in places],
             "mode": "lines+markers+text",
-            "line": {"color": path.look.colour, "width": 2, "dash": path.look.dash[0]},
+            "line": {"color": path.look.colour, "width": 2},
             "marker": {"color": path.look.colour, "size": 8, "symbol": path.look.mark[0]},
             "text": [
                 str(place.generation) if place.generation in numbered else "" for place in places

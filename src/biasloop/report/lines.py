@@ -72,6 +72,8 @@ def line_chart(
 
 _REFERENCE_NAMES = {REAL: "real articles", BASE: "base model"}
 _REFERENCE_LOOKS = {REAL: REAL_LOOK, BASE: BASE_LOOK}
+#: A leaning's name on an axis is no longer than this.
+_AXIS_NAME = 20
 #: Values that span more than this factor are drawn on a logarithmic axis, where none is a share.
 _LOG_FACTOR = 20
 
@@ -125,7 +127,7 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
         for regime in (REAL, BASE)
         if (places := _places(pooled, regime, leaning))
     )
-    shown = words.name(leaning)
+    shown = words.name(leaning, _AXIS_NAME)
     return PathChart(
         "bias_against_quality",
         "Bias against quality",
@@ -133,7 +135,7 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
         "its 95 % intervals. Sideways to the left is collapse, up or down is a moving bias. "
         "Generations whose leaning figure is withheld are not on the path.",
         "text quality index (0 noise to 3 clean)",
-        f"articles read as “{shown}”, %",
+        f"share of “{shown}”, %",
         tuple(paths),
         landmarks,
     )

@@ -31,6 +31,18 @@ from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.verdicts import speak
 
+#: The marks of the figures' lines as SVG paths around (16, 6).
+_MARKS = {
+    "circle": "M12 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",
+    "square": "M12.5 2.5h7v7h-7Z",
+    "diamond": "M16 1l5 5l-5 5l-5-5Z",
+    "triangle-up": "M16 1.5l4.5 8h-9Z",
+    "triangle-down": "M16 10.5l4.5-8h-9Z",
+    "pentagon": "M16 1.5l4.5 3.4l-1.8 5.4h-5.4l-1.8-5.4Z",
+    "star": "M16 0l1.5 4.2h4.4l-3.5 2.7l1.3 4.3l-3.7-2.6l-3.7 2.6l1.3-4.3l-3.5-2.7h4.4Z",
+    "x": "M12 4l2-2l2 2l2-2l2 2l-2 2l2 2l-2 2l-2-2l-2 2l-2-2l2-2Z",
+}
+
 #: Skipped rows that the page lists; the rest are counted.
 _LISTED_ROWS = 200
 
@@ -200,7 +212,13 @@ def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
     found += [("base model", BASE_LOOK)] if "base model" in levels else []
     dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "longdash": "11 3", "dot": "2 3"}
     return [
-        {"key": escape(name), "name": name, "colour": look.colour, "dash": dashes[look.dash[0]]}
+        {
+            "key": escape(name),
+            "name": name,
+            "colour": look.colour,
+            "dash": dashes[look.dash[0]],
+            "mark": _MARKS[look.mark[0]],
+        }
         for name, look in found
     ]
 

@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 _SIZE = (7.2, 4.6)
 _DPI = 150
+#: Up to this generation, every one has its tick.
+_EVERY_TICK = 12
 
 
 def png(chart: AnyChart) -> bytes:
     """Draw a chart, 1080 by 690 pixels, without time stamp or version in it."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with matplotlib.rc_context({"text.usetex": False, "font.family": ["DejaVu Sans"]}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+        figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
         axes = figure.subplots()
         if isinstance(chart, Chart):
             _lines(axes, chart)
@@ -87,7 +90,10 @@ def _lines(axes: Axes, chart: Chart) -> None:
     axes.set_ylim(*chart.limits)
     axes.set_xlabel("generation")
     axes.set_ylabel(_plain(chart.unit))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if chart.last <= _EVERY_TICK:
+        axes.set_xticks(range(chart.last + 1))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if chart.any_withheld:
         axes.plot([], [], linestyle="", marker="x", color=MUTED, label="withheld")
 
@@ -167,7 +173,8 @@ def _path(axes: Axes, path: Path) -> None:
             axes.hlines(last.y[0], low, high, color=colour, alpha=0.55, linewidth=1.2)
         else:
             axes.vlines(last.x[0], low, high, color=colour, alpha=0.55, linewidth=1.2)
-    _line(axes, [p.x[0] for p in places], [p.y[0] for p in places], path.look, path.name)
+    solid: dict[str, Any] = {**_style(path.look), "linestyle": "-"}
+    axes.plot([p.x[0] for p in places], [p.y[0] for p in places], **solid, label=_plain(path.name))
     for place in {places[0].generation: places[0], last.generation: last}.values():
         axes.annotate(
             str(place.generation),

@@ -83,11 +83,8 @@ def regime_tables(
     ]
     found = []
     for title, rows in _rows(pooled, regimes):
-        parts = tuple(
-            part
-            for columns in (leaning, _TEXT)
-            if (part := _part(pooled, columns, rows)) is not None
-        )
+        drawn = [_part(pooled, columns, rows) for columns in (leaning, _TEXT)]
+        parts = tuple(part for part in drawn if part)
         if parts:
             found.append(Table(title, parts))
     return tuple(found)

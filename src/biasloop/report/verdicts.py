@@ -26,6 +26,8 @@ class Spoken:
         One sentence each; ``quality`` is empty where quality was not scored.
     rests_on
         Chains and articles behind the figures.
+
+    ``moved`` and ``bias`` are empty where the verdict follows no leaning.
     """
 
     regime: str
@@ -40,9 +42,9 @@ def speak(verdict: Verdict) -> Spoken:
     """Put a verdict into words; a withheld figure never becomes a number."""
     return Spoken(
         regime=words.name(verdict.regime),
-        moved=verdict.moved,
+        moved=verdict.moved if verdict.leaning else "",
         collapsed=verdict.collapsed,
-        bias=_bias(verdict),
+        bias=_bias(verdict) if verdict.leaning else "",
         quality=_quality(verdict),
         rests_on=f"{words.counted(verdict.chains, 'chain')} of "
         f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",

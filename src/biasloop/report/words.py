@@ -25,10 +25,10 @@ def visible(text: str) -> str:
     return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
 
 
-def name(text: str) -> str:
+def name(text: str, longest: int = _LONGEST_NAME) -> str:
     """Make a label or regime fit a legend: one line, visible, no longer than 48 characters."""
     line = " ".join(visible(text).split())
-    short = line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
+    short = line if len(line) <= longest else line[: longest - 1] + "…"
     return unicodedata.normalize("NFC", short) or "(empty)"
 
 
