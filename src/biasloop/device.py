@@ -67,6 +67,4 @@ def make_deterministic(seed: int) -> None:
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        # Filling fresh memory costs a pass over every tensor, and no kernel here reads it.
-        torch.utils.deterministic.fill_uninitialized_memory = False
     set_seed(seed)

@@ -122,7 +122,7 @@ def test_every_figure_draws_in_both_ways_with_the_same_colours(make_results, see
     assert {"leaning_share", "quality", "bias_against_quality", "distance"} <= set(stems)
     assert {"perplexity", "holdout_perplexity", "outside_domain", "vocabulary"} <= set(stems)
     main = plotly_figure(drawn.main[0])
-    colours = {trace["line"]["color"] for trace in main["data"] if trace["mode"] != "markers"}
+    colours = {trace["line"].get("color") for trace in main["data"] if "line" in trace}
     assert {series.look.colour for series in drawn.main[0].series} <= colours
 
 

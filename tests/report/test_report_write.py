@@ -15,6 +15,8 @@ from report_made_up import HOSTILE, MARKER
 from biasloop.errors import InputError
 from biasloop.report import write_report
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 FEW = {"report": {"bootstrap": 100, "examples": 7}}
 
 

@@ -71,7 +71,8 @@ def stage_totals(stages: pl.DataFrame) -> list[dict[str, Any]]:
 def strict(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Make a value fit for strict JSON: numbers rounded, NaN and infinity null, tuples lists."""
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+        rounded = float(f"{value:.{_DIGITS}g}")
+        return rounded if math.isfinite(rounded) else None
     if isinstance(value, Mapping):
         return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -4,7 +4,8 @@
   var settings = {
     responsive: true,
     displaylogo: false,
-    displayModeBar: false
+    displayModeBar: false,
+    typesetMath: false
   };
   var boxes = Array.prototype.slice.call(document.querySelectorAll("[data-figure]"));
   boxes.forEach(function (box) {

@@ -1,0 +1,95 @@
+"""YAML and overrides: what is accepted, and how the rest is refused."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from biasloop.config import example_names, load_config, parse_config
+from biasloop.errors import InputError
+
+
+def test_every_example_is_a_config():
+    assert "demo" in example_names()
+    for name in example_names():
+        assert load_config(name).regimes
+
+
+def test_defaults_are_the_published_protocol():
+    config = parse_config({})
+    assert (config.training.epochs, config.training.learning_rate) == (5, 5e-5)
+    assert (config.training.batch_size, config.training.weight_decay) == (8, 0.01)
+    assert (config.generation.block_tokens, config.generation.new_tokens) == (64, 64)
+    assert config.generation.decoding == "greedy"
+    assert config.corpus.articles_per_label * 3 == 1518
+
+
+def test_overrides_reach_sections_lists_and_exponents():
+    config = parse_config(
+        {"regimes": ["synthetic", {"kind": "preservation"}]},
+        ["training.learning_rate=5e-5", "regimes.1.fraction=0.2", "loop.seeds=[1, 2]"],
+    )
+    assert config.training.learning_rate == 5e-5
+    assert config.regimes[1].fraction == 0.2
+    assert config.loop.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trainin": {}}, "unknown key 'trainin': did you mean 'training'"),
+        ({"regimes": [{"kind": "synthetic", "fracton": 1}]}, "did you mean 'fraction'"),
+        ({"training": {"epochs": 0}}, "training.epochs"),
+        ({"regimes": ["synthetic", "synthetic"]}, "two regimes are called 'synthetic'"),
+        ({"regimes": [{"kind": "synthetic", "name": "real"}]}, "cannot be called 'real'"),
+        ({"regimes": [{"kind": "synthetic", "name": "../x"}]}, "regimes.0.name"),
+        ({"name": "../../x"}, "name"),
+        ({"loop": {"seeds": [1, 1]}}, "a seed stands twice"),
+        ({"base": {"scratch": {"width": 10, "heads": 4}}}, "not a multiple of heads"),
+    ],
+)
+def test_what_does_not_fit_is_named(values, message):
+    with pytest.raises(InputError) as error:
+        parse_config(values)
+    assert message in str(error.value)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "override", ["x", "=1", "name.x=1", "regimes.7.fraction=1", "loop.seeds={"]
+)
+def test_a_bad_override_is_named(override):
+    with pytest.raises(InputError):
+        parse_config({"name": "a", "regimes": [{"kind": "synthetic"}]}, [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n- b\n", "a mapping of sections"),
+        (b"name: [", "line"),
+        (b"name: a\nname: b\n", "stands twice"),
+        (b"a: &x [1]\nb: *x\n", "aliases"),
+        (b"name: \xff\xfe", "UTF-8"),
+        (b"#" * 1_000_001, "longer than"),
+        (b"name: !!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, content, message):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.yaml") as error:
+        load_config(path)
+    assert message in str(error.value)
+
+
+@settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(st.text(alphabet="abcdefilnorst:-[]{}'\"#&*!|>?%@,. \n\t0123456789", max_size=80))
+def test_any_text_is_a_config_or_an_error_for_the_user(tmp_path, text):
+    path = tmp_path / "any.yaml"
+    path.write_text(text)
+    try:
+        load_config(path)
+    except InputError:
+        return
