@@ -75,7 +75,7 @@ def _base_layout(height: int) -> dict[str, Any]:
         "height": height,
         "autosize": True,
         "showlegend": False,
-        "margin": {"l": 52, "r": 14, "t": 12, "b": 38},
+        "margin": {"l": 52, "r": 14, "t": 12, "b": 46},
         "font": {"family": _FONT, "size": 12, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -228,7 +228,7 @@ def _hover(chart: Chart, shown: str, point: Point) -> str:
     text = f"<b>{shown}</b>, Generation {point.generation}: {_amount(chart, point.value)}"
     if point.low is not None and point.high is not None:
         ends = f"{_amount(chart, point.low)} to {_amount(chart, point.high)}"
-        text += f"<br>95 % interval {ends}"
+        text += f"<br>{words.INTERVAL} {ends}"
     return text + (f"<br>{words.counted(point.n, 'article')}" if point.n else "")
 
 

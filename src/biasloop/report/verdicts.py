@@ -89,6 +89,6 @@ def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
         word = "rose" if value > 0 else "fell"
         ends = (low, high) if value > 0 else (-high, -low)
         inside = words.between(*ends, digits)
-        return f"{word} by {words.number(abs(value), digits)}{unit} (95 % interval {inside})"
+        return f"{word} by {words.number(abs(value), digits)}{unit} ({words.INTERVAL} {inside})"
     inside = words.between(low, high, digits, sign=True)
-    return f"changed by {words.signed(value, digits)}{unit} (95 % interval {inside})"
+    return f"changed by {words.signed(value, digits)}{unit} ({words.INTERVAL} {inside})"

@@ -9,6 +9,9 @@ import unicodedata
 _THIN = "\u202f"
 _MINUS = "\u2212"
 
+#: How every interval is called.
+INTERVAL = f"95{_THIN}% interval"
+
 _LONGEST_NAME = 48
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
