@@ -14,8 +14,8 @@ VERDICT = Verdict("synthetic", "right", 10, 1, 1518, RISE, FALL, "yes", "yes", F
 def test_a_rise_and_a_fall() -> None:
     spoken = speak(VERDICT)
     assert spoken.bias == (
-        "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation 0 to "
-        "10: 54.4\u202f% to 63.7\u202f%."
+        "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation "
+        "0 to 10: 54.4\u202f% to 63.7\u202f%."
     )
     assert spoken.quality == "Quality fell by 0.66 (95\u202f% interval 0.60 to 0.72): 2.32 to 1.67."
 

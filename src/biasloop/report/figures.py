@@ -248,7 +248,7 @@ def _calibration(card: Mapping[str, Any]) -> CalibrationChart:
     return CalibrationChart(
         f"calibration_{words.file_stem(card['metric'])}",
         f"Calibration: {words.name(card['metric'])}",
-        "Accuracy against confidence on held-out text; on the diagonal a confidence of 80\u202f% is "
-        "right 80\u202f% of the time.",
+        "Accuracy against confidence on held-out text; on the diagonal a confidence of "
+        "80\u202f% is right 80\u202f% of the time.",
         lines,
     )

@@ -1,0 +1,22 @@
+"""SmolLM2 from its asset: loaded, saved as safetensors, the same."""
+
+import pytest
+import torch
+
+from biasloop.assets import asset_path
+from biasloop.errors import InputError
+from biasloop.models import load_model, save_model
+
+
+@pytest.mark.slow
+def test_a_gguf_asset_becomes_a_safetensors_folder(tmp_path):
+    try:
+        asset_path("smollm2-135m")
+    except InputError:
+        pytest.skip("needs `biasloop download smollm2-135m`")
+    loaded = load_model("smollm2-135m", precision="float32")
+    save_model(loaded, tmp_path / "model")
+    again = load_model(str(tmp_path / "model"), precision="float32")
+    ids = torch.tensor([loaded.tokenizer("The president said that")["input_ids"]])
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(ids).logits, again.model(ids).logits)
