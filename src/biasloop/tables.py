@@ -40,6 +40,45 @@ SET_SCORES = pl.Schema(
     {**CHAIN, "metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
 )
 
+#: One row per prompt of a generated article, in order: its tokens, and those that the model wrote,
+#: the end-of-sequence token included where it ended there.
+BLOCKS = pl.Schema(
+    {
+        "article_id": pl.String,
+        "block": pl.Int64,
+        "prompt": pl.List(pl.Int64),
+        "continuation": pl.List(pl.Int64),
+    }
+)
+
+#: One row per model and leaning: the projection of the update that made it (from the generation
+#: before, or the base model) on the bias direction. See `stages.update` for ``direction`` and the
+#: units of ``projection``; ``norm`` is the update's Euclidean length.
+UPDATES = pl.Schema(
+    {
+        **CHAIN,
+        "leaning": pl.String,
+        "direction": pl.String,
+        "projection": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "cosine": pl.Float64,
+        "norm": pl.Float64,
+    }
+)
+
+#: One row per neuron, site and quantity of one model. See `stages.neurons`.
+NEURONS = pl.Schema(
+    {
+        **CHAIN,
+        "layer": pl.Int64,
+        "neuron": pl.Int64,
+        "site": pl.String,
+        "quantity": pl.String,
+        "value": pl.Float64,
+    }
+)
+
 REAL = "real"
 BASE = "base"
 

@@ -4,18 +4,20 @@ import numpy as np
 import polars as pl
 import pytest
 from analysis_tables import leaning_rows, make_tables, score_rows
+from scipy import stats
 
 from biasloop.analysis import (
     Change,
+    Measure,
     Tables,
     Verdict,
-    collapse_answer,
     followed_leaning,
     missing_sets,
     moved_answer,
     summarise,
     validity,
     verdicts,
+    worsened,
 )
 from biasloop.config import parse_config
 from biasloop.errors import InputError
@@ -74,8 +76,10 @@ def test_a_rise_and_a_fall_are_shown_with_their_intervals() -> None:
     assert (change.low, change.high) == pytest.approx(
         (0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=0.01
     )
-    assert verdict.quality_change is not None
-    assert verdict.quality_change.value == pytest.approx(-0.7, abs=0.02)
+    (sign,) = verdict.signs
+    assert sign.quantity == "quality"
+    assert sign.change is not None
+    assert sign.change.value == pytest.approx(-0.7, abs=0.02)
 
 
 def test_no_change_at_all_is_no() -> None:
@@ -151,9 +155,12 @@ def test_quality_alone_and_leaning_alone() -> None:
     ],
 )
 def test_answers(low: float | None, high: float | None, moved: str, collapsed: str) -> None:
-    change = Change(0, 1, 0.5, 0.5, 0.0, low, high)
+    middle = 0.0 if low is None or high is None else (low + high) / 2
+    change = Change(0, 1, 0.5, 0.5, middle, low, high)
     assert moved_answer(change, 0.02) == moved
-    assert collapse_answer(change, 0.02) == collapsed
+    assert worsened(change, Measure("quality", -1, 0.02)) == collapsed
+    mirrored = Change(0, 1, 0.5, 0.5, -change.value, *_mirrored(low, high))
+    assert worsened(mirrored, Measure("self_bleu", 1, 0.02)) == collapsed
 
 
 def test_the_followed_leaning() -> None:
@@ -223,3 +230,55 @@ def test_missing_sets_are_named_by_metric(tmp_path) -> None:
         ("s", 0, 2, "quality"),
         ("s", 0, 2, "perplexity"),
     ]
+
+
+def _mirrored(low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    return (None, None) if low is None or high is None else (-high, -low)
+
+
+def test_more_signs_ask_more_of_each_and_a_negligible_one_is_none() -> None:
+    measure = Measure("quality", -1, 0.02)
+    change = Change(0, 1, 2.0, 1.9, -0.1, -0.198, -0.002)
+    assert [worsened(change, measure, k) for k in (1, 2)] == ["yes", "not shown"]
+    tiny = Change(0, 1, 2.0, 1.99, -0.01, -0.011, -0.009)
+    assert worsened(tiny, measure) == "no"
+
+
+@pytest.mark.parametrize("signs", [1, 2, 3, 4])
+def test_the_widening_is_that_of_bonferroni(signs: int) -> None:
+    wider = stats.norm.ppf(1 - 0.025 / signs) / stats.norm.ppf(0.975)
+    half = 0.1 / wider
+    measure = Measure("quality", -1, 0.0)
+    for factor, answer in ((0.999, "yes"), (1.001, "not shown")):
+        change = Change(0, 1, 2.0, 1.9, -0.1, -0.1 - factor * half, -0.1 + factor * half)
+        assert worsened(change, measure, signs) == answer
+
+
+def test_clean_text_of_a_model_that_forgot_the_real_one_is_collapse() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 40)
+    whole = make_tables(
+        scores=[
+            row
+            for g in range(3)
+            for metric, values in (
+                ("quality", 2.0 + 0.1 * g + noise),
+                ("distinct_2", 0.9 + 0 * noise),
+                ("holdout_perplexity", np.exp(4 + 0.3 * g + noise)),
+                ("perplexity", np.exp(3 - 0.2 * g + noise)),
+            )
+            for row in score_rows(("s", 0, g), metric, values)
+        ]
+    )
+    (verdict,) = verdicts(summarise(whole, 200, 0), "right")
+    assert verdict.collapsed == "yes"
+    assert {sign.quantity: sign.answer for sign in verdict.signs} == {
+        "quality": "no",
+        "distinct_2": "no",
+        "holdout_perplexity:geometric": "yes",
+    }
+    change = verdict.signs[-1].change
+    assert change is not None
+    assert change.value == pytest.approx(0.6)
+    assert (change.before, change.after) == pytest.approx(
+        (np.exp(4 + noise.mean()), np.exp(4.6 + noise.mean()))
+    )

@@ -56,6 +56,17 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     assert probabilities["probability"].is_between(1 - 1e-9, 1 + 1e-9).all()
     assert run.articles().filter(pl.col("regime") == "synthetic").height == 12 * 3
 
+    updates = run.results.updates
+    assert updates.height == 2 * 3 * 2  # regimes, generations, leanings
+    assert updates["direction"].unique().to_list() == ["gradient"]
+    assert (updates["low"] < updates["high"]).all()
+    assert (updates["norm"] > 0).all()
+    neurons = run.results.neurons
+    assert neurons.group_by("regime", "generation").len()["len"].n_unique() == 1
+    assert set(neurons.select("regime", "generation").unique().rows()) == {("base", -1)} | {
+        (regime, g) for regime in ("synthetic", "preservation") for g in range(3)
+    }
+
     again = Count()
     bl.run(tiny, tmp_path / "one", listen=again)
     assert again.finished == []
@@ -163,3 +174,25 @@ def test_a_removed_cache_does_not_undo_a_finished_run(tiny, tmp_path, own_cache)
     listen = Count()
     bl.run(tiny, tmp_path / "run", ["loop.generations=0"], listen=listen)
     assert listen.finished == []
+
+
+def test_greedy_text_is_held_against_models_of_each_leaning(tiny, tmp_path):
+    changes = ["generation.decoding=greedy", "loop.generations=1", "regimes=[synthetic]"]
+    run = bl.run(tiny, tmp_path / "run", [*changes, "metrics.names=[leaning]"])
+    updates = run.results.updates
+    assert updates["direction"].unique().to_list() == ["contrast"]
+    assert updates.group_by("generation").len().sort("generation").rows() == [(0, 2), (1, 2)]
+    # Two labels: what points towards one points away from the other.
+    by_label = updates.sort("generation", "leaning").partition_by("leaning")
+    assert by_label[0]["projection"].to_list() == pytest.approx(
+        [-value for value in by_label[1]["projection"]]
+    )
+    with pytest.raises(InputError, match="a choice has no gradient"):
+        parse_config(tiny, [*changes, "loop.bias_direction=gradient"])
+
+
+def test_no_direction_and_no_sites_leave_out_their_stages(tiny):
+    plan = make_plan(parse_config(tiny, ["loop.bias_direction=none", "neurons.sites=[]"]))
+    assert not plan.updated
+    assert not plan.neurons
+    assert {stage.kind for stage in plan.stages.values()}.isdisjoint({"update", "neurons"})

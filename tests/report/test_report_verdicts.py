@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
-from biasloop.analysis import Change, Verdict
+from biasloop.analysis import Change, Sign, Verdict
 from biasloop.report.verdicts import speak
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124)
 FALL = Change(0, 10, 2.322, 1.665, -0.657, -0.72, -0.6)
 FLAT = Change(0, 10, 0.5, 0.49, -0.01, -0.05, 0.03)
-VERDICT = Verdict("synthetic", "right", 10, 1, 1518, RISE, FALL, "yes", "yes", False, "")
+SIGN = Sign("quality", FALL, "yes")
+VERDICT = Verdict("synthetic", "right", 10, 1, 1518, RISE, (SIGN,), "yes", "yes", False, "")
 
 
 def test_a_rise_and_a_fall() -> None:
@@ -17,7 +19,26 @@ def test_a_rise_and_a_fall() -> None:
         "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation "
         "0 to 10: 54.4\u202f% to 63.7\u202f%."
     )
-    assert spoken.quality == "Quality fell by 0.66 (95\u202f% interval 0.60 to 0.72): 2.32 to 1.67."
+    assert spoken.collapse == (
+        "Collapse shows: text quality fell by 0.66 (95\u202f% interval 0.60 to 0.72), 2.32 to 1.67."
+    )
+
+
+def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
+    twice = Change(0, 10, 40.0, 80.0, math.log(2), math.log(1.5), math.log(3))
+    signs = (
+        Sign("quality", replace(FALL, value=0.2, low=0.1, high=0.3), "no"),
+        Sign("holdout_perplexity:geometric", twice, "yes"),
+    )
+    assert speak(replace(VERDICT, signs=signs)).collapse == (
+        "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
+        "200), 40.0 to 80.0. Not shown to be worse: text quality."
+    )
+    open_one = replace(signs[1], change=replace(twice, low=-0.1), answer="not shown")
+    told = speak(replace(VERDICT, signs=(signs[0], open_one), collapsed="not shown")).collapse
+    assert told.startswith("Collapse is not shown, and not ruled out: perplexity on held-out real")
+    no = speak(replace(VERDICT, signs=signs[:1], collapsed="no")).collapse
+    assert no == "No worse than negligibly: text quality."
 
 
 def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
@@ -47,10 +68,10 @@ def test_a_withheld_share_is_no_number() -> None:
 
 def test_what_was_not_measured() -> None:
     verdict = replace(
-        VERDICT, leaning_change=None, quality_change=None, moved="not measured", reason="only one"
+        VERDICT, leaning_change=None, signs=(), moved="not measured", reason="only one"
     )
     assert speak(verdict).bias == "Whether the share of “right” moved was not measured: only one."
-    assert speak(verdict).quality == ""
+    assert speak(verdict).collapse == ""
     assert speak(replace(verdict, leaning="")).bias == ""
 
 

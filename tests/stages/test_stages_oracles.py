@@ -91,15 +91,28 @@ def test_batched_greedy_generation_equals_one_prompt_at_a_time(loaded, batch_siz
             pad_token_id=end,
             eos_token_id=end,
         )[0, len(prompt) :].tolist()
-        alone.append(written[: written.index(end)] if end in written else written)
+        alone.append(written[: written.index(end) + 1] if end in written else written)
     assert continue_prompts(loaded, prompts, config, seed=0) == alone
 
 
-def test_beam_search_runs_and_is_not_greedy_sampling(loaded):
-    config = GenerationConfig(block_tokens=8, new_tokens=6, decoding="beam", beams=3)
-    once = continue_prompts(loaded, [[5, 6, 7]], config, seed=0)
-    assert once == continue_prompts(loaded, [[5, 6, 7]], config, seed=1)
-    assert 0 < len(once[0]) <= 6
+def test_beam_search_equals_one_prompt_at_a_time_and_beats_greedy(loaded):
+    config = GenerationConfig(block_tokens=16, new_tokens=6, decoding="beam", beams=3, batch_size=4)
+    prompts = [list(range(10, 10 + n)) for n in (1, 5, 5, 16, 9)]
+    end = loaded.tokenizer.eos_token_id
+    alone = []
+    for prompt in prompts:
+        written = loaded.model.generate(
+            input_ids=torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=6,
+            do_sample=False,
+            num_beams=3,
+            pad_token_id=end,
+            eos_token_id=end,
+        )[0, len(prompt) :].tolist()
+        alone.append(written[: written.index(end) + 1] if end in written else written)
+    assert continue_prompts(loaded, prompts, config, seed=0) == alone
+    assert continue_prompts(loaded, prompts, config, seed=1) == alone
 
 
 def test_nucleus_sampling_follows_its_seed(loaded):

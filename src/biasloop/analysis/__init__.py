@@ -6,31 +6,42 @@ from biasloop.analysis.bootstrap import (
     seed_weights,
     weighted_means,
 )
+from biasloop.analysis.collapse import (
+    MEASURES,
+    Answer,
+    Change,
+    Measure,
+    Sign,
+    collapse_signs,
+    collapsed,
+    worsened,
+)
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.distance import jensen_shannon, total_variation
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import (
-    Answer,
-    Change,
     Verdict,
-    collapse_answer,
     followed_leaning,
     moved_answer,
     verdicts,
 )
 
 __all__ = [
+    "MEASURES",
     "MISSING",
     "SUMMARY",
     "VALIDITY",
     "Answer",
     "Change",
+    "Measure",
+    "Sign",
     "Tables",
     "Verdict",
     "article_weights",
-    "collapse_answer",
+    "collapse_signs",
+    "collapsed",
     "followed_leaning",
     "jensen_shannon",
     "missing_sets",
@@ -43,4 +54,5 @@ __all__ = [
     "validity",
     "verdicts",
     "weighted_means",
+    "worsened",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from biasloop import seeds
 from biasloop.analysis.bootstrap import article_weights, weighted_means
+from biasloop.analysis.collapse import MEASURES, change_of
 from biasloop.analysis.distance import jensen_shannon, total_variation
 from biasloop.analysis.tables import (
     HOLDOUT,
@@ -78,20 +79,22 @@ def estimates(
         yield from _leaning_estimates(tables, own, weights)
     clear = np.zeros(len(keys), dtype=bool)
     silent = [""] * len(keys)
+    changes = {measure.change for measure in MEASURES}
     for metric in tables.scores["metric"].unique().sort().to_list():
         at_holdout = metric.startswith(HOLDOUT)
         grid, drawn = (held_out, holdout_weights) if at_holdout else (own, weights)
         values = metric_values(tables, grid, metric)
         mean = _mean(metric, values, drawn, clear, silent)
         yield mean
+        logs = mean
         if metric in _GEOMETRIC:
             with np.errstate(divide="ignore"):
                 logs = _mean(f"{metric}:geometric", np.log(values), drawn, clear, silent)
             yield Estimate(
                 logs.quantity, np.exp(logs.value), np.exp(logs.draws), logs.n, clear, silent
             )
-        if metric == "quality":
-            yield _change("quality_change", mean, keys)
+        if change_of(metric) in changes:
+            yield _change(change_of(metric), logs, keys)
 
 
 def _mean(

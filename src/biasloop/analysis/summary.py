@@ -13,8 +13,10 @@ Quantities
     Total variation and Jensen-Shannon distance between the set's shares and those of the real
     articles, both as the instrument reads them. A distance is never negative, so its interval does
     not reach 0 even where there is no difference.
-``quality_change``
-    ``quality`` less that of Generation 0 of the same chain.
+``quality_change``, ``distinct_2_change``, ``self_bleu_change``
+    The metric's mean less that of Generation 0 of the same chain.
+``holdout_perplexity_change``
+    The same of the mean logarithm: the logarithm of the ratio of geometric means.
 ``perplexity``, ``holdout_perplexity``
     Mean over articles, as the paper has it; with ``:geometric`` the geometric mean, which a few
     odd articles do not rule.

@@ -1,48 +1,19 @@
-"""What a run shows, regime by regime: did the bias move, did quality collapse? Reads summaries."""
+"""What each regime shows: did the bias move, did its chains collapse? Reads summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 
+from biasloop.analysis.collapse import Answer, Change, Sign, change_at, collapse_signs, collapsed
 from biasloop.config import Config
 from biasloop.errors import InputError, nearest
 from biasloop.tables import BASE, REAL
 
-#: ``not shown``: the data are compatible with a change and with none. ``withheld``: the figure
-#: would mean nothing. ``not measured``: there is nothing to compare.
-Answer = Literal["yes", "no", "not shown", "withheld", "not measured"]
-
 #: A change of share whose whole interval is within this is called none.
 NEGLIGIBLE_SHARE = 0.02
-#: A fall of quality (0 to 3) whose whole interval is within this is called none.
-NEGLIGIBLE_QUALITY = 0.05
-
-
-@dataclass(frozen=True)
-class Change:
-    """A difference between two generations of the same chains.
-
-    Attributes
-    ----------
-    start, end
-        The two generations.
-    before, after
-        The figure at each.
-    value, low, high
-        The difference and its 95 % interval, None where one article cannot give it.
-    """
-
-    start: int
-    end: int
-    before: float
-    after: float
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -59,13 +30,13 @@ class Verdict:
         How many seeds, and articles of one set, the figures rest on.
     leaning_change
         Change of the leaning's share (0 to 1); None when withheld or not measured.
-    quality_change
-        Change of mean quality (0 to 3); None when not measured.
+    signs
+        What each measure of collapse shows; see `collapse`.
     moved
         Did the share move? ``yes``: its interval excludes 0. ``no``: its whole interval is
         negligible.
     collapsed
-        Did quality fall? Likewise; a rise is ``no``.
+        Did the chains collapse? ``yes`` where any sign says so, ``no`` where all say no.
     withheld, reason
         Whether and why the leaning figure is withheld; ``reason`` also says what was not measured.
     readable
@@ -78,7 +49,7 @@ class Verdict:
     chains: int
     articles: int
     leaning_change: Change | None
-    quality_change: Change | None
+    signs: tuple[Sign, ...]
     moved: Answer
     collapsed: Answer
     withheld: bool
@@ -121,7 +92,6 @@ def verdicts(
     leaning: str,
     regimes: Sequence[str] | None = None,
     negligible_share: float = NEGLIGIBLE_SHARE,
-    negligible_quality: float = NEGLIGIBLE_QUALITY,
 ) -> tuple[Verdict, ...]:
     """Judge every regime.
 
@@ -133,8 +103,8 @@ def verdicts(
         The leaning whose share is followed.
     regimes
         Which, in this order; None takes all, sorted.
-    negligible_share, negligible_quality
-        Changes whose whole interval is within this are called none.
+    negligible_share
+        A change of share whose whole interval is within this is called none.
 
     Returns
     -------
@@ -150,7 +120,6 @@ def verdicts(
             regime,
             leaning,
             negligible_share,
-            negligible_quality,
         )
         for regime in order
     )
@@ -161,7 +130,6 @@ def _verdict(
     regime: str,
     leaning: str,
     negligible_share: float,
-    negligible_quality: float,
 ) -> Verdict:
     share, quality = _of(rows, f"share:{leaning}"), _of(rows, "quality")
     moves = _of(rows, f"change:{leaning}")
@@ -170,8 +138,8 @@ def _verdict(
     complete = level.filter((pl.col("chains") == chains) & (pl.col("generation") >= 0))
     last = _largest(complete["generation"])
     withheld, reason = _standing(share, moves, last)
-    leaning_change = _change_at(moves, share, last)
-    quality_change = _change_at(_of(rows, "quality_change"), quality, last)
+    leaning_change = change_at(rows, f"share:{leaning}", f"change:{leaning}", last)
+    signs = collapse_signs(rows, last)
     readable = moves.filter(~pl.col("withheld") & (pl.col("chains") == chains))["generation"]
     return Verdict(
         regime=regime,
@@ -180,12 +148,14 @@ def _verdict(
         chains=chains,
         articles=_largest(complete["n"]) // max(chains, 1),
         leaning_change=leaning_change,
-        quality_change=quality_change,
+        signs=signs,
         moved="withheld" if withheld else moved_answer(leaning_change, negligible_share),
-        collapsed=collapse_answer(quality_change, negligible_quality),
+        collapsed=collapsed(signs),
         withheld=withheld,
         reason=reason,
-        readable=_change_at(moves, share, _largest(readable)) if withheld else None,
+        readable=change_at(rows, f"share:{leaning}", f"change:{leaning}", _largest(readable))
+        if withheld
+        else None,
     )
 
 
@@ -211,18 +181,6 @@ def _of(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
     return rows.filter(pl.col("quantity") == quantity).sort("generation")
 
 
-def _change_at(changes: pl.DataFrame, levels: pl.DataFrame, generation: int) -> Change | None:
-    row = changes.filter((pl.col("generation") == generation) & ~pl.col("withheld"))
-    if not row.height:
-        return None
-    level = dict(zip(levels["generation"], levels["value"], strict=True))
-    before, after = level.get(0), level.get(generation)
-    value, low, high = row.select("value", "low", "high").row(0)
-    if value is None or before is None or after is None:
-        return None
-    return Change(0, generation, before, after, value, low, high)
-
-
 def moved_answer(change: Change | None, negligible: float) -> Answer:
     """Say whether a change is shown, shown to be negligible, or neither."""
     if change is None:
@@ -232,14 +190,3 @@ def moved_answer(change: Change | None, negligible: float) -> Answer:
     if change.low > 0 or change.high < 0:
         return "yes"
     return "no" if -negligible <= change.low and change.high <= negligible else "not shown"
-
-
-def collapse_answer(change: Change | None, negligible: float) -> Answer:
-    """Say whether a fall is shown, shown to be at most negligible, or neither."""
-    if change is None:
-        return "not measured"
-    if change.low is None or change.high is None:
-        return "not shown"
-    if change.high < 0:
-        return "yes"
-    return "no" if change.low >= -negligible else "not shown"

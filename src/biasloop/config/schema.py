@@ -190,6 +190,13 @@ class LoopConfig(Section):
         "previous", description="the weights that a generation's fine-tuning starts from"
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    bias_direction: Literal["auto", "gradient", "contrast", "none"] = Field(
+        "auto",
+        description="what each generation's parameter update is projected on: 'gradient' of the "
+        "leaning log-odds (nucleus sampling only), 'contrast' between models fine-tuned on one "
+        "leaning and on the others, or nothing; 'auto' is gradient for nucleus sampling, contrast "
+        "for greedy and beam, none where leaning is not scored",
+    )
     keep_models: Literal["all", "last", "none"] = Field(
         "last", description="which fine-tuned weights stay on disk once the run is finished"
     )
@@ -200,6 +207,18 @@ class LoopConfig(Section):
         if len(set(seeds)) != len(seeds):
             raise ValueError("a seed stands twice")
         return seeds
+
+
+class NeuronsConfig(Section):
+    """What is kept of every model's neurons, so that its weights need not be."""
+
+    sites: tuple[Literal["mlp_out", "mlp_hidden"], ...] = Field(
+        ("mlp_out",),
+        description="'mlp_out': outputs of the feed-forward blocks (the paper's 12 x 768); "
+        "'mlp_hidden': the units inside them; empty keeps nothing",
+    )
+    max_tokens: int = Field(512, ge=8, description="what is read of each real article")
+    batch_size: int = Field(8, ge=1)
 
 
 class LeaningConfig(Section):
@@ -271,7 +290,30 @@ class Config(Section):
     loop: LoopConfig = LoopConfig()
     regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
     metrics: MetricsConfig = MetricsConfig()
+    neurons: NeuronsConfig = NeuronsConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _direction_exists(self) -> Self:
+        wanted = self.loop.bias_direction
+        if wanted == "gradient" and self.generation.decoding != "nucleus":
+            raise ValueError(
+                f"loop.bias_direction: 'gradient' needs generation.decoding: nucleus; "
+                f"{self.generation.decoding} decoding chooses, and a choice has no gradient: "
+                "take 'contrast'"
+            )
+        if wanted == "gradient" and "leaning" not in self.metrics.names:
+            raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
+        return self
+
+    @property
+    def bias_direction(self) -> Literal["gradient", "contrast", "none"]:
+        """`loop.bias_direction`, with ``auto`` decided."""
+        if self.loop.bias_direction != "auto":
+            return self.loop.bias_direction
+        if "leaning" not in self.metrics.names:
+            return "none"
+        return "gradient" if self.generation.decoding == "nucleus" else "contrast"
 
     @field_validator("regimes", mode="before")
     @classmethod

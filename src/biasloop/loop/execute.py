@@ -71,7 +71,7 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
     """
     begun = time.monotonic()
     missing = missing_stages(plan, store)
-    total = len(_all_stages(plan))
+    total = len(plan.stages)
     clock = _Clock(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
     for stage in missing:
@@ -114,18 +114,6 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
-def _all_stages(plan: Plan) -> dict[str, Stage]:
-    stages = [
-        plan.corpus,
-        plan.base,
-        *plan.instruments.values(),
-        *plan.finetuned.values(),
-        *plan.generated.values(),
-        *plan.scored.values(),
-    ]
-    return {stage.key: stage for stage in stages}
-
-
 def _prune(plan: Plan, store: Store) -> None:
     """Delete fine-tuned weights that the config does not keep and no missing stage reads."""
     policy = plan.config.loop.keep_models
@@ -138,7 +126,7 @@ def _prune(plan: Plan, store: Store) -> None:
     }
     needed = {
         source.key
-        for stage in _all_stages(plan).values()
+        for stage in plan.stages.values()
         if not store.has(stage) and not _is_pruned(store, stage)
         for source in stage.inputs.values()
     }

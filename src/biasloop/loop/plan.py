@@ -36,6 +36,13 @@ class Plan:
     finetuned, generated, scored
         By (regime, seed, generation); chains that share a stage hold the same key. ``generated``
         has the base model's articles under ``base``, ``scored`` also the real ones under ``real``.
+    updated
+        Likewise: each model's update from the one before, projected on the bias direction; empty
+        where the config has no direction.
+    neurons
+        Likewise: each model's neurons, the base model's under ``base``; empty without sites.
+    contrast
+        The models that give the bias direction, where they do.
     """
 
     config: Config
@@ -45,22 +52,36 @@ class Plan:
     finetuned: Mapping[SetKey, Stage]
     generated: Mapping[SetKey, Stage]
     scored: Mapping[SetKey, Stage]
+    updated: Mapping[SetKey, Stage]
+    neurons: Mapping[SetKey, Stage]
+    contrast: Stage | None
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """Every stage, by key."""
+        everything = [
+            self.corpus,
+            self.base,
+            *self.instruments.values(),
+            *self.finetuned.values(),
+            *self.generated.values(),
+            *self.scored.values(),
+            *([self.contrast] if self.contrast else []),
+            *self.updated.values(),
+            *self.neurons.values(),
+        ]
+        return {stage.key: stage for stage in everything}
 
     @property
     def targets(self) -> list[Stage]:
         """The stages whose outputs a finished run must have, in order, each once."""
+        by_set = (self.generated, self.scored, self.neurons, self.updated)
         wanted = [
             self.corpus,
             *self.instruments.values(),
-            *self.generated.values(),
-            *self.scored.values(),
+            *(stages[key] for key in self.scored for stages in by_set if key in stages),
         ]
-        ordered = [*self.instruments.values(), *_interleaved(self.generated, self.scored)]
-        return list({stage.key: stage for stage in [self.corpus, *ordered, *wanted]}.values())
-
-
-def _interleaved(generated: Mapping[SetKey, Stage], scored: Mapping[SetKey, Stage]) -> list[Stage]:
-    return [stage for key in scored for stage in (generated.get(key), scored[key]) if stage]
+        return list({stage.key: stage for stage in wanted}.values())
 
 
 def content_of(model: str) -> Any:  # noqa: ANN401 - JSON
@@ -125,6 +146,11 @@ def make_plan(config: Config) -> Plan:
             {"articles": generated[BASE, 0, -1], "model": base},
         ),
     }
+    contrast = _contrast(config, corpus, base) if config.bias_direction == "contrast" else None
+    updated: dict[SetKey, Stage] = {}
+    neurons: dict[SetKey, Stage] = {}
+    if config.neurons.sites:
+        neurons[BASE, 0, -1] = _neurons(config, "base model", corpus, base)
     for seed in config.loop.seeds:
         for generation in range(config.loop.generations + 1):
             for regime in config.regimes:
@@ -140,7 +166,33 @@ def make_plan(config: Config) -> Plan:
                     instruments,
                     {"articles": generated[key], "model": finetuned[key]},
                 )
-    return Plan(config, corpus, base, instruments, finetuned, generated, scored)
+                if config.neurons.sites:
+                    neurons[key] = _neurons(config, name, corpus, finetuned[key])
+                if config.bias_direction == "none":
+                    continue
+                before = (regime.label, seed, generation - 1) if generation else (BASE, 0, -1)
+                inputs = {
+                    "before": finetuned[before] if generation else base,
+                    "after": finetuned[key],
+                    "corpus": corpus,
+                }
+                if contrast:
+                    inputs |= {"base": base, "contrast": contrast}
+                else:
+                    inputs |= {"articles": generated[before], "scores": scored[before]}
+                updated[key] = _update(config, name, inputs)
+    return Plan(
+        config,
+        corpus,
+        base,
+        instruments,
+        finetuned,
+        generated,
+        scored,
+        updated,
+        neurons,
+        contrast,
+    )
 
 
 def _base(config: Config, corpus: Stage) -> Stage:
@@ -266,5 +318,42 @@ def _score(
             **inputs,
         },
         lambda out, paths, progress: work.write_scores(config, paths, out),
+        cost=1.0,
+    )
+
+
+def _contrast(config: Config, corpus: Stage, base: Stage) -> Stage:
+    seed = integer(config.seed, "contrast")
+    return Stage(
+        "contrast",
+        "bias direction: fine-tune on each leaning",
+        {"training": config.training.model_dump(mode="json"), "seed": seed},
+        {"corpus": corpus, "base": base},
+        lambda out, inputs, progress: work.write_contrast(
+            config.training, seed, f"{config.name} contrast", inputs, out, progress
+        ),
+        cost=config.training.epochs,
+    )
+
+
+def _update(config: Config, name: str, inputs: Mapping[str, Stage]) -> Stage:
+    sampled = config.bias_direction == "gradient"
+    return Stage(
+        "update",
+        f"{name}: update",
+        {"generation": config.generation.model_dump(mode="json")} if sampled else {},
+        inputs,
+        lambda out, paths, progress: work.write_update(config.generation, paths, out),
+        cost=1.0,
+    )
+
+
+def _neurons(config: Config, name: str, corpus: Stage, model: Stage) -> Stage:
+    return Stage(
+        "neurons",
+        f"{name}: neurons",
+        config.neurons.model_dump(mode="json"),
+        {"corpus": corpus, "model": model},
+        lambda out, inputs, progress: work.write_neurons(config.neurons, inputs, out),
         cost=1.0,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from biasloop.config import Config
+from biasloop.tables import NEURONS, UPDATES
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Results:
         ``location, reason`` of every corpus row that was skipped.
     provenance
         Versions, platform, config hash: a flat mapping of text.
+    updates
+        `tables.UPDATES`: each model's update, projected on the bias direction.
+    neurons
+        `tables.NEURONS`: the base model's are regime ``base``, generation -1.
     """
 
     folder: Path
@@ -62,3 +67,5 @@ class Results:
     stages: pl.DataFrame
     bad_rows: pl.DataFrame
     provenance: dict[str, str]
+    updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATES))
+    neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))

@@ -20,7 +20,17 @@ from biasloop.loop.results import Results
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
 from biasloop.loop.work import read_part
-from biasloop.tables import ARTICLES, CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform, read_table
+from biasloop.tables import (
+    ARTICLES,
+    CHAIN,
+    LEANING_SCORES,
+    NEURONS,
+    SCORES,
+    SET_SCORES,
+    UPDATES,
+    conform,
+    read_table,
+)
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
@@ -155,6 +165,8 @@ def read_results(root: Path, cache: Path) -> Results:
         scores=_gather(store, plan.scored, "scores", SCORES),
         leaning_scores=_gather(store, plan.scored, "leaning_scores", LEANING_SCORES),
         set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
+        updates=_gather(store, plan.updated, "updates", UPDATES),
+        neurons=_gather(store, plan.neurons, "neurons", NEURONS),
         cards=tuple(_cards(store, plan)),
         stages=_stages(store, plan),
         bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
@@ -188,15 +200,7 @@ def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
 
 def _stages(store: Store, plan: Plan) -> pl.DataFrame:
     rows = []
-    everything = [
-        plan.corpus,
-        plan.base,
-        *plan.instruments.values(),
-        *plan.finetuned.values(),
-        *plan.generated.values(),
-        *plan.scored.values(),
-    ]
-    for stage in {stage.key: stage for stage in everything}.values():
+    for stage in plan.stages.values():
         if (store.path(stage) / "stage.json").is_file():
             record = store.manifest(stage)
             rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))

@@ -9,18 +9,25 @@ from pathlib import Path
 
 import polars as pl
 
-from biasloop.config import Config, GenerationConfig, TrainingConfig
+from biasloop.config import Config, GenerationConfig, NeuronsConfig, TrainingConfig
 from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
 from biasloop.device import choose
 from biasloop.files import write_json
 from biasloop.loop.stage import Progress
 from biasloop.metrics import FitContext, metric_kind, perplexities
 from biasloop.metrics.base import SCORED
-from biasloop.models import load_model, save_model
+from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
 from biasloop.seeds import generator
-from biasloop.stages import finetune, generate_articles, pretrain
-from biasloop.tables import ARTICLES, conform, read_table, write_table
+from biasloop.stages import (
+    articles_of,
+    finetune,
+    generate_blocks,
+    pretrain,
+    project_on_contrast,
+    project_on_gradient,
+)
+from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 
 Inputs = Mapping[str, Path]
 
@@ -129,8 +136,69 @@ def write_generated(
     """Let the model write its articles."""
     loaded = load_model(str(inputs["model"] / "model"), precision=generation.precision)
     real = read_part(inputs["corpus"], "real")
-    articles = generate_articles(loaded, real, generation, seed, progress)
-    write_table(out / "articles.parquet", articles)
+    blocks = generate_blocks(loaded, real, generation, seed, progress)
+    write_table(out / "blocks.parquet", blocks)
+    write_table(out / "articles.parquet", articles_of(loaded, real, blocks))
+
+
+def write_contrast(
+    training: TrainingConfig,
+    seed: int,
+    run_name: str,
+    inputs: Inputs,
+    out: Path,
+    progress: Progress,
+) -> None:
+    """Fine-tune the base model on each leaning alone: one model folder per label, by its place."""
+    real = read_part(inputs["corpus"], "real")
+    for place, label in enumerate(read_labels(inputs["corpus"])):
+        loaded = load_model(str(inputs["base"] / "model"), precision="float32")
+        if training.precision != "float32":
+            loaded = replace(loaded, device=choose(training.precision))
+        articles = real.filter(pl.col("label") == label)
+        finetune(loaded, articles, training, seed, f"{run_name} {label}", progress)
+        save_model(loaded, out / f"model-{place}")
+
+
+def write_update(generation: GenerationConfig, inputs: Inputs, out: Path) -> None:
+    """Project the update between two models on the bias direction."""
+
+    def model(folder: Path) -> LoadedModel:
+        return load_model(str(folder), precision="float32")
+
+    before, after = model(inputs["before"] / "model"), model(inputs["after"] / "model")
+    if "contrast" in inputs:
+        labels = read_labels(inputs["corpus"])
+        fine_tuned = {
+            label: model(inputs["contrast"] / f"model-{place}")
+            for place, label in enumerate(labels)
+        }
+        table = project_on_contrast(before, after, model(inputs["base"] / "model"), fine_tuned)
+    else:
+        table = project_on_gradient(
+            before,
+            after,
+            read_part(inputs["corpus"], "real"),
+            read_table(inputs["articles"] / "blocks.parquet", BLOCKS),
+            read_table(inputs["scores"] / "leaning_scores.parquet"),
+            generation,
+        )
+    write_table(out / "updates.parquet", table)
+
+
+def write_neurons(neurons: NeuronsConfig, inputs: Inputs, out: Path) -> None:
+    """Summarise every neuron of a model, over the real articles."""
+    from biasloop.stages.neurons import summarise_neurons
+
+    loaded = load_model(str(inputs["model"] / "model"), precision="float32")
+    table = summarise_neurons(
+        loaded,
+        read_part(inputs["corpus"], "real"),
+        sites=neurons.sites,
+        max_tokens=neurons.max_tokens,
+        batch_size=neurons.batch_size,
+    )
+    write_table(out / "neurons.parquet", table)
 
 
 def write_scores(config: Config, inputs: Inputs, out: Path) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 import yaml
 
 from biasloop.analysis import Verdict
-from biasloop.analysis.verdict import NEGLIGIBLE_QUALITY, NEGLIGIBLE_SHARE
+from biasloop.analysis.verdict import NEGLIGIBLE_SHARE
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.cautions import Caution, real_shares
@@ -29,7 +29,7 @@ from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
-from biasloop.report.verdicts import speak
+from biasloop.report.verdicts import collapse_measures, speak
 
 #: The marks of the figures' lines as SVG paths around (16, 6).
 _MARKS = {
@@ -149,10 +149,8 @@ def _contents(
             (speak(verdict), regimes[verdict.regime].colour, _short(verdict, results))
             for verdict in verdicts
         ],
-        "negligible": (
-            words.number(100 * NEGLIGIBLE_SHARE, 0),
-            words.number(NEGLIGIBLE_QUALITY),
-        ),
+        "negligible": words.number(100 * NEGLIGIBLE_SHARE, 0),
+        "signs": collapse_measures(),
         "warnings": warnings,
         "figures": figures,
         "legend": _legend(results, figures),

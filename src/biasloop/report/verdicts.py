@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from biasloop.analysis import Change, Verdict
+from biasloop.analysis import MEASURES, Change, Sign, Verdict
 from biasloop.report import words
 
 #: The measures behind a reason; the warnings list them.
@@ -22,8 +23,8 @@ class Spoken:
         The regime's name.
     moved, collapsed
         The answers, as `analysis.Answer`.
-    bias, quality
-        One sentence each; ``quality`` is empty where quality was not scored.
+    bias, collapse
+        One sentence on each; ``collapse`` is empty where nothing of it was scored.
     rests_on
         Chains and articles behind the figures.
 
@@ -34,7 +35,7 @@ class Spoken:
     moved: str
     collapsed: str
     bias: str
-    quality: str
+    collapse: str
     rests_on: str
 
 
@@ -45,7 +46,7 @@ def speak(verdict: Verdict) -> Spoken:
         moved=verdict.moved if verdict.leaning else "",
         collapsed=verdict.collapsed,
         bias=_bias(verdict) if verdict.leaning else "",
-        quality=_quality(verdict),
+        collapse=_collapse(verdict.signs),
         rests_on=f"{words.counted(verdict.chains, 'chain')} of "
         f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
     )
@@ -70,12 +71,60 @@ def _bias(verdict: Verdict) -> str:
     return f"The {share} {moved} from Generation 0 to {change.end}: {levels}."
 
 
-def _quality(verdict: Verdict) -> str:
-    change = verdict.quality_change
+#: How each sign of collapse is called, and how many digits its levels need.
+_SIGNS = {
+    "quality": ("text quality", 2),
+    "distinct_2": ("distinct word pairs within an article", 2),
+    "self_bleu": ("likeness of the articles to each other (self-BLEU)", 2),
+    "holdout_perplexity:geometric": ("perplexity on held-out real text", 1),
+}
+
+
+def collapse_measures() -> str:
+    """List the measures of collapse, each with the change for the worse that is negligible."""
+    return ", ".join(
+        f"{_SIGNS[measure.quantity][0]} ("
+        + (
+            f"{100 * math.expm1(measure.negligible):.0f} %"
+            if measure.quantity.endswith(":geometric")
+            else words.number(measure.negligible)
+        )
+        + ")"
+        for measure in MEASURES
+    )
+
+
+def _collapse(signs: tuple[Sign, ...]) -> str:
+    """Tell what got worse; if nothing is shown to have, what was looked at."""
+    shown = [_sign(sign) for sign in signs if sign.answer == "yes"]
+    others = [_SIGNS[sign.quantity][0] for sign in signs if sign.answer != "yes"]
+    if shown:
+        rest = f" Not shown to be worse: {', '.join(others)}." if others else ""
+        return f"Collapse shows: {'; '.join(shown)}.{rest}"
+    open_ones = [_sign(sign) for sign in signs if sign.answer == "not shown"]
+    if open_ones:
+        return f"Collapse is not shown, and not ruled out: {'; '.join(open_ones)}."
+    return f"No worse than negligibly: {', '.join(others)}." if others else ""
+
+
+def _sign(sign: Sign) -> str:
+    title, digits = _SIGNS[sign.quantity]
+    change = sign.change
     if change is None:
-        return ""
-    levels = f"{words.number(change.before)} to {words.number(change.after)}"
-    return f"Quality {_movement(change, 1, '', 2)}: {levels}."
+        return f"{title} was not measured"
+    levels = f"{words.number(change.before, digits)} to {words.number(change.after, digits)}"
+    if sign.quantity.endswith(":geometric"):
+        return f"{title} {_movement(_in_percent(change), 1, '%', 0)}, {levels}"
+    return f"{title} {_movement(change, 1, '', 2)}, {levels}"
+
+
+def _in_percent(change: Change) -> Change:
+    """Turn a change of a logarithm into percent of what it was."""
+    ends = [
+        None if end is None else 100 * math.expm1(end)
+        for end in (change.value, change.low, change.high)
+    ]
+    return replace(change, value=ends[0] or 0.0, low=ends[1], high=ends[2])
 
 
 def _movement(change: Change, scale: float, unit: str, digits: int) -> str:

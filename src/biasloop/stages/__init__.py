@@ -1,18 +1,25 @@
-"""Fine-tune, generate, score: each a pure function of its inputs and a seed."""
+"""Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
 from biasloop.stages.blocks import join_blocks, prompts_of, split_blocks
 from biasloop.stages.finetune import finetune, samples_of
-from biasloop.stages.generate import generate_articles
+from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
 from biasloop.stages.train import TrainingLog, collate, train
+from biasloop.stages.update import UPDATE, log_odds, project_on_contrast, project_on_gradient
 
 __all__ = [
+    "UPDATE",
     "TrainingLog",
+    "articles_of",
     "collate",
     "finetune",
     "generate_articles",
+    "generate_blocks",
     "join_blocks",
+    "log_odds",
     "pretrain",
+    "project_on_contrast",
+    "project_on_gradient",
     "prompts_of",
     "samples_of",
     "split_blocks",

@@ -12,7 +12,7 @@ from biasloop.device import make_deterministic
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel
 from biasloop.stages.blocks import join_blocks, prompts_of
-from biasloop.tables import ARTICLES, conform
+from biasloop.tables import ARTICLES, BLOCKS, conform
 
 #: Called with the tokens written since the last call.
 Progress = Callable[[int], None]
@@ -54,7 +54,8 @@ def continue_prompts(
     Returns
     -------
     list of list of int
-        Continuations in the order of the prompts; one ends early where the model ended the text.
+        Continuations in the order of the prompts; where the model ended the text, one ends early
+        and with the end-of-sequence token.
     """
     import torch
     from transformers import GenerationConfig as Decoding
@@ -88,20 +89,20 @@ def continue_prompts(
             )
         for row, i in enumerate(batch):
             tokens = written[row, width:].tolist()
-            continuations[i] = tokens[: tokens.index(end)] if end in tokens else tokens
+            continuations[i] = tokens[: tokens.index(end) + 1] if end in tokens else tokens
         if on_progress:
             on_progress(sum(len(continuations[i]) for i in batch))
     return continuations
 
 
-def generate_articles(
+def generate_blocks(
     loaded: LoadedModel,
     real: pl.DataFrame,
     config: GenerationConfig,
     seed: int,
     on_progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Let a model write one synthetic article per real one.
+    """Let a model continue every block of every real article.
 
     Parameters
     ----------
@@ -118,8 +119,7 @@ def generate_articles(
     Returns
     -------
     polars.DataFrame
-        `tables.ARTICLES`; the id, title, label and source are those of the real article that
-        prompted it, the body is what the model wrote (untrusted text).
+        `tables.BLOCKS`.
 
     Raises
     ------
@@ -132,22 +132,65 @@ def generate_articles(
             f"generation.block_tokens + generation.new_tokens is {needed}, more than the model's "
             f"context of {loaded.context} tokens"
         )
-    tokenizer = loaded.tokenizer
 
     def encode(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        return loaded.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
     titles, bodies = encode(real["title"].to_list()), encode(real["body"].to_list())
-    per_article = [
-        prompts_of(title, body, config.block_tokens, config.max_article_tokens)
-        for title, body in zip(titles, bodies, strict=True)
-    ]
-    flat = [prompt for prompts in per_article for prompt in prompts]
-    continuations = iter(continue_prompts(loaded, flat, config, seed, on_progress))
-    written = [
-        tokenizer.decode(
-            join_blocks([next(continuations) for _ in prompts]), skip_special_tokens=True
+    rows = [
+        (article_id, block, prompt)
+        for article_id, title, body in zip(real["article_id"], titles, bodies, strict=True)
+        for block, prompt in enumerate(
+            prompts_of(title, body, config.block_tokens, config.max_article_tokens)
         )
-        for prompts in per_article
     ]
-    return conform(real.with_columns(pl.Series("body", written, dtype=pl.String)), ARTICLES)
+    written = continue_prompts(loaded, [prompt for *_, prompt in rows], config, seed, on_progress)
+    return pl.DataFrame(
+        [(*row, tokens) for row, tokens in zip(rows, written, strict=True)],
+        schema=BLOCKS,
+        orient="row",
+    )
+
+
+def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
+    """Join each article's continuations as its body.
+
+    Parameters
+    ----------
+    loaded
+        For its tokenizer.
+    real
+        The articles that the blocks are of (`tables.ARTICLES`).
+    blocks
+        `tables.BLOCKS`.
+
+    Returns
+    -------
+    polars.DataFrame
+        `tables.ARTICLES`; the id, title, label and source are those of the real article that
+        prompted it, the body is what the model wrote (untrusted text).
+    """
+    end = loaded.tokenizer.eos_token_id
+    continuations: dict[str, list[list[int]]] = {}
+    for article_id, tokens in (
+        blocks.sort("article_id", "block").select("article_id", "continuation").iter_rows()
+    ):
+        continuations.setdefault(article_id, []).append([t for t in tokens if t != end])
+    bodies = [
+        loaded.tokenizer.decode(
+            join_blocks(continuations.get(article_id, [])), skip_special_tokens=True
+        )
+        for article_id in real["article_id"]
+    ]
+    return conform(real.with_columns(pl.Series("body", bodies, dtype=pl.String)), ARTICLES)
+
+
+def generate_articles(
+    loaded: LoadedModel,
+    real: pl.DataFrame,
+    config: GenerationConfig,
+    seed: int,
+    on_progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Let a model write one synthetic article per real one: `generate_blocks`, `articles_of`."""
+    return articles_of(loaded, real, generate_blocks(loaded, real, config, seed, on_progress))

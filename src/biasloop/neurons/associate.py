@@ -1,0 +1,187 @@
+"""Associate every neuron with a metric, over the versions of a model. Knows tables, not models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from biasloop.errors import InputError, nearest
+from biasloop.neurons.corrections import benjamini_hochberg
+from biasloop.neurons.design import Floats
+from biasloop.neurons.methods import apply
+from biasloop.tables import CHAIN
+
+#: One row per neuron, site, quantity and metric (design.md).
+ASSOCIATIONS = pl.Schema(
+    {
+        "layer": pl.Int64,
+        "neuron": pl.Int64,
+        "site": pl.String,
+        "quantity": pl.String,
+        "metric": pl.String,
+        "pearson": pl.Float64,
+        "coef": pl.Float64,
+        "stderr": pl.Float64,
+        "pvalue": pl.Float64,
+        "qvalue": pl.Float64,
+    }
+)
+
+#: What is done unless asked otherwise: of the methods that work with few chains, the one whose
+#: error rate on unrelated series is near what it says (docs/neurons.md).
+DEFAULT_METHOD = "differences"
+
+_KEY = list(CHAIN)
+#: Short names on the command line.
+_SHORT = {"weight": "weight_mean", "activation": "activation_mean"}
+
+
+def full_quantity(name: str) -> str:
+    """Turn ``weight`` and ``activation`` into the means that they stand for."""
+    return _SHORT.get(name, name)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """One quantity of every neuron in every version of a model.
+
+    Attributes
+    ----------
+    neurons
+        ``layer`` and ``neuron``, in the order of the rows.
+    keys
+        ``regime, seed, generation``, in the order of the columns: chain by chain, in time.
+    values
+        Shape (neurons, versions).
+    """
+
+    neurons: pl.DataFrame
+    keys: pl.DataFrame
+    values: Floats
+
+    @property
+    def chains(self) -> np.ndarray:
+        """The chain of each version, as a number."""
+        chain = self.keys.select(pl.struct("regime", "seed").rank("dense"))
+        return chain.to_series().to_numpy().astype(int)
+
+    @property
+    def time(self) -> np.ndarray:
+        """The generation of each version."""
+        return self.keys["generation"].to_numpy()
+
+
+def versions(neurons: pl.DataFrame, site: str, quantity: str) -> Versions:
+    """Lay a quantity out by neuron and version; the base model is no version.
+
+    Parameters
+    ----------
+    neurons
+        `tables.NEURONS`.
+    site, quantity
+        Which rows.
+
+    Raises
+    ------
+    InputError
+        If there are none, or a version lacks some neurons.
+    """
+    for column, wanted in (("site", site), ("quantity", quantity)):
+        have = neurons[column].unique().to_list()
+        if wanted not in have:
+            raise InputError(
+                f"the run has no neurons of {column} '{wanted}'; {_known(wanted, have)}"
+            )
+    rows = neurons.filter(
+        (pl.col("site") == site) & (pl.col("quantity") == quantity) & (pl.col("generation") >= 0)
+    ).sort(*_KEY, "layer", "neuron")
+    keys = rows.select(_KEY).unique(maintain_order=True)
+    units = rows.select("layer", "neuron").unique().sort("layer", "neuron")
+    if rows.height != keys.height * units.height:
+        counts = rows.group_by(_KEY, maintain_order=True).len()
+        odd = counts.filter(pl.col("len") != units.height)
+        regime, seed, generation, count = (odd if odd.height else counts).row(0)
+        raise InputError(
+            f"regime '{regime}', seed {seed}, generation {generation} has {count} neurons where "
+            f"{units.height} were expected: runs of different models cannot be put together"
+        )
+    return Versions(units, keys, rows["value"].to_numpy().reshape(keys.height, -1).T)
+
+
+def _known(wanted: str, have: list[str]) -> str:
+    return nearest(wanted, have) if have else "it has none: set neurons.sites and run it"
+
+
+def associate(
+    neurons: pl.DataFrame,
+    scores: pl.DataFrame,
+    metric: str,
+    quantity: str = "weight_mean",
+    site: str = "mlp_out",
+    method: str = DEFAULT_METHOD,
+    maxlags: int = 1,
+    random: np.random.Generator | None = None,
+) -> pl.DataFrame:
+    """Associate every neuron of a site with a metric.
+
+    Parameters
+    ----------
+    neurons
+        `tables.NEURONS`; several runs may be put together if their regimes have different names.
+    scores
+        ``regime, seed, generation`` and ``value``: the metric of each version, as from
+        `model_scores`. Versions without a score, or without neurons, are left out.
+    metric
+        Its name, for the table.
+    quantity, site
+        See `stages.neurons.QUANTITIES` and `models.sites.SITES`.
+    method
+        One of `METHODS`; ``published`` is the paper's.
+    maxlags
+        Of the Bartlett kernel.
+    random
+        For ``permutation``, where chains are too many to go through all deals.
+
+    Returns
+    -------
+    polars.DataFrame
+        `ASSOCIATIONS`, by layer and neuron; NaN for a neuron that does not vary. ``qvalue`` is
+        Benjamini and Hochberg's, over the neurons of this site and quantity.
+
+    Raises
+    ------
+    InputError
+        If too few versions have both, or the metric is the same in all.
+    """
+    laid = versions(neurons, site, quantity)
+    scored = laid.keys.join(
+        scores.select(*_KEY, "value"), on=_KEY, how="left", maintain_order="left"
+    )
+    if scored.height != laid.keys.height:
+        raise InputError(f"{metric}: a version has two scores")
+    y = scored["value"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    kept = np.flatnonzero(np.isfinite(y))
+    if len(kept) < 3:
+        raise InputError(
+            f"{metric}: {len(kept)} versions have both neurons and a score; an association needs "
+            "at least 3, and means little below 20: more generations, seeds or regimes"
+        )
+    if np.ptp(y[kept]) == 0:
+        raise InputError(f"{metric} is {y[kept[0]]:g} in every version: nothing goes with it")
+    found = apply(
+        method, laid.values[:, kept], y[kept], laid.chains[kept], laid.time[kept], maxlags, random
+    )
+    return laid.neurons.select(
+        "layer",
+        "neuron",
+        pl.lit(site).alias("site"),
+        pl.lit(quantity).alias("quantity"),
+        pl.lit(metric).alias("metric"),
+        pl.Series("pearson", found.pearson),
+        pl.Series("coef", found.coef),
+        pl.Series("stderr", found.stderr),
+        pl.Series("pvalue", found.pvalue),
+        pl.Series("qvalue", benjamini_hochberg(found.pvalue)),
+    ).cast(dict(ASSOCIATIONS))

@@ -1,0 +1,138 @@
+"""How versions make up chains, and what is taken out of a series. Knows no neuron and no metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from biasloop.errors import InputError
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+#: A series that moves by less than this, relative to its size, is rounding and not movement.
+_STILL = 64 * np.finfo(float).eps
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Versions in the order in which they are computed on: chain by chain, in time.
+
+    Attributes
+    ----------
+    order
+        The columns, in that order.
+    spans
+        First and last-but-one of each chain in that order.
+    period
+        The time of each version, in that order: 0, 1, ... within its chain.
+    parameters
+        What a regression fits: the slope, and one constant or one per chain.
+    differences, fixed_effects
+        What `center` takes out.
+    """
+
+    order: np.ndarray
+    spans: tuple[tuple[int, int], ...]
+    period: np.ndarray
+    differences: bool
+    fixed_effects: bool
+
+    @property
+    def size(self) -> int:
+        """How many observations a regression has."""
+        return self.spans[-1][1]
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters a regression has, constants included."""
+        return 1 + (len(self.spans) if self.fixed_effects else 1)
+
+    def take(self, values: np.ndarray) -> Floats:
+        """Bring values of shape (..., versions) in order; difference them where that is asked."""
+        ordered = np.asarray(values)[..., self.order].astype(float)
+        if not self.differences:
+            return ordered
+        starts = _starts(self.spans, 1)
+        return np.concatenate(
+            [ordered[..., a + 1 : b] - ordered[..., a : b - 1] for a, b in starts], axis=-1
+        )
+
+    def center(self, values: Floats) -> Floats:
+        """Take out the mean, or each chain's; a series that stands still comes out as zeros."""
+        spans = self.spans if self.fixed_effects else ((0, self.size),)
+        centred = np.empty_like(values)
+        for a, b in spans:
+            part = values[..., a:b]
+            centred[..., a:b] = part - part.mean(axis=-1, keepdims=True)
+        size = np.abs(values).max(axis=-1, keepdims=True)
+        still = np.abs(centred).max(axis=-1, keepdims=True) <= _STILL * size
+        return np.where(still, 0.0, centred)
+
+
+def _starts(spans: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int]]:
+    """Give the spans of the undifferenced series."""
+    return [(a + shift * i, b + shift * (i + 1)) for i, (a, b) in enumerate(spans)]
+
+
+def lay_out(
+    versions: int,
+    groups: Sequence[object] | np.ndarray | None = None,
+    time: Sequence[float] | np.ndarray | None = None,
+    differences: bool = False,
+    fixed_effects: bool = False,
+) -> Layout:
+    """Lay versions out chain by chain.
+
+    Parameters
+    ----------
+    versions
+        How many there are.
+    groups
+        The chain of each; None makes one of all.
+    time
+        The time of each, distinct within a chain; None takes the order in which they come.
+    differences
+        Work on changes from one version of a chain to its next.
+    fixed_effects
+        Give every chain a constant of its own.
+
+    Raises
+    ------
+    InputError
+        If lengths differ, a time stands twice in a chain, or too few versions are left.
+    """
+    labels = ["" for _ in range(versions)] if groups is None else [str(g) for g in groups]
+    times = np.arange(versions, dtype=float) if time is None else np.asarray(time, dtype=float)
+    if len(labels) != versions or len(times) != versions:
+        raise InputError(
+            f"x has {versions} versions, groups {len(labels)} and time {len(times)}: they must be "
+            "as many"
+        )
+    place = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    chain = np.array([place[label] for label in labels], dtype=int)
+    order = np.lexsort((times, chain))
+    chain = chain[order]
+    if time is not None and np.any((np.diff(times[order]) == 0) & (np.diff(chain) == 0)):
+        raise InputError("two versions of one chain have the same time")
+    lengths = np.bincount(chain, minlength=len(place)) - int(differences)
+    if (lengths < 1).any():
+        short = list(place)[int(np.argmin(lengths))]
+        raise InputError(f"chain '{short}' has too few versions to take differences of")
+    ends = np.cumsum(lengths)
+    spans = tuple(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
+    period = np.concatenate([np.arange(length) for length in lengths])
+    if groups is not None and time is not None:
+        kept = np.concatenate(
+            [np.arange(b - a) >= int(differences) for a, b in _starts(spans, int(differences))]
+        )
+        period = np.unique(times[order][kept], return_inverse=True)[1]
+    layout = Layout(order, spans, period, differences, fixed_effects)
+    if layout.size <= layout.parameters:
+        raise InputError(
+            f"a regression with {layout.parameters} parameters needs more than {layout.size} "
+            "observations"
+        )
+    return layout

@@ -1,0 +1,172 @@
+"""Regress one series on each of very many neurons, with standard errors that allow for time.
+
+Knows arrays; not what a version, a neuron or a metric is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from biasloop.errors import InputError, nearest
+from biasloop.neurons.covariance import COVARIANCES
+from biasloop.neurons.design import Floats, Layout, lay_out
+
+#: Neurons are taken so many at a time that one working array has this many numbers (4 MiB).
+_CHUNK = 2**19
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One regression per neuron; every array has shape (neurons,).
+
+    Attributes
+    ----------
+    coef
+        Slope of y on x, in units of y per unit of x.
+    stderr, pvalue
+        Its standard error, and the two-sided p-value of a slope of 0.
+    pearson
+        Correlation of what was regressed: within chains under fixed effects, of the changes
+        under differences.
+    observations
+        How many observations each regression has.
+    """
+
+    coef: Floats
+    stderr: Floats
+    pvalue: Floats
+    pearson: Floats
+    observations: int
+
+
+def hac_regression(
+    x: np.ndarray,
+    y: np.ndarray,
+    maxlags: int = 1,
+    groups: Sequence[object] | np.ndarray | None = None,
+    *,
+    time: Sequence[float] | np.ndarray | None = None,
+    covariance: str = "hac",
+    fixed_effects: bool = False,
+    differences: bool = False,
+    small_sample: bool = False,
+    distribution: str = "normal",
+) -> Regression:
+    """Regress y on a constant and x, once per neuron, with a sandwich standard error.
+
+    By default this is the published test (arXiv 2410.15234, section 4.5): ordinary least squares
+    in levels, Newey-West with a Bartlett kernel and lag 1, p-values from the normal; equal to
+    statsmodels' ``OLS(y, add_constant(x)).fit(cov_type="HAC", cov_kwds={"maxlags": maxlags})``.
+
+    Parameters
+    ----------
+    x
+        Shape (neurons, versions).
+    y
+        Shape (versions,).
+    maxlags
+        Lags of the Bartlett kernel; 0 is White's. ``cluster`` does not use it.
+    groups
+        The chain of each version. Lags then stay within chains. None makes one series of all, in
+        the order given, so that a lag crosses from each chain into the next.
+    time
+        The generation of each version; None takes the order given.
+    covariance
+        ``hac`` (within chains where ``groups`` says which: ``cov_nw_panel``), ``hac-groupsum``
+        (``cov_nw_groupsum``) or ``cluster`` (``cov_cluster``).
+    fixed_effects
+        Give every chain a constant of its own.
+    differences
+        Regress changes on changes, within chains.
+    small_sample
+        Multiply variances by n / (n - k), as statsmodels' ``use_correction="hac"``; for clusters
+        by G / (G - 1) * (n - 1) / (n - k).
+    distribution
+        ``normal``, or ``t`` with n - k degrees of freedom (for clusters G - 1).
+
+    Returns
+    -------
+    Regression
+        A neuron that does not vary has no regression: NaN throughout. A y that does not vary has
+        slope 0 and neither p-value nor correlation.
+
+    Raises
+    ------
+    InputError
+        If shapes do not match, there are too few versions, a number is not finite, or an option
+        is unknown.
+    """
+    x, y = np.asarray(x), np.asarray(y, dtype=float)
+    if x.ndim != 2 or y.ndim != 1 or x.shape[1] != len(y):
+        raise InputError(
+            f"x must be (neurons, versions) and y (versions,), not {x.shape} and {y.shape}"
+        )
+    if covariance not in COVARIANCES:
+        raise InputError(f"unknown covariance '{covariance}'; {nearest(covariance, COVARIANCES)}")
+    if distribution not in ("normal", "t"):
+        raise InputError(f"unknown distribution '{distribution}'; known: normal, t")
+    if maxlags < 0:
+        raise InputError(f"maxlags is {maxlags}; it cannot be negative")
+    if groups is None and (covariance != "hac" or fixed_effects):
+        what = "fixed effects" if covariance == "hac" else f"covariance '{covariance}'"
+        raise InputError(f"{what} needs groups: the chain of each version")
+    if not np.isfinite(y).all():
+        raise InputError(f"y: version {int(np.argmin(np.isfinite(y)))} is not a number")
+    layout = lay_out(len(y), groups, time, differences, fixed_effects)
+    if covariance == "cluster" and len(layout.spans) < 2:
+        raise InputError("covariance 'cluster' needs at least two chains")
+    target = layout.center(layout.take(y))
+    coef, variance, pearson = (np.empty(len(x)) for _ in range(3))
+    step = max(1, _CHUNK // max(1, len(y)))
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        coef[part], variance[part], pearson[part] = _fit(
+            x[part], target, layout, covariance, maxlags, start
+        )
+    scale, freedom = _small_sample(layout, covariance)
+    stderr = np.sqrt(np.maximum(variance, 0.0) * (scale if small_sample else 1.0))
+    pvalue = _pvalues(coef, stderr, freedom if distribution == "t" else None)
+    return Regression(coef, stderr, pvalue, pearson, layout.size)
+
+
+def _fit(
+    x: np.ndarray, target: Floats, layout: Layout, covariance: str, maxlags: int, first: int
+) -> tuple[Floats, Floats, Floats]:
+    values = layout.take(x)
+    if not np.isfinite(values).all():
+        row = first + int(np.argmin(np.isfinite(values).all(axis=1)))
+        raise InputError(f"x: neuron {row} has a value that is not a number")
+    centred = layout.center(values)
+    # Scaled to 1, so that neither tiny nor huge weights under- or overflow.
+    size = np.abs(centred).max(axis=1)
+    moving = size > 0
+    unit = centred / np.where(moving, size, 1.0)[:, None]
+    squares = np.where(moving, np.einsum("ij,ij->i", unit, unit), np.nan)
+    coef = unit @ target / squares
+    # By Frisch, Waugh and Lovell the slope is a regression on x without its mean(s), so the
+    # slope's corner of the sandwich needs the scores of that one column only.
+    scores = unit * (target - np.where(moving, coef, 0.0)[:, None] * unit)
+    middle = COVARIANCES[covariance](scores, layout, maxlags)
+    spread = np.sqrt(target @ target)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pearson = np.clip(coef * np.sqrt(squares) / (spread if spread else np.nan), -1.0, 1.0)
+        return coef / size, middle / squares**2 / size**2, pearson
+
+
+def _small_sample(layout: Layout, covariance: str) -> tuple[float, int]:
+    freedom = layout.size - layout.parameters
+    chains = len(layout.spans)
+    if covariance == "cluster":
+        return chains / (chains - 1) * (layout.size - 1) / freedom, chains - 1
+    return layout.size / freedom, freedom
+
+
+def _pvalues(coef: Floats, stderr: Floats, freedom: int | None) -> Floats:
+    from scipy import stats
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(coef / stderr)
+    return 2 * (stats.norm.sf(ratio) if freedom is None else stats.t.sf(ratio, freedom))

@@ -1,0 +1,231 @@
+"""Summarise every neuron of one model, in memory that does not grow with the articles.
+
+Knows one model and some articles; knows neither generations nor metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from biasloop.errors import InputError
+from biasloop.models import LoadedModel
+from biasloop.models.sites import FeedForward, feed_forwards, reading
+from biasloop.tables import CHAIN, NEURONS
+
+if TYPE_CHECKING:
+    import torch
+
+#: `tables.NEURONS` of one model, without its place in a run.
+SUMMARY = pl.Schema({name: kind for name, kind in NEURONS.items() if name not in CHAIN})
+
+#: What is kept of a neuron. Variances are of the population, over weights or over tokens.
+QUANTITIES = (
+    "weight_mean",
+    "weight_variance",
+    "activation_mean",
+    "activation_variance",
+    "activation_positive",
+)
+
+#: Batches that are sorted by length together, so that little is padded.
+_WINDOW = 32
+
+
+class Moments:
+    """Mean, variance and share of positive values of each unit, added up batch by batch.
+
+    Batches are joined by Chan, Golub and LeVeque's update (1983, The American Statistician 37(3)),
+    in float64.
+    """
+
+    def __init__(self, units: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(units)
+        self.positive = np.zeros(units)
+        self._squares = np.zeros(units)
+
+    def add(self, values: torch.Tensor) -> None:
+        """Add values of shape (tokens, units)."""
+        import torch
+
+        count = len(values)
+        if not count:
+            return
+        values = values.float()
+        # MPS has no float64; float32 sums of one batch are exact enough there.
+        wide = torch.float32 if values.device.type == "mps" else torch.float64
+        mean = (values.sum(0, dtype=wide) / count).cpu().numpy().astype(float)
+        centre = torch.as_tensor(mean, dtype=values.dtype, device=values.device)
+        squares = (values - centre).square_().sum(0, dtype=wide).cpu().numpy().astype(float)
+        squares -= count * (mean - centre.cpu().numpy()) ** 2
+        total = self.count + count
+        step = mean - self.mean
+        self._squares += squares + step**2 * (self.count * count / total)
+        self.mean += step * (count / total)
+        self.positive += (values > 0).sum(0).cpu().numpy()
+        self.count = total
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Population variance, shape (units,)."""
+        return np.maximum(self._squares, 0.0) / self.count
+
+
+def batches(
+    loaded: LoadedModel, articles: pl.DataFrame, max_tokens: int, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Tokenise article bodies, batch by batch of similar length, padded on the right.
+
+    Parameters
+    ----------
+    articles
+        `tables.ARTICLES`; those without a token are left out.
+    max_tokens
+        An article is cut here, and at the model's context.
+
+    Yields
+    ------
+    tuple
+        Token ids and attention mask, each of shape (articles, tokens).
+    """
+    import torch
+
+    limit = min(max_tokens, loaded.context)
+    pad = loaded.tokenizer.pad_token_id
+    size = batch_size * _WINDOW
+    for start in range(0, articles.height, size):
+        bodies = articles["body"][start : start + size].to_list()
+        window = loaded.tokenizer(
+            bodies, add_special_tokens=False, truncation=True, max_length=limit
+        )["input_ids"]
+        window = sorted((tokens for tokens in window if tokens), key=len, reverse=True)
+        for at in range(0, len(window), batch_size):
+            batch = window[at : at + batch_size]
+            input_ids = torch.full((len(batch), len(batch[0])), pad, dtype=torch.long)
+            mask = torch.zeros_like(input_ids)
+            for row, tokens in enumerate(batch):
+                input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
+                mask[row, : len(tokens)] = 1
+            yield input_ids, mask
+
+
+def activation_moments(
+    loaded: LoadedModel,
+    blocks: Sequence[FeedForward],
+    articles: pl.DataFrame,
+    sites: Sequence[str],
+    max_tokens: int = 512,
+    batch_size: int = 8,
+) -> dict[tuple[str, int], Moments]:
+    """Read the articles once and add up every unit's activations, by site and layer.
+
+    Raises
+    ------
+    InputError
+        If no article has a token, or a site is unknown.
+    """
+    from contextlib import ExitStack
+
+    import torch
+
+    moments = {(s, block.layer): Moments(block.units(s)) for s in sites for block in blocks}
+    device = torch.device(loaded.device.name)
+    here: list[torch.Tensor] = []
+
+    def see(site: str, layer: int, values: torch.Tensor) -> None:
+        units = moments[site, layer]
+        units.add(values.detach().reshape(-1, values.shape[-1])[here[0]])
+
+    with ExitStack() as stack, torch.inference_mode():
+        for site in sites:
+            stack.enter_context(
+                reading(blocks, site, lambda layer, v, site=site: see(site, layer, v))
+            )
+        for input_ids, mask in batches(loaded, articles, max_tokens, batch_size):
+            here[:] = [mask.flatten().bool().to(device)]
+            # The blocks alone: the logits would be the largest thing in memory, for nothing.
+            loaded.model.base_model(
+                input_ids=input_ids.to(device), attention_mask=mask.to(device), use_cache=False
+            )
+    if not here:
+        raise InputError("there is no article with a token to read activations over")
+    return moments
+
+
+def summarise_neurons(
+    loaded: LoadedModel,
+    articles: pl.DataFrame,
+    sites: Sequence[str] = ("mlp_out",),
+    max_tokens: int = 512,
+    batch_size: int = 8,
+) -> pl.DataFrame:
+    """Summarise every neuron of a model: its weights, and its activations over the articles.
+
+    Parameters
+    ----------
+    loaded
+        In evaluation mode.
+    articles
+        `tables.ARTICLES`: the real ones (arXiv 2410.15234, section 4.5). Bodies are read, cut at
+        ``max_tokens``; every token counts alike, whatever the length of its article.
+    sites
+        See `models.sites`.
+    max_tokens, batch_size
+        Neither padding nor the size of a batch changes a value by more than rounding.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``layer, neuron`` (both from 0), ``site, quantity`` (`QUANTITIES`) and ``value``, sorted.
+        The weight of a neuron is that of the parameters that feed it, biases left out:
+        `models.sites.FeedForward.weights`.
+
+    Raises
+    ------
+    InputError
+        If the model's neurons cannot be found, or there is nothing to read.
+    """
+    if not sites:
+        return pl.DataFrame(schema=SUMMARY)
+    blocks = feed_forwards(loaded.model)
+    moments = activation_moments(loaded, blocks, articles, sites, max_tokens, batch_size)
+    frames = []
+    for block in blocks:
+        for site in sites:
+            activation = moments[site, block.layer]
+            weight_mean, weight_variance = weight_moments(block, site)
+            values = (
+                weight_mean,
+                weight_variance,
+                activation.mean,
+                activation.variance,
+                activation.positive / activation.count,
+            )
+            units = block.units(site)
+            frames.extend(
+                pl.DataFrame(
+                    {
+                        "layer": np.full(units, block.layer),
+                        "neuron": np.arange(units),
+                        "site": [site] * units,
+                        "quantity": [quantity] * units,
+                        "value": value,
+                    },
+                    schema=SUMMARY,
+                )
+                for quantity, value in zip(QUANTITIES, values, strict=True)
+            )
+    return pl.concat(frames).sort("layer", "neuron", "site", "quantity")
+
+
+def weight_moments(block: FeedForward, site: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population variance over the weights that feed each unit, each (units,)."""
+    import torch
+
+    units = block.units(site)
+    weights = torch.cat([rows.units(units).double().cpu() for rows in block.weights(site)], dim=1)
+    return weights.mean(1).numpy(), weights.var(1, correction=0).numpy()

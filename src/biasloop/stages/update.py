@@ -1,0 +1,291 @@
+"""Project a generation's parameter update on the bias direction. Knows no run, only two models.
+
+The bias direction is the way in parameter space along which the mean leaning log-odds of what
+a model writes rises. Where text is sampled, its slope along the update follows from the articles
+that the model wrote; where it is not (greedy and beam decoding choose, and a choice has no
+gradient), the direction is the difference between models fine-tuned on one leaning and on the
+others. docs/theory.md, "The condition for real models", says what either proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from biasloop.config import GenerationConfig
+from biasloop.errors import InputError
+from biasloop.models import LoadedModel
+from biasloop.tables import CHAIN, UPDATES
+
+if TYPE_CHECKING:
+    import torch
+
+#: The share of the update that a model is moved by, either way, to take a slope. Small enough for
+#: the error of a central difference (its square), large enough for float32.
+_STEP = 0.01
+#: Blocks that are read at once: their logits are the largest thing in memory.
+_BATCH = 16
+#: A probability is kept this far from 0 and 1, so that its log-odds are finite.
+_CLIP = 1e-6
+
+#: `tables.UPDATES` of one model, without its place in a run.
+UPDATE = pl.Schema({name: kind for name, kind in UPDATES.items() if name not in CHAIN})
+
+
+def _shared_parameters(
+    before: LoadedModel, after: LoadedModel
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pair the parameters of two models by name; tied ones once."""
+    ours, theirs = dict(before.model.named_parameters()), dict(after.model.named_parameters())
+    if ours.keys() != theirs.keys() or any(ours[n].shape != theirs[n].shape for n in ours):
+        raise InputError("the two models do not have the same parameters: there is no update")
+    return ((ours[name].data, theirs[name].data) for name in ours)
+
+
+def difference(before: LoadedModel, after: LoadedModel) -> list[torch.Tensor]:
+    """Return what was added to each parameter of ``before``, tied ones once.
+
+    Raises
+    ------
+    InputError
+        If the models are not of one shape.
+    """
+    return [(new - old).float() for old, new in _shared_parameters(before, after)]
+
+
+def length(update: Sequence[torch.Tensor]) -> float:
+    """Euclidean length over all parameters."""
+    return float(np.sqrt(sum(float(part.double().square().sum()) for part in update)))
+
+
+def _place(
+    model: Any,  # noqa: ANN401 - a mixin that type checkers do not see
+    origin: Sequence[torch.Tensor],
+    update: Sequence[torch.Tensor],
+    share: float,
+) -> None:
+    for parameter, start, change in zip(model.parameters(), origin, update, strict=True):
+        parameter.data.copy_(start + share * change if share else start)
+
+
+def slopes(
+    loaded: LoadedModel,
+    update: Sequence[torch.Tensor],
+    blocks: pl.DataFrame,
+    config: GenerationConfig,
+) -> pl.DataFrame:
+    """Slope of each written article's log-probability along an update.
+
+    The probability is that of nucleus sampling: at the config's temperature, among the tokens of
+    the nucleus, which is held fixed. The slope is a central difference.
+
+    Parameters
+    ----------
+    loaded
+        The model that wrote the blocks, in float32; moved, and moved back.
+    update
+        As from `difference`.
+    blocks
+        `tables.BLOCKS`.
+    config
+        The decoding that the blocks were written with.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``article_id`` and ``slope`` (nats per whole update), an article's blocks added up.
+    """
+    rows = [row for row in blocks.iter_rows() if row[3]]
+    rows.sort(key=lambda row: (-len(row[2]) - len(row[3]), row[0], row[1]))
+    origin = [parameter.data.clone() for parameter in loaded.model.parameters()]
+    found: list[tuple[str, float]] = []
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        reader = _Reader(loaded, [(row[2], row[3]) for row in batch], config)
+        _place(loaded.model, origin, update, _STEP)
+        ahead = reader.log_probabilities()
+        _place(loaded.model, origin, update, -_STEP)
+        behind = reader.log_probabilities()
+        _place(loaded.model, origin, update, 0.0)
+        found.extend(
+            (row[0], value)
+            for row, value in zip(batch, ((ahead - behind) / (2 * _STEP)).tolist(), strict=True)
+        )
+    table = pl.DataFrame(found, schema={"article_id": pl.String, "slope": pl.Float64}, orient="row")
+    return table.group_by("article_id").agg(pl.col("slope").sum()).sort("article_id")
+
+
+class _Reader:
+    """Reads a batch of blocks again and again, with the nucleus of the first reading."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        blocks: Sequence[tuple[Sequence[int], Sequence[int]]],
+        config: GenerationConfig,
+    ) -> None:
+        import torch
+        from transformers import TopPLogitsWarper
+
+        self.loaded, self.temperature = loaded, config.temperature
+        device = torch.device(loaded.device.name)
+        width = max(len(prompt) + len(written) for prompt, written in blocks)
+        self.input_ids = torch.full((len(blocks), width), loaded.tokenizer.pad_token_id)
+        self.attention_mask = torch.zeros((len(blocks), width), dtype=torch.long)
+        places = []
+        for row, (prompt, written) in enumerate(blocks):
+            tokens = [*prompt, *written]
+            self.input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
+            self.attention_mask[row, : len(tokens)] = 1
+            places.extend((row, column) for column in range(len(prompt) - 1, len(tokens) - 1))
+        self.rows, self.columns = (torch.as_tensor(x) for x in zip(*places, strict=True))
+        self.targets = self.input_ids[self.rows, self.columns + 1].to(device)
+        self.input_ids, self.attention_mask = (
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+        )
+        logits = self._logits()
+        nucleus: Any = TopPLogitsWarper(config.top_p)
+        self.outside = torch.isinf(nucleus(self.input_ids, logits))
+        # Written in another precision, a token may lie just outside.
+        self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
+
+    def _logits(self) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            logits = self.loaded.model(
+                input_ids=self.input_ids, attention_mask=self.attention_mask
+            ).logits
+            return logits[self.rows, self.columns].float() / self.temperature
+
+    def log_probabilities(self) -> np.ndarray:
+        """Log-probability of each block's continuation, in nats; shape (blocks,)."""
+        import torch
+
+        logits = self._logits().masked_fill(self.outside, -torch.inf)
+        chosen = torch.log_softmax(logits, -1).gather(-1, self.targets[:, None])[:, 0]
+        total = torch.zeros(len(self.input_ids), dtype=torch.float64)
+        return total.index_add(0, self.rows, chosen.double().cpu()).numpy()
+
+
+def project_on_gradient(
+    before: LoadedModel,
+    after: LoadedModel,
+    real: pl.DataFrame,
+    blocks: pl.DataFrame,
+    leaning_scores: pl.DataFrame,
+    config: GenerationConfig,
+) -> pl.DataFrame:
+    """First-order change of the mean leaning log-odds of what a model writes, under its update.
+
+    With s an article's log-odds and d the slope of its log-probability along the update, it is
+    the covariance of s and d over the articles: the score-function (REINFORCE) gradient of
+    E[s], Williams 1992, taken along the update; and the Price equation, with d for fitness.
+    Both are taken from their means among the articles prompted by real ones of the same label:
+    what a prompt brings along is not of the model, and would only add noise.
+
+    Parameters
+    ----------
+    before, after
+        The models at either end of the update, in float32.
+    real
+        The articles that prompted it (`tables.ARTICLES`), for their labels.
+    blocks
+        What ``before`` wrote (`tables.BLOCKS`), by nucleus sampling.
+    leaning_scores
+        ``article_id, leaning, probability`` of those articles.
+    config
+        The decoding that they were written with.
+
+    Returns
+    -------
+    polars.DataFrame
+        `UPDATE`, one row per leaning: ``projection`` in units of log-odds, with a 95 % interval
+        over articles (of the covariance, by its influence function); ``cosine`` is null.
+    """
+    from scipy import stats
+
+    update = difference(before, after)
+    table = leaning_scores.join(slopes(before, update, blocks, config), on="article_id").join(
+        real.select("article_id", "label"), on="article_id"
+    )
+    rows = []
+    for leaning in leaning_scores["leaning"].unique(maintain_order=True):
+        mine = table.filter(pl.col("leaning") == leaning)
+        odds, slope = log_odds(mine["probability"].to_numpy()), mine["slope"].to_numpy()
+        places = [np.flatnonzero(mine["label"] == label) for label in mine["label"].unique()]
+        count, free = len(odds), len(odds) - len(places)
+        if free < 2:
+            raise InputError(
+                f"the projection of an update needs more articles: {count} of {len(places)} labels"
+            )
+        products = np.zeros(count)
+        for group in places:
+            products[group] = (odds[group] - odds[group].mean()) * (
+                slope[group] - slope[group].mean()
+            )
+        products *= count / free
+        value = float(products.mean())
+        error = float(products.std(ddof=1) / np.sqrt(count) * stats.t.ppf(0.975, count - 1))
+        rows.append((leaning, "gradient", value, value - error, value + error, None))
+    return _table(rows, length(update))
+
+
+def project_on_contrast(
+    before: LoadedModel,
+    after: LoadedModel,
+    base: LoadedModel,
+    fine_tuned: Mapping[str, LoadedModel],
+) -> pl.DataFrame:
+    """Projection of an update on the difference of models fine-tuned on one leaning and on others.
+
+    Parameters
+    ----------
+    before, after
+        The models at either end of the update, in float32.
+    base
+        The model that ``fine_tuned`` started from.
+    fine_tuned
+        By leaning, the base model fine-tuned on real articles of that leaning only. The direction
+        of a leaning is its model less the mean of the others.
+
+    Returns
+    -------
+    polars.DataFrame
+        `UPDATE`, one row per leaning: ``projection`` in units of the direction's own length (1
+        is an update as far that way as the two fine-tunings lie apart), and the cosine of the
+        angle between the two. No interval: nothing in it is a mean over articles.
+    """
+    update = difference(before, after)
+    towards = {leaning: difference(base, model) for leaning, model in fine_tuned.items()}
+    norm = length(update)
+    rows = []
+    for leaning, mine in towards.items():
+        others = [change for other, change in towards.items() if other != leaning]
+        inner = squared = 0.0
+        for i, part in enumerate(update):
+            direction = (mine[i] - sum(other[i] for other in others) / len(others)).double()
+            inner += float((part.double() * direction).sum())
+            squared += float(direction.square().sum())
+        if not squared:
+            raise InputError(
+                f"the models fine-tuned on '{leaning}' and on other leanings are the same: there "
+                "is no bias direction"
+            )
+        cosine = inner / (norm * np.sqrt(squared)) if norm else None
+        rows.append((leaning, "contrast", inner / squared, None, None, cosine))
+    return _table(rows, norm)
+
+
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Return log p/(1-p), finite: p is kept 1e-6 from 0 and 1."""
+    kept = np.clip(probability, _CLIP, 1 - _CLIP)
+    return np.log(kept) - np.log1p(-kept)
+
+
+def _table(rows: list[tuple[Any, ...]], norm: float) -> pl.DataFrame:
+    return pl.DataFrame([(*row, norm) for row in rows], schema=UPDATE, orient="row")
