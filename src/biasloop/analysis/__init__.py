@@ -20,6 +20,7 @@ from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.distance import jensen_shannon, total_variation
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
+from biasloop.analysis.updates import FORETOLD, foretold
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import (
     Verdict,
@@ -29,6 +30,7 @@ from biasloop.analysis.verdict import (
 )
 
 __all__ = [
+    "FORETOLD",
     "MEASURES",
     "MISSING",
     "SUMMARY",
@@ -43,6 +45,7 @@ __all__ = [
     "collapse_signs",
     "collapsed",
     "followed_leaning",
+    "foretold",
     "jensen_shannon",
     "missing_sets",
     "moved_answer",

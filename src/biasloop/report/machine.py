@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Verdict
+from biasloop.analysis import Verdict, foretold
 from biasloop.loop.results import Results
 from biasloop.report.cautions import Caution
 
@@ -44,6 +44,7 @@ def machine_summary(
         "leaning": leaning,
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "summary": summary.to_dicts(),
+        "updates": [] if leaning is None else foretold(results, leaning).to_dicts(),
         "validity": checked.to_dicts(),
         "missing": missing.to_dicts(),
         "warnings": [asdict(caution) for caution in warnings],

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Verdict
+from biasloop.analysis import Verdict, foretold
 from biasloop.analysis.verdict import NEGLIGIBLE_SHARE
 from biasloop.loop.results import Results
 from biasloop.report import words
@@ -29,6 +29,7 @@ from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
+from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures, speak
 
 #: The marks of the figures' lines as SVG paths around (16, 6).
@@ -155,7 +156,8 @@ def _contents(
         "figures": figures,
         "legend": _legend(results, figures),
         "leaning": None if leaning is None else words.name(leaning),
-        "tables": regime_tables(summary, list(regimes), results.labels),
+        "tables": regime_tables(summary, list(regimes), results.labels)
+        + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
         "examples": examples(results, checked),
         "instruments": [
             (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards

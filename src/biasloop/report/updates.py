@@ -1,0 +1,54 @@
+"""The condition beside the outcome, as tables: one per chain. Knows `analysis.foretold` only."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from biasloop.report import words
+from biasloop.report.tables import Cell, Part, Table
+
+_UNITS = {
+    "gradient": "log-odds",
+    "contrast": "1 = as far as the two fine-tunings lie apart",
+}
+
+
+def update_tables(foretold: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
+    """Lay out each chain's updates against the change of leaning that followed.
+
+    Parameters
+    ----------
+    foretold
+        `analysis.FORETOLD`.
+    leaning
+        The leaning that is followed.
+    """
+    tables = []
+    several = foretold["seed"].n_unique() > 1
+    for (regime, seed), rows in foretold.group_by("regime", "seed", maintain_order=True):
+        title = f"Update on the bias direction, “{words.name(leaning)}”: {words.name(str(regime))}"
+        columns = (
+            f"projection of the update ({_UNITS[rows['direction'][0]]})",
+            "change that followed (mean log-odds)",
+            "same sign",
+        )
+        body = tuple(
+            (
+                f"Generation {row['generation']}",
+                (
+                    _cell(row["projection"], row["projection_low"], row["projection_high"]),
+                    _cell(row["change"], row["change_low"], row["change_high"]),
+                    Cell({True: "yes", False: "no", None: "–"}[row["agree"]]),
+                ),
+            )
+            for row in rows.sort("generation").iter_rows(named=True)
+        )
+        tables.append(Table(f"{title}, seed {seed}" if several else title, (Part(columns, body),)))
+    return tuple(tables)
+
+
+def _cell(value: float | None, low: float | None, high: float | None) -> Cell:
+    if value is None:
+        return Cell("–")
+    inside = "" if low is None or high is None else words.between(low, high, 2, sign=True)
+    return Cell(words.signed(value, 2), inside)

@@ -1,0 +1,81 @@
+"""The projection of each update beside what then happened to the leaning."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from biasloop.analysis import foretold
+from biasloop.config import parse_config
+from biasloop.loop.results import Results
+from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES, UPDATES
+
+
+def _results(tmp_path, odds, updates, outside=()):
+    rows, scores = [], []
+    for (regime, generation), values in odds.items():
+        for i, value in enumerate(values):
+            p = 1 / (1 + np.exp(-value))
+            rows += [
+                (regime, 0, generation, f"a{i}", "right", p),
+                (regime, 0, generation, f"a{i}", "left", 1 - p),
+            ]
+            lies_out = float((regime, generation) in outside)
+            scores.append((regime, 0, generation, f"a{i}", "outside_domain", lies_out))
+    table = [
+        (regime, 0, g, label, "gradient", sign * value, -1.0, 1.0, None, 3.0)
+        for (regime, g), value in updates.items()
+        for label, sign in (("right", 1), ("left", -1))
+    ]
+    return Results(
+        folder=tmp_path,
+        config=parse_config({"corpus": {"labels": ["left", "right"]}}),
+        labels=("left", "right"),
+        corpus={},
+        real=pl.DataFrame(),
+        articles=pl.DataFrame(),
+        scores=pl.DataFrame(scores, schema=SCORES, orient="row"),
+        leaning_scores=pl.DataFrame(rows, schema=LEANING_SCORES, orient="row"),
+        set_scores=pl.DataFrame(schema=SET_SCORES),
+        cards=(),
+        stages=pl.DataFrame(),
+        bad_rows=pl.DataFrame(),
+        provenance={},
+        updates=pl.DataFrame(table, schema=UPDATES, orient="row"),
+    )
+
+
+def test_each_change_is_paired_by_article_and_its_sign_compared(tmp_path):
+    random = np.random.default_rng(0)
+    base, zero, one = (random.normal(0, 1, 30) for _ in range(3))
+    results = _results(
+        tmp_path,
+        {("base", -1): base, ("s", 0): zero, ("s", 1): one + 1, ("s", 2): one},
+        {("s", 0): np.sign((zero - base).mean()), ("s", 1): 0.5, ("s", 2): 0.25},
+    )
+    table = foretold(results, "right")
+    assert table["agree"].to_list() == [True, True, False]
+    for row, moved in zip(table.iter_rows(named=True), (zero - base, one + 1 - zero), strict=False):
+        expected = stats.ttest_1samp(moved, 0).confidence_interval()
+        found = (row["change"], row["change_low"], row["change_high"])
+        assert found == pytest.approx((moved.mean(), expected.low, expected.high))
+    other = foretold(results, "left")
+    assert other["projection"].to_list() == [-value for value in table["projection"]]
+    assert other["agree"].to_list() == table["agree"].to_list()
+
+
+def test_a_withheld_set_has_no_change_on_either_side(tmp_path):
+    values = np.zeros(5)
+    results = _results(
+        tmp_path,
+        {("base", -1): values, ("s", 0): values + 1, ("s", 1): values, ("s", 2): values},
+        {("s", 0): 1.0, ("s", 1): 1.0, ("s", 2): 1.0},
+        outside={("s", 1)},
+    )
+    table = foretold(results, "right")
+    assert table["change"].to_list() == pytest.approx([1.0, None, None])
+    assert table["agree"].to_list() == [True, None, None]
+
+
+def test_a_run_without_updates_has_no_rows(tmp_path):
+    assert foretold(_results(tmp_path, {}, {}), "right").height == 0
