@@ -122,12 +122,21 @@ def run(
     InputError
         If the config, the corpus, the model or the folder cannot be used.
     """
-    from biasloop.loop import Store, execute, locked, make_plan, open_run, silent
+    from biasloop.loop import (
+        Store,
+        contents_of,
+        execute,
+        locked,
+        make_plan,
+        open_run,
+        silent,
+    )
 
     checked = _as_config(config, overrides)
     folder = Path(out) if out else Path("runs") / checked.name
-    plan = make_plan(checked)
-    open_run(checked, folder)
+    contents = contents_of(checked)
+    plan = make_plan(checked, contents)
+    open_run(checked, folder, contents)
     with locked(folder):
         execute(plan, Store(folder, cache_folder()), listen or silent)
     return Run(folder)

@@ -1,6 +1,7 @@
 """Bad input, each way a user can give it: exit code 2, one message, no traceback, nothing lost."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -117,3 +118,47 @@ def test_a_closed_form_simulation_as_json(project):
         g = row["generation"]
         assert row["a"] == pytest.approx(1 + 3 * 2**g, rel=1e-9)
         assert row["b"] == pytest.approx(1 + 2 * 2**g, rel=1e-9)
+
+
+def test_score_prints_means_and_writes_tables(project):
+    folder = project(metrics={"names": ["diversity", "quality"]})
+    (folder / "mine.csv").write_text("body\n" + "Our own words stand here in a row. " * 6 + "\n")
+    out = biasloop(
+        "score", "mine.csv", "--metric", "diversity,quality", "--config", "run.yaml",
+        "--out", "scored", cwd=folder, code=0,
+    )  # fmt: skip
+    assert "distinct_2" in out
+    assert "quality" in out
+    assert {path.name for path in (folder / "scored").iterdir()} == {
+        "scores.parquet",
+        "leaning_scores.parquet",
+        "set_scores.parquet",
+    }
+    message = biasloop("score", "mine.csv", "--metric", "diversity", cwd=folder)
+    assert "--run RUN" in message
+    assert "--config CONFIG" in message
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(project):
+    scratch = {"model": "scratch", "scratch": {"pretraining": {"steps": 100_000}}}
+    folder = project(base=scratch)
+    run = subprocess.Popen(
+        [sys.executable, "-c", "from biasloop.cli import main; main()", "run", "run.yaml"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+    assert run.stdout is not None
+    while not run.stdout.readline().startswith("[1/"):
+        assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors.strip().splitlines()[-1] == (
+        "biasloop: stopped; the same command goes on from here"
+    )
+    assert "Traceback" not in errors
+    stages = [path for path in folder.glob("runs/*/stages/*") if path.is_dir()]
+    assert stages
+    assert all((stage / "stage.json").is_file() for stage in stages)

@@ -196,3 +196,17 @@ def test_no_direction_and_no_sites_leave_out_their_stages(tiny):
     assert not plan.updated
     assert not plan.neurons
     assert {stage.kind for stage in plan.stages.values()}.isdisjoint({"update", "neurons"})
+
+
+def test_a_finished_run_is_read_when_its_corpus_is_gone(tiny, corpus_file, tmp_path):
+    moved = tmp_path / "articles.jsonl"
+    shutil.copy(corpus_file, moved)
+    changes = [f"corpus.source={moved}", "loop.generations=0", "regimes=[synthetic]"]
+    run = bl.run(tiny, tmp_path / "run", changes)
+    scores = run.scores()
+    moved.unlink()
+    again = bl.load_run(tmp_path / "run")
+    assert again.scores().equals(scores)
+    assert again.report().is_file()
+    with pytest.raises(InputError, match=r"articles\.jsonl"):
+        bl.run(tiny, tmp_path / "run", changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -30,6 +31,8 @@ app.command("download")(download)
 app.command("config")(config)
 app.command("doctor")(doctor)
 
+_INTERRUPTED = 128 + signal.SIGINT
+
 
 def main() -> None:
     """Run the command line; an error that a user can act on is one message and no traceback."""
@@ -38,6 +41,7 @@ def main() -> None:
     except BiasloopError as error:
         print(f"biasloop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("biasloop: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+            print("biasloop: stopped; the same command goes on from here", file=sys.stderr)
+        raise

@@ -2,7 +2,7 @@
 
 from biasloop.loop.events import Event, Listener, silent
 from biasloop.loop.execute import execute, missing_stages
-from biasloop.loop.plan import Plan, make_plan
+from biasloop.loop.plan import Plan, contents_of, make_plan
 from biasloop.loop.results import Results
 from biasloop.loop.run import config_hash, open_run, read_config, read_results
 from biasloop.loop.stage import Stage
@@ -16,6 +16,7 @@ __all__ = [
     "Stage",
     "Store",
     "config_hash",
+    "contents_of",
     "execute",
     "locked",
     "make_plan",

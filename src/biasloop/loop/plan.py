@@ -110,27 +110,56 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     return content
 
 
-def make_plan(config: Config) -> Plan:
+def contents_of(config: Config) -> dict[str, Any]:
+    """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
+
+    Raises
+    ------
+    InputError
+        If an input is missing.
+    """
+    return {
+        "corpus": fingerprint(config.corpus),
+        "base": None if config.base.model == "scratch" else content_of(config.base.model),
+        "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
+    }
+
+
+def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan:
     """Lay out every stage of a run.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    contents
+        What the inputs' content was, as from `contents_of`, so that a finished run can be read
+        when they are gone; None looks at them.
 
     Raises
     ------
     InputError
         If an input is missing, or a regime or metric is not known.
     """
+    for name in config.metrics.names:
+        metric_kind(name)
+    contents = contents_of(config) if contents is None else contents
     corpus = Stage(
         "corpus",
         "corpus",
         {
             "corpus": config.corpus.model_dump(mode="json"),
             "seed": config.seed,
-            "content": fingerprint(config.corpus),
+            "content": contents["corpus"],
         },
         {},
         lambda out, inputs, progress: work.write_corpus(config, out),
     )
-    base = _base(config, corpus)
-    instruments = {name: _instrument(config, name, corpus, base) for name in config.metrics.names}
+    base = _base(config, corpus, contents["base"])
+    instruments = {
+        name: _instrument(config, name, corpus, base, contents["instruments"].get(name, {}))
+        for name in config.metrics.names
+    }
     finetuned: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {
         (BASE, 0, -1): _generate(config, "base model", corpus, base, 0, -1)
@@ -195,13 +224,13 @@ def make_plan(config: Config) -> Plan:
     )
 
 
-def _base(config: Config, corpus: Stage) -> Stage:
+def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON
     scratch = config.base.model == "scratch"
     settings: dict[str, Any] = {"seed": config.seed if scratch else None}
     if scratch:
         settings["scratch"] = config.base.scratch.model_dump(mode="json")
     else:
-        settings["content"] = content_of(config.base.model)
+        settings["content"] = content
         settings["revision"] = config.base.revision
     pretraining = config.base.scratch.pretraining
     return Stage(
@@ -217,8 +246,9 @@ def _base(config: Config, corpus: Stage) -> Stage:
     )
 
 
-def _instrument(config: Config, name: str, corpus: Stage, base: Stage) -> Stage:
-    metric_kind(name)
+def _instrument(
+    config: Config, name: str, corpus: Stage, base: Stage, content: Mapping[str, Any]
+) -> Stage:
     section = getattr(config.metrics, name, None)
     return Stage(
         "instrument",
@@ -226,7 +256,7 @@ def _instrument(config: Config, name: str, corpus: Stage, base: Stage) -> Stage:
         {
             "metric": name,
             "metrics": section.model_dump(mode="json") if section else {},
-            "content": _instrument_content(config, name),
+            "content": content,
             "seed": config.seed,
         },
         {"corpus": corpus, "base": base},

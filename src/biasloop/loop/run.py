@@ -68,8 +68,15 @@ def provenance(config: Config) -> dict[str, str]:
     }
 
 
-def open_run(config: Config, root: Path) -> None:
+def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
     """Make a run folder for a config, or check that it is the one of this config.
+
+    Parameters
+    ----------
+    config, root
+        The experiment and its folder.
+    contents
+        As from `contents_of`: recorded, so that the run can be read without its inputs.
 
     Raises
     ------
@@ -92,7 +99,14 @@ def open_run(config: Config, root: Path) -> None:
     # Left alone where it says the same, so that a report newer than it is known to be current.
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
-    write_json(record, {"config": computed_part(config), "provenance": provenance(config)})
+    write_json(
+        record,
+        {
+            "config": computed_part(config),
+            "contents": dict(contents),
+            "provenance": provenance(config),
+        },
+    )
 
 
 def _check_same(config: Config, root: Path) -> None:
@@ -141,6 +155,20 @@ def read_config(root: Path) -> Config:
         raise StoreError(f"{path}: cannot be read: {error}") from error
 
 
+def read_contents(root: Path) -> dict[str, Any]:
+    """Read what the content of a run's inputs was.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run.
+    """
+    record = _read_record(root)
+    if "contents" not in record:
+        raise InputError(f"{root}: was made by another version of biasloop; run it again")
+    return record["contents"]
+
+
 def read_results(root: Path, cache: Path) -> Results:
     """Read what a run has so far, finished or not.
 
@@ -150,7 +178,7 @@ def read_results(root: Path, cache: Path) -> Results:
         If the folder is not a run, or nothing has been scored in it yet.
     """
     config = read_config(root)
-    plan, store = make_plan(config), Store(root, cache)
+    plan, store = make_plan(config, read_contents(root)), Store(root, cache)
     if not store.has(plan.corpus):
         raise InputError(f"{root}: nothing has been computed in it yet; run it first")
     corpus_folder = store.path(plan.corpus)

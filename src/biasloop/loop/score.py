@@ -11,7 +11,7 @@ import polars as pl
 from biasloop.config import Config
 from biasloop.errors import InputError
 from biasloop.loop.plan import make_plan
-from biasloop.loop.run import read_config
+from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
 from biasloop.loop.work import fit_context
@@ -47,7 +47,7 @@ def score_articles(
     chosen = chosen.model_copy(
         update={"metrics": chosen.metrics.model_copy(update={"names": metrics})}
     )
-    plan = make_plan(chosen)
+    plan = make_plan(chosen, read_contents(folder) if folder else None)
     if folder is not None:
         return _scored(
             articles,

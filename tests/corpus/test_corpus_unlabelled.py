@@ -1,0 +1,48 @@
+"""Articles that are only scored: ids where there are none, and what is refused."""
+
+import polars as pl
+import pytest
+
+from biasloop.corpus import read_unlabelled
+from biasloop.errors import InputError
+from biasloop.tables import ARTICLES
+
+FRAME = pl.DataFrame({"body": ["one two", "three"], "title": ["T", None], "other": [1, 2]})
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_each_kind_of_file_reads_the_same(tmp_path, ending):
+    path = tmp_path / f"articles.{ending}"
+    {"parquet": FRAME.write_parquet, "csv": FRAME.write_csv, "jsonl": FRAME.write_ndjson}[ending](
+        path
+    )
+    articles = read_unlabelled(path)
+    assert articles.schema == ARTICLES
+    assert articles.rows() == [("row-1", "T", "one two", "", ""), ("row-2", "", "three", "", "")]
+
+
+def test_ids_and_another_column_are_taken(tmp_path):
+    path = tmp_path / "articles.csv"
+    path.write_text("id,text,label\n7,hello there,left\n")
+    assert read_unlabelled(path, "text").rows() == [("7", "", "hello there", "left", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "x", "ends in .parquet, .csv, .jsonl"),
+        ("a.parquet", "no Parquet", "cannot be read"),
+        ("a.csv", "text\nhello\n", "no column 'body'"),
+        ("a.csv", "id,body\n1,hello\n2,  \n", "first row 2"),
+        ("a.csv", "id,body\n1,hello\n1,there\n", "stands twice"),
+    ],
+)
+def test_what_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_unlabelled(tmp_path / name)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_unlabelled(tmp_path / "none.jsonl")

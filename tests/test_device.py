@@ -1,0 +1,49 @@
+"""Hardware selects itself: the logic, on a machine that need not have it."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from biasloop.device import Device, choose, cores, make_deterministic
+
+
+@pytest.mark.parametrize(
+    ("cuda", "bf16", "mps", "asked", "expected"),
+    [
+        (True, True, False, "auto", ("cuda", "bfloat16")),
+        (True, False, False, "auto", ("cuda", "float32")),
+        (True, True, False, "float32", ("cuda", "float32")),
+        (False, False, True, "auto", ("mps", "float32")),
+        (False, False, False, "auto", ("cpu", "float32")),
+        (False, False, False, "bfloat16", ("cpu", "bfloat16")),
+    ],
+)
+def test_the_device_and_precision_that_are_there(monkeypatch, cuda, bf16, mps, asked, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose(asked) == Device(*expected)
+
+
+def test_a_precision_is_a_dtype():
+    assert Device("cpu", "bfloat16").dtype is torch.bfloat16
+    assert Device("cpu", "float32").dtype is torch.float32
+
+
+def test_cores_are_those_of_the_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+def test_one_seed_draws_the_same_everywhere():
+    drawn = []
+    for seed in (4, 4, 5):
+        make_deterministic(seed)
+        drawn.append((torch.rand(3).tolist(), np.random.rand(3).tolist()))  # noqa: NPY002
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
