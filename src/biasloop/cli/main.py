@@ -9,6 +9,7 @@ import typer
 
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.config import config
+from biasloop.cli.neurons import neurons
 from biasloop.cli.run import report, run
 from biasloop.cli.score import score
 from biasloop.cli.simulate import simulate
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("report")(report)
 app.command("score")(score)
+app.command("neurons")(neurons)
 app.command("simulate")(simulate)
 app.command("download")(download)
 app.command("config")(config)

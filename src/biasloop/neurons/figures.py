@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,27 +92,6 @@ def correlations_png(associations: pl.DataFrame) -> bytes:
         axes.set_title(metric if i else f"{_what(associations)}: {metric}", fontsize=10)
         axes.set_xticks(layers)
     rows[-1].set_xlabel("layer")
-    return _png(figure)
-
-
-def effects_png(effects: Mapping[str, tuple[float, Sequence[float]]]) -> bytes:
-    """Draw what changing the chosen neurons did (line), against random ones (bars), by metric.
-
-    Parameters
-    ----------
-    effects
-        Metric -> the effect of the chosen neurons, and those of the random draws.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6 * len(effects), 3.0), layout="constrained")
-    rows = np.atleast_1d(figure.subplots(1, len(effects)))
-    for i, (axes, (metric, (chosen, drawn))) in enumerate(zip(rows, effects.items(), strict=True)):
-        axes.hist(drawn, bins=10, color=_MUTED, alpha=0.5, label="random neurons")
-        axes.axvline(chosen, color=_COLOURS[i % len(_COLOURS)], linewidth=2, label="chosen neurons")
-        axes.set_xlabel(f"change of {metric}")
-        axes.set_ylabel("draws")
-        axes.legend(fontsize=8, frameon=False)
     return _png(figure)
 
 
