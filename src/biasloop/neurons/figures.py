@@ -64,7 +64,7 @@ def counts_png(associations: pl.DataFrame, level: float = LEVEL) -> bytes:
     axes.set_xticks(counts["layer"].unique().sort().to_list())
     axes.set_ylabel("neurons, %")
     axes.set_title(_what(associations), fontsize=10)
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=3)
     return _png(figure)
 
 
