@@ -12,6 +12,7 @@ import polars as pl
 from biasloop.config import Config, GenerationConfig, NeuronsConfig, TrainingConfig
 from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
 from biasloop.device import choose
+from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.stage import Progress
 from biasloop.metrics import FitContext, metric_kind, perplexities
@@ -191,13 +192,16 @@ def write_neurons(neurons: NeuronsConfig, inputs: Inputs, out: Path) -> None:
     from biasloop.stages.neurons import summarise_neurons
 
     loaded = load_model(str(inputs["model"] / "model"), precision="float32")
-    table = summarise_neurons(
-        loaded,
-        read_part(inputs["corpus"], "real"),
-        sites=neurons.sites,
-        max_tokens=neurons.max_tokens,
-        batch_size=neurons.batch_size,
-    )
+    try:
+        table = summarise_neurons(
+            loaded,
+            read_part(inputs["corpus"], "real"),
+            sites=neurons.sites,
+            max_tokens=neurons.max_tokens,
+            batch_size=neurons.batch_size,
+        )
+    except InputError as error:
+        raise InputError(f"{error}; neurons.sites: [] runs without them") from error
     write_table(out / "neurons.parquet", table)
 
 
