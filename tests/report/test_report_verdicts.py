@@ -44,7 +44,7 @@ def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
 def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
     spoken = speak(replace(VERDICT, leaning_change=FLAT, moved="not shown"))
     assert "changed by −1.0 points (95\u202f% interval −5.0 to +3.0)" in spoken.bias
-    assert spoken.moved == "not shown"
+    assert spoken.amplified == "not shown"
 
 
 def test_a_withheld_share_is_no_number() -> None:

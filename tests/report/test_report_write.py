@@ -118,7 +118,7 @@ def test_the_page_says_what_a_reader_must_know(hostile) -> None:
     text = _strict(hostile[1])
     for part in (
         "95 % interval",
-        "Bias moved: withheld",
+        "Amplification: withheld",
         "hardly above chance",
         "3 rows of the corpus could not be used",
         "Few articles",
@@ -257,8 +257,8 @@ def test_a_figure_that_is_gone_leaves_no_picture(make_results, tmp_path) -> None
     [
         ({"regimes": ("synthetic",), "generations": 0}, "only Generation 0", "rose by"),
         ({"metrics": ("leaning",)}, "Quality was not scored", "Text quality"),
-        ({"metrics": ("quality",)}, "Leaning was not scored", "Bias moved"),
-        ({"metrics": ("perplexity",)}, "Leaning was not scored", "Bias moved"),
+        ({"metrics": ("quality",)}, "Leaning was not scored", "Amplification"),
+        ({"metrics": ("perplexity",)}, "Leaning was not scored", "Amplification"),
         (
             {"unfinished": {"overfitting": 0, "accumulation": 1}},
             "accumulation: not scored yet: leaning at Generation 2;",

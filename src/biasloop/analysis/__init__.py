@@ -1,5 +1,14 @@
 """Statistics on score tables: what each generation's figures are, how sure, and what they show."""
 
+from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
+from biasloop.analysis.adjustment import (
+    adjusted_shares,
+    drawn_error_rates,
+    error_rates,
+    saerens_shares,
+    tells_apart,
+)
+from biasloop.analysis.apart import CORRELATIONS, correlations
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
@@ -16,10 +25,29 @@ from biasloop.analysis.collapse import (
     collapsed,
     worsened,
 )
+from biasloop.analysis.comparison import COMPARISONS, compare, hotelling
 from biasloop.analysis.completeness import MISSING, missing_sets
+from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
 from biasloop.analysis.distance import jensen_shannon, total_variation
+from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, confidence_shift
+from biasloop.analysis.equivalence import Equivalence, tost
+from biasloop.analysis.evidence import Evidence, evidence
+from biasloop.analysis.intervals import paired_shares, wilson
+from biasloop.analysis.outcomes import Outcomes, outcomes
+from biasloop.analysis.paired import Inference, holm, paired_mean
+from biasloop.analysis.planning import design_of
+from biasloop.analysis.power import (
+    Design,
+    articles_needed,
+    change_variance,
+    detectable_change,
+    power,
+    standard_error,
+)
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
+from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
+from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, foretold
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import (
@@ -30,32 +58,77 @@ from biasloop.analysis.verdict import (
 )
 
 __all__ = [
+    "ADJUSTED",
+    "AGREEMENT",
+    "COMPARISONS",
+    "CONTRASTS",
+    "CORRELATIONS",
     "FORETOLD",
     "MEASURES",
     "MISSING",
+    "SHIFTS",
     "SUMMARY",
+    "TRENDS",
     "VALIDITY",
     "Answer",
     "Change",
+    "Confusion",
+    "Design",
+    "Equivalence",
+    "Evidence",
+    "Inference",
+    "Kendall",
     "Measure",
+    "Outcomes",
     "Sign",
     "Tables",
     "Verdict",
+    "adjusted",
+    "adjusted_shares",
+    "agreement",
     "article_weights",
+    "articles_needed",
+    "change_variance",
     "collapse_signs",
     "collapsed",
+    "compare",
+    "confidence_shift",
+    "contrasts",
+    "correlations",
+    "design_of",
+    "detectable_change",
+    "differences",
+    "drawn_error_rates",
+    "error_rates",
+    "evidence",
     "followed_leaning",
     "foretold",
+    "holm",
+    "hotelling",
+    "instrument_confusion",
     "jensen_shannon",
+    "linear_trend",
+    "mann_kendall",
     "missing_sets",
     "moved_answer",
+    "outcomes",
+    "paired_kendall",
+    "paired_mean",
+    "paired_shares",
     "percentile_interval",
+    "power",
+    "saerens_shares",
     "seed_weights",
+    "standard_error",
     "summarise",
     "tables_of",
+    "tells_apart",
+    "tost",
     "total_variation",
+    "trends",
     "validity",
     "verdicts",
     "weighted_means",
+    "wilson",
     "worsened",
 ]

@@ -6,7 +6,7 @@ The quantities are listed in `summary`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from biasloop import seeds
 from biasloop.analysis.bootstrap import article_weights, weighted_means
 from biasloop.analysis.collapse import MEASURES, change_of
 from biasloop.analysis.distance import jensen_shannon, total_variation
+from biasloop.analysis.intervals import paired_shares, wilson
+from biasloop.analysis.outcomes import likeliest
 from biasloop.analysis.tables import (
     HOLDOUT,
     Grid,
@@ -46,6 +48,9 @@ class Estimate:
         How many articles it rests on, shape (sets,).
     withheld, reasons
         Of each set, whether and why the figure must not be shown.
+    edges
+        Low and high of sets whose share is 0 or 1 (of changes: at either end), where resamples
+        cannot show what is possible; NaN for the others. Shape (2, sets); None for no set.
     """
 
     quantity: str
@@ -54,6 +59,7 @@ class Estimate:
     n: np.ndarray
     withheld: np.ndarray
     reasons: Sequence[str]
+    edges: np.ndarray | None = None
 
 
 def estimates(
@@ -137,17 +143,38 @@ def _leaning_estimates(tables: Tables, grid: Grid, weights: np.ndarray) -> Itera
     withheld = checked["withheld"].to_numpy().astype(bool)
     reasons = checked["reason"].to_list()
     probabilities = leaning_probabilities(tables, grid)
-    absent = np.isnan(probabilities).all(axis=0)
-    likeliest = np.where(absent, -1, np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0))
+    hits = likeliest(tables, probabilities)
     shares = []
-    for index, label in enumerate(tables.labels):
-        hit = np.where(absent, np.nan, (likeliest == index).astype(float))
+    for index, (label, hit) in enumerate(hits.items()):
         share = _mean(f"share:{label}", hit, weights, withheld, reasons)
+        share = replace(share, edges=_share_edges(share))
         shares.append(share)
         yield share
-        yield _change(f"change:{label}", share, grid.keys)
+        change = _change(f"change:{label}", share, grid.keys)
+        yield replace(change, edges=_change_edges(share, hit, grid.keys))
         yield _mean(f"probability:{label}", probabilities[index], weights, withheld, reasons)
     yield from _distances(shares, grid.keys)
+
+
+def _share_edges(share: Estimate) -> np.ndarray:
+    """Score intervals of the shares that are 0 or 1."""
+    at = ((share.value == 0) | (share.value == 1)) & (share.n > 0)
+    n = np.maximum(share.n, 1)
+    return np.where(at, np.stack(wilson(np.nan_to_num(share.value) * n, n)), np.nan)
+
+
+def _change_edges(share: Estimate, hit: np.ndarray, keys: Sequence[SetKey]) -> np.ndarray:
+    """Newcombe's intervals of the changes from or to a share of 0 or 1."""
+    place = {key: row for row, key in enumerate(keys)}
+    edges = np.full((2, len(keys)), np.nan)
+    for row, (regime, seed, generation) in enumerate(keys):
+        start = place.get((regime, seed, 0)) if generation > 0 else None
+        if start is None:
+            continue
+        both = ~np.isnan(hit[row]) & ~np.isnan(hit[start])
+        if both.any() and {share.value[row], share.value[start]} & {0.0, 1.0}:
+            edges[:, row] = paired_shares(hit[start, both], hit[row, both])[1:]
+    return edges
 
 
 def _distances(shares: Sequence[Estimate], keys: Sequence[SetKey]) -> Iterator[Estimate]:

@@ -68,7 +68,9 @@ def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) ->
     """Estimate every quantity of every set, and pooled over seeds.
 
     Intervals are 95 % percentile bootstrap intervals over articles, with the same resamples for
-    every set (see `bootstrap`); rows pooled over several seeds resample the seeds as well.
+    every set (see `bootstrap`); rows pooled over several seeds resample the seeds as well. A
+    share of exactly 0 or 1 has its score interval, and a change from or to one Newcombe's (see
+    `intervals`), since resamples of it have no width.
 
     Parameters
     ----------
@@ -126,6 +128,9 @@ def _rows(
     estimate: Estimate, keys: Sequence[SetKey], chains: _ChainWeights
 ) -> list[tuple[object, ...]]:
     low, high = percentile_interval(estimate.draws)
+    edges = np.full((2, len(keys)), np.nan) if estimate.edges is None else estimate.edges
+    at_edge = ~np.isnan(edges[0])
+    low, high = np.where(at_edge, edges, (low, high))
     low[estimate.n < 2] = np.nan
     high[estimate.n < 2] = np.nan
     rows = []
@@ -156,6 +161,8 @@ def _rows(
             draws = _pooled_draws(estimate.draws[:, members], weights)
             ends = percentile_interval(draws[:, None])
             figures = (estimate.value[members].mean(), ends[0][0], ends[1][0])
+            if at_edge[members].all():
+                figures = (figures[0], low[members].mean(), high[members].mean())
         held = bool(estimate.withheld[members].any())
         rows.append(
             _row(

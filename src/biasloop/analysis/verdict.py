@@ -56,6 +56,13 @@ class Verdict:
     reason: str
     readable: Change | None = None
 
+    @property
+    def amplified(self) -> Answer:
+        """Did the leaning grow? As ``moved``, but a share that is shown to have fallen is no."""
+        if self.moved == "yes" and self.leaning_change and self.leaning_change.value < 0:
+            return "no"
+        return self.moved
+
 
 def followed_leaning(config: Config, labels: Sequence[str]) -> str:
     """Choose the leaning that verdicts and the first figure follow.

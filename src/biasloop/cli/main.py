@@ -10,6 +10,7 @@ import typer
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.config import config
 from biasloop.cli.neurons import neurons
+from biasloop.cli.power import power
 from biasloop.cli.run import report, run
 from biasloop.cli.score import score
 from biasloop.cli.simulate import simulate
@@ -28,6 +29,7 @@ app.command("run")(run)
 app.command("report")(report)
 app.command("score")(score)
 app.command("neurons")(neurons)
+app.command("power")(power)
 app.command("simulate")(simulate)
 app.command("download")(download)
 app.command("config")(config)

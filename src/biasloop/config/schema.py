@@ -274,6 +274,13 @@ class ReportConfig(Section):
         description="a leaning figure is withheld when more than this share of its articles "
         "lies outside what the classifier was validated on",
     )
+    equivalence_margin: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="a change of share shown to lie within this (0.05: 5 points), either way, "
+        "counts as held",
+    )
 
 
 class Config(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,11 @@ def cautions(
         *_bad_rows(results),
         *_few(results),
     ]
+    return by_weight(found)
+
+
+def by_weight(found: Iterable[Caution]) -> tuple[Caution, ...]:
+    """Put the gravest first, otherwise in order."""
     return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
 
 

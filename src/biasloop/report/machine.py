@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Verdict, foretold
+from biasloop.analysis import Evidence, Verdict, foretold
 from biasloop.loop.results import Results
 from biasloop.report.cautions import Caution
 
@@ -36,14 +36,16 @@ def machine_summary(
     leaning: str | None,
     warnings: Sequence[Caution],
     figures: Sequence[str],
+    evidence: Evidence,
 ) -> dict[str, Any]:
     """Collect everything; see the report's own page for what the figures mean."""
     value = {
         "name": results.config.name,
         "labels": results.labels,
         "leaning": leaning,
-        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdicts": [{**asdict(verdict), "amplified": verdict.amplified} for verdict in verdicts],
         "summary": summary.to_dicts(),
+        "tests": _tests(evidence),
         "updates": [] if leaning is None else foretold(results, leaning).to_dicts(),
         "validity": checked.to_dicts(),
         "missing": missing.to_dicts(),
@@ -57,6 +59,26 @@ def machine_summary(
         "figures": list(figures),
     }
     return strict(value)
+
+
+def _tests(evidence: Evidence) -> dict[str, Any]:
+    confusion = evidence.confusion
+    return {
+        "trends": evidence.trends.to_dicts(),
+        "contrasts": evidence.contrasts.to_dicts(),
+        "comparisons": evidence.comparisons.to_dicts(),
+        "adjusted": evidence.adjusted.to_dicts(),
+        "confidence_shifts": evidence.shifts.to_dicts(),
+        "correlations": evidence.correlations.to_dicts(),
+        "held": {regime: asdict(held) for regime, held in evidence.held.items()},
+        "confusion": None
+        if confusion is None
+        else {
+            "counts": confusion.counts.tolist(),
+            "part": confusion.part,
+            "problem": confusion.problem,
+        },
+    }
 
 
 def stage_totals(stages: pl.DataFrame) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Verdict, foretold
+from biasloop.analysis import Evidence, Verdict, foretold
 from biasloop.analysis.verdict import NEGLIGIBLE_SHARE
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.cautions import Caution, real_shares
 from biasloop.report.charts import CalibrationChart, Chart
+from biasloop.report.evidence import spoken_tests, tables_of_tests
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
@@ -56,6 +57,7 @@ def page(
     leaning: str | None,
     warnings: Sequence[Caution],
     figures: Figures,
+    evidence: Evidence,
 ) -> str:
     """Render the report.
 
@@ -67,7 +69,7 @@ def page(
         What the analysis made of it.
     leaning
         The leaning that is followed; None where leaning was not scored.
-    warnings, figures
+    warnings, figures, evidence
         What to show of it.
 
     Returns
@@ -90,7 +92,7 @@ def page(
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         policy=_policy(trusted["plotly"], trusted["script"]),
-        **_contents(results, summary, checked, verdicts, leaning, warnings, figures),
+        **_contents(results, summary, checked, verdicts, leaning, warnings, figures, evidence),
     )
 
 
@@ -140,6 +142,7 @@ def _contents(
     leaning: str | None,
     warnings: Sequence[Caution],
     figures: Figures,
+    evidence: Evidence,
 ) -> dict[str, Any]:
     config = results.config
     regimes = looks(results)
@@ -147,7 +150,11 @@ def _contents(
         "name": words.name(config.name),
         "facts": _facts(results),
         "verdicts": [
-            (speak(verdict), regimes[verdict.regime].colour, _short(verdict, results))
+            (
+                speak(verdict, spoken_tests(verdict, evidence)),
+                regimes[verdict.regime].colour,
+                _short(verdict, results),
+            )
             for verdict in verdicts
         ],
         "negligible": words.number(100 * NEGLIGIBLE_SHARE, 0),
@@ -158,6 +165,8 @@ def _contents(
         "leaning": None if leaning is None else words.name(leaning),
         "tables": regime_tables(summary, list(regimes), results.labels)
         + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
+        "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
+        "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),
         "examples": examples(results, checked),
         "instruments": [
             (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards

@@ -21,34 +21,46 @@ class Spoken:
     ----------
     regime
         The regime's name.
-    moved, collapsed
+    amplified, collapsed
         The answers, as `analysis.Answer`.
     bias, collapse
         One sentence on each; ``collapse`` is empty where nothing of it was scored.
     rests_on
         Chains and articles behind the figures.
+    tests
+        What the tests add, in one line; may be empty.
 
-    ``moved`` and ``bias`` are empty where the verdict follows no leaning.
+    ``amplified`` and ``bias`` are empty where the verdict follows no leaning.
     """
 
     regime: str
-    moved: str
+    amplified: str
     collapsed: str
     bias: str
     collapse: str
     rests_on: str
+    tests: str = ""
 
 
-def speak(verdict: Verdict) -> Spoken:
-    """Put a verdict into words; a withheld figure never becomes a number."""
+def speak(verdict: Verdict, tests: str = "") -> Spoken:
+    """Put a verdict into words; a withheld figure never becomes a number.
+
+    Parameters
+    ----------
+    verdict
+        Of one regime.
+    tests
+        What `evidence.spoken_tests` makes of it.
+    """
     return Spoken(
         regime=words.name(verdict.regime),
-        moved=verdict.moved if verdict.leaning else "",
+        amplified=verdict.amplified if verdict.leaning else "",
         collapsed=verdict.collapsed,
         bias=_bias(verdict) if verdict.leaning else "",
         collapse=_collapse(verdict.signs),
         rests_on=f"{words.counted(verdict.chains, 'chain')} of "
         f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
+        tests=tests,
     )
 
 

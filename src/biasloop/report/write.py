@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from biasloop.analysis import followed_leaning, missing_sets, summarise, tables_of, validity
+from biasloop.analysis import (
+    evidence,
+    followed_leaning,
+    missing_sets,
+    summarise,
+    tables_of,
+    validity,
+)
 from biasloop.analysis import verdicts as judge
 from biasloop.errors import InputError
 from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
-from biasloop.report.cautions import cautions
+from biasloop.report.cautions import by_weight, cautions
+from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
 from biasloop.report.instruments import require_leaning_card
 from biasloop.report.machine import machine_summary
@@ -54,12 +62,13 @@ def write_report(results: Results, folder: Path) -> Path:
     checked = validity(tables_of(results))
     missing = missing_sets(results)
     found = judge(summary, leaning or "", [regime.label for regime in config.regimes])
-    warnings = cautions(results, summary, checked, missing)
+    tested = evidence(results, leaning or "")
+    warnings = by_weight((*cautions(results, summary, checked, missing), *doubts(tested)))
     drawn = figures(results, summary, leaning)
-    text = page(results, summary, checked, found, leaning, warnings, drawn)
+    text = page(results, summary, checked, found, leaning, warnings, drawn, tested)
     pictures = {f"{chart.stem}.png": png(chart) for chart in drawn.all()}
     machine = machine_summary(
-        results, summary, checked, missing, found, leaning, warnings, sorted(pictures)
+        results, summary, checked, missing, found, leaning, warnings, sorted(pictures), tested
     )
     target = folder / "report.html"
     try:

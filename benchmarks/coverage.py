@@ -1,0 +1,250 @@
+"""Do the intervals cover and the tests keep their level? On score tables whose truth is known.
+
+    python benchmarks/coverage.py [--simulations 1000] [--json coverage.json]
+
+Every row is a share of simulations: of intervals that hold the truth (95 % is wanted), or of
+tests that see a change where there is none (5 % is wanted). The trend tests are run ten times as
+often, since at 1,000 chance alone moves a level of 5 % by up to 1.4 points. Takes a few minutes on
+one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from biasloop.analysis import (
+    Confusion,
+    Design,
+    Inference,
+    Tables,
+    adjusted,
+    articles_needed,
+    linear_trend,
+    mann_kendall,
+    outcomes,
+    paired_kendall,
+    paired_mean,
+    paired_shares,
+    power,
+    saerens_shares,
+    tost,
+)
+from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
+
+LABELS = ("left", "center", "right")
+#: P(read | is) of a classifier with macro-F1 0.77.
+RATES = np.array([[0.80, 0.12, 0.08], [0.10, 0.75, 0.15], [0.07, 0.15, 0.78]])
+BEFORE = np.array([0.25, 0.40, 0.35])
+AFTER = np.array([0.20, 0.35, 0.45])
+DRIFT = AFTER[2] - BEFORE[2]
+
+
+def pairs(
+    random: np.random.Generator, articles: int, kept: float, shares: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """True labels, shape (generations, articles); an article keeps its place with chance kept."""
+    place = random.random(articles)
+    rows = []
+    for share in shares:
+        moved = random.random(articles) >= kept
+        place = np.where(moved, random.random(articles), place)
+        rows.append(np.searchsorted(np.cumsum(share), place).clip(0, len(share) - 1))
+    return np.stack(rows)
+
+
+def read(random: np.random.Generator, truth: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """What the classifier makes of true labels."""
+    level = random.random(truth.shape)[..., None]
+    return (level > np.cumsum(rates, axis=1)[truth]).sum(axis=-1).clip(0, len(rates) - 1)
+
+
+def score_tables(seen: np.ndarray) -> Tables:
+    """Put readings into a run's tables: one regime, one seed, a generation a row."""
+    generations, articles = seen.shape
+    probability = np.where(np.arange(3) == seen[..., None], 0.9, 0.05)
+    size = generations * articles * 3
+    frame = pl.DataFrame(
+        {
+            "regime": ["synthetic"] * size,
+            "seed": np.zeros(size, dtype=np.int64),
+            "generation": np.repeat(np.arange(generations), articles * 3),
+            "article_id": np.tile(
+                np.repeat([f"a{i:05d}" for i in range(articles)], 3), generations
+            ),
+            "leaning": np.tile(LABELS, generations * articles),
+            "probability": probability.reshape(-1),
+        },
+        schema=LEANING_SCORES,
+    )
+    return Tables(LABELS, pl.DataFrame(schema=SCORES), frame, pl.DataFrame(schema=SET_SCORES))
+
+
+def coverage(simulations: int, seed: int = 1, articles: int = 400, each: int = 150) -> dict:
+    """Share of intervals that hold the true share, and the true change, corrected or not."""
+    random = np.random.default_rng(seed)
+    hits = {"adjusted share": 0, "adjusted change": 0, "share as read": 0, "change as read": 0}
+    for number in range(simulations):
+        seen = read(random, pairs(random, articles, 0.5, (BEFORE, AFTER)), RATES)
+        counts = np.stack([random.multinomial(each, row) for row in RATES])
+        tables = score_tables(seen)
+        rows = adjusted(
+            tables, outcomes(tables), Confusion(counts, "articles"), 1000, number, likelihood=False
+        )
+        row = rows.filter((pl.col("generation") == 1) & (pl.col("leaning") == "right")).row(
+            0, named=True
+        )
+        moved = paired_mean((seen[1] == 2).astype(float) - (seen[0] == 2))
+        low, high = moved.interval()
+        hits["adjusted share"] += row["adjusted_low"] <= AFTER[2] <= row["adjusted_high"]
+        hits["adjusted change"] += row["change_low"] <= DRIFT <= row["change_high"]
+        hits["share as read"] += row["read_low"] <= AFTER[2] <= row["read_high"]
+        hits["change as read"] += low <= DRIFT <= high
+    return {name: count / simulations for name, count in hits.items()}
+
+
+def drifting(random: np.random.Generator, kind: str, articles: int, generations: int) -> np.ndarray:
+    """Values without a drift in the mean, shape (generations, articles)."""
+    if kind == "binary, 80 % kept":
+        shares = (BEFORE,) * generations
+        return (pairs(random, articles, 0.8, shares) == 2).astype(float)
+    noise = random.normal(size=(generations, articles))
+    if kind == "random walk of each article":
+        return noise.cumsum(axis=0)
+    return 3 * random.normal(size=articles) + noise  # intra-article correlation 0.9
+
+
+KINDS = ("article effect 0.9", "binary, 80 % kept", "random walk of each article")
+
+
+def false_trends(simulations: int, seed: int = 2, articles: int = 72, generations: int = 6) -> dict:
+    """Share of trend tests at 5 % that see one where there is none."""
+    from scipy import stats
+
+    random = np.random.default_rng(seed)
+    when = np.arange(generations)
+    result = {}
+    for kind in KINDS:
+        seen = dict.fromkeys(("linear trend", "paired Kendall", "Mann-Kendall", "naive"), 0)
+        for _ in range(simulations):
+            values = drifting(random, kind, articles, generations)
+            slope, kendall = linear_trend(values, when), paired_kendall(values)
+            naive = stats.linregress(np.repeat(when, articles), values.reshape(-1))
+            seen["linear trend"] += slope.pvalue < 0.05
+            seen["paired Kendall"] += kendall.pvalue < 0.05
+            seen["Mann-Kendall"] += mann_kendall(values.mean(axis=1)).pvalue < 0.05
+            seen["naive"] += naive.pvalue < 0.05
+        result |= {f"{name} ({kind})": count / simulations for name, count in seen.items()}
+    return result
+
+
+def edges(simulations: int, seed: int = 3, articles: int = 60) -> dict:
+    """Coverage of a change of share near the edge, by Newcombe's and by the percentile interval."""
+    from biasloop.analysis import article_weights
+
+    random = np.random.default_rng(seed)
+    after = np.array([0.005, 0.045, 0.95])
+    before = np.array([0.005, 0.015, 0.98])
+    truth = after[2] - before[2]
+    hits = {"Newcombe": 0, "percentile bootstrap": 0}
+    for _ in range(simulations):
+        first, last = pairs(random, articles, 0.5, (before, after)) == 2
+        _, low, high = paired_shares(first.astype(float), last.astype(float))
+        hits["Newcombe"] += low <= truth <= high
+        moved = last.astype(float) - first
+        draws = article_weights(articles, 1000, random) @ moved / articles
+        low, high = np.quantile(draws, (0.025, 0.975))
+        hits["percentile bootstrap"] += low <= truth <= high
+    return {f"{name} (share 98 to 95 %, n 60)": count / simulations for name, count in hits.items()}
+
+
+def false_equivalence(simulations: int, seed: int = 4, articles: int = 200) -> dict:
+    """Share of equivalence tests that call a change of just the margin held."""
+    random = np.random.default_rng(seed)
+    held = 0
+    for _ in range(simulations):
+        found = paired_mean(0.1 + random.normal(size=articles))
+        assert isinstance(found, Inference)
+        held += tost(found, 0.1).answer == "yes"
+    wide = 0
+    for _ in range(simulations):
+        found = paired_mean(0.5 + random.normal(size=articles))
+        wide += tost(found, 0.5).answer == "yes"
+    return {"TOST at the margin, 1.4 standard errors": held / simulations,
+            "TOST at the margin, 7 standard errors": wide / simulations}  # fmt: skip
+
+
+def powers(simulations: int, seed: int = 5) -> dict:
+    """Power by the closed form and by simulation, at the number of articles it asks for."""
+    random = np.random.default_rng(seed)
+    result = {}
+    for share, change, kept in ((0.35, 0.1, 0.5), (0.5, 0.05, 0.7)):
+        # Places kept: the labels' correlation is kept times that of thresholds of one place.
+        top = share + change
+        correlation = kept * (share - share * top) / np.sqrt(share * (1 - share) * top * (1 - top))
+        design = Design(share, correlation)
+        articles = articles_needed(design, change)
+        before, after = np.array([1 - share, share]), np.array([1 - top, top])
+        shown = 0
+        for _ in range(simulations):
+            first, last = pairs(random, articles, kept, (before, after)) == 1
+            shown += paired_mean(last.astype(float) - first).pvalue < 0.05
+        name = f"{100 * change:g} points from {100 * share:g} %, {articles} articles"
+        result[f"power, {name}: closed form"] = power(design, change, articles)
+        result[f"power, {name}: simulated"] = shown / simulations
+    return result
+
+
+def likelihood_error(simulations: int, seed: int = 6, articles: int = 400) -> dict:
+    """Mean error of the share by EM from calibrated probabilities, and of the share as read."""
+    random = np.random.default_rng(seed)
+    errors = []
+    for _ in range(simulations):
+        truth = pairs(random, articles, 0.0, (AFTER,))[0]
+        # Gaussian classes with means one apart: the posterior under even priors is known.
+        point = truth + 0.6 * random.normal(size=articles)
+        likelihood = np.exp(-((point[:, None] - np.arange(3)) ** 2) / (2 * 0.36))
+        probability = likelihood / likelihood.sum(axis=1, keepdims=True)
+        by_likelihood = saerens_shares(probability, np.full(3, 1 / 3))[2]
+        errors.append((by_likelihood - AFTER[2], (probability.argmax(1) == 2).mean() - AFTER[2]))
+    mean = np.mean(errors, axis=0)
+    return {"mean error of the share by EM": mean[0], "mean error of the share as read": mean[1]}
+
+
+def run(simulations: int) -> dict[str, dict[str, float]]:
+    """Everything; name of the question -> name of the row -> share of simulations."""
+    parts = {
+        "coverage of 95 % intervals, true drift 10 points": coverage(simulations),
+        "false alarms at 5 %, no drift, ten times as many": false_trends(10 * simulations),
+        "coverage near the edge": edges(simulations),
+        "false equivalence at 5 %": false_equivalence(simulations),
+        "power, 80 % asked for": powers(simulations),
+        "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),
+    }
+    return {part: {n: round(float(v), 4) for n, v in rows.items()} for part, rows in parts.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    start = time.perf_counter()
+    found = run(given.simulations)
+    for part, rows in found.items():
+        print(f"\n{part} ({given.simulations} simulations)")
+        for name, value in rows.items():
+            print(f"  {name:<62}{value:8.4f}")
+    print(f"\n{time.perf_counter() - start:.0f} s", file=sys.stderr)
+    if given.json:
+        given.json.write_text(json.dumps({"simulations": given.simulations, **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Everything that is tested of a run, in one place. Computes nothing of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
+from biasloop.analysis.apart import correlations
+from biasloop.analysis.comparison import COMPARISONS, compare
+from biasloop.analysis.contrasts import GENERATION_0, contrasts, differences
+from biasloop.analysis.doubt import confidence_shift
+from biasloop.analysis.equivalence import Equivalence, tost
+from biasloop.analysis.outcomes import Outcomes, outcomes
+from biasloop.analysis.paired import paired_mean
+from biasloop.analysis.tables import tables_of
+from biasloop.analysis.trends import trends
+from biasloop.loop.results import Results
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The tests behind a verdict.
+
+    Attributes
+    ----------
+    contrasts, trends, comparisons, adjusted, shifts, correlations
+        `contrasts.CONTRASTS`, `trends.TRENDS`, `comparison.COMPARISONS`, `adjusted.ADJUSTED`,
+        `doubt.SHIFTS` and `apart.CORRELATIONS`.
+    held
+        Regime -> whether its share was held within the margin from Generation 0 to the last that
+        can be read.
+    confusion
+        What the adjusted shares rest on; None where the instrument has no confusion counts.
+    """
+
+    contrasts: pl.DataFrame
+    trends: pl.DataFrame
+    comparisons: pl.DataFrame
+    adjusted: pl.DataFrame
+    shifts: pl.DataFrame
+    correlations: pl.DataFrame
+    held: dict[str, Equivalence]
+    confusion: Confusion | None
+
+
+def evidence(results: Results, leaning: str, regimes: Sequence[str] | None = None) -> Evidence:
+    """Test a run.
+
+    Parameters
+    ----------
+    results
+        The run; its ``report`` settings say how many resamples and the margin of equivalence.
+    leaning
+        The leaning that is followed; empty for none.
+    regimes
+        In the order of the config; regimes are compared with the first. None takes the config's.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves; see `summarise`.
+    """
+    config = results.config
+    tables = tables_of(results)
+    found = outcomes(tables)
+    order = [regime.label for regime in config.regimes] if regimes is None else list(regimes)
+    order = [regime for regime in order if regime in found.regimes()]
+    confusion = instrument_confusion(results.cards, tables.labels)
+    settings = config.report
+    return Evidence(
+        contrasts=contrasts(found),
+        trends=trends(found),
+        comparisons=compare(found, leaning, order, order[0])
+        if order
+        else pl.DataFrame(schema=COMPARISONS),
+        adjusted=adjusted(tables, found, confusion, settings.bootstrap, config.seed)
+        if confusion
+        else pl.DataFrame(schema=ADJUSTED),
+        shifts=confidence_shift(tables),
+        correlations=correlations(found, leaning),
+        held=_held(found, leaning, order, settings.equivalence_margin),
+        confusion=confusion,
+    )
+
+
+def _held(
+    found: Outcomes, leaning: str, regimes: Sequence[str], margin: float
+) -> dict[str, Equivalence]:
+    quantity = f"share:{leaning}"
+    result: dict[str, Equivalence] = {}
+    for regime in regimes if quantity in found.values else ():
+        for generation in sorted(found.generations(regime), reverse=True):
+            moved = differences(found, quantity, regime, generation, GENERATION_0)
+            inference = paired_mean(moved) if generation > 0 else None
+            if inference is not None:
+                result[regime] = tost(inference, margin)
+                break
+    return result

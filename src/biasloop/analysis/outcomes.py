@@ -1,0 +1,145 @@
+"""What is tested, as one array per quantity: a row per set, a column per article.
+
+Knows which quantities there are; tests none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from biasloop.analysis.tables import (
+    SetKey,
+    Tables,
+    article_grid,
+    holdout_grid,
+    leaning_probabilities,
+    metric_values,
+    set_keys,
+)
+from biasloop.analysis.validity import validity
+
+#: Of the text itself; each is tested where the scores have it.
+TEXT = ("quality", "distinct_2")
+HELD_OUT = "log_holdout_perplexity"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The arrays.
+
+    Attributes
+    ----------
+    keys
+        The sets, in the order of the rows.
+    values
+        Quantity -> shape (sets, articles), NaN where there is none. ``share:LABEL`` is 1 for an
+        article whose likeliest leaning is LABEL, else 0, and NaN throughout in sets whose leaning
+        figures are withheld; ``log_holdout_perplexity`` is of the held-out real articles.
+    labels
+        The label set.
+    """
+
+    keys: tuple[SetKey, ...]
+    values: Mapping[str, np.ndarray]
+    labels: tuple[str, ...]
+
+    def regimes(self) -> list[str]:
+        """Every regime with a generation, sorted."""
+        return sorted({regime for regime, _, generation in self.keys if generation >= 0})
+
+    def seeds(self, regime: str) -> list[int]:
+        """List the seeds of a regime's chains."""
+        return sorted({seed for name, seed, _ in self.keys if name == regime})
+
+    def generations(self, regime: str) -> list[int]:
+        """List the generations of a regime."""
+        return sorted({g for name, _, g in self.keys if name == regime and g >= 0})
+
+    def cube(self, quantity: str, regime: str, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """Lay out a regime, shape (chains, generations, articles)."""
+        chosen = self.seeds(regime) if seeds is None else seeds
+        return np.stack(
+            [
+                np.stack([self.row(quantity, (regime, s, g)) for g in self.generations(regime)])
+                for s in chosen
+            ]
+        )
+
+    def row(self, quantity: str, key: SetKey) -> np.ndarray:
+        """Give one set's values, shape (articles,); all NaN where there is no such set."""
+        values = self.values[quantity]
+        place = {found: row for row, found in enumerate(self.keys)}.get(key)
+        return np.full(values.shape[1], np.nan) if place is None else values[place]
+
+    def chains(self, quantity: str, regime: str, generation: int) -> np.ndarray:
+        """Give a generation of every chain that has it, shape (chains, articles)."""
+        rows = [self.row(quantity, (regime, s, generation)) for s in self.seeds(regime)]
+        rows = [row for row in rows if not np.isnan(row).all()]
+        width = self.values[quantity].shape[1]
+        return np.stack(rows) if rows else np.empty((0, width))
+
+    def independent(self) -> list[str]:
+        """List the shares of which none follows from another: of two labels one is enough."""
+        names = [f"share:{label}" for label in self.labels]
+        names = [name for name in names if name in self.values]
+        return names[-1:] if len(names) == 2 else names
+
+
+def outcomes(tables: Tables) -> Outcomes:
+    """Lay out everything that is tested.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves; see `summarise`.
+    """
+    keys = set_keys(tables)
+    own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
+    values: dict[str, np.ndarray] = {}
+    if tables.leaning_scores.height:
+        withheld = validity(tables)["withheld"].to_numpy().astype(bool)
+        for label, hit in likeliest(tables, leaning_probabilities(tables, own)).items():
+            values[f"share:{label}"] = np.where(withheld[:, None], np.nan, hit)
+    there = set(tables.scores["metric"].unique())
+    for metric in TEXT:
+        if metric in there:
+            values[metric] = metric_values(tables, own, metric)
+    if "holdout_perplexity" in there:
+        found = metric_values(tables, held_out, "holdout_perplexity")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(found)
+        values[HELD_OUT] = np.where(np.isfinite(logs), logs, np.nan)
+    return Outcomes(keys, values, tuple(tables.labels))
+
+
+def likeliest(tables: Tables, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Mark each article's likeliest leaning.
+
+    Parameters
+    ----------
+    tables
+        For the labels.
+    probabilities
+        Shape (labels, sets, articles).
+
+    Returns
+    -------
+    dict
+        Label -> 1, 0 or NaN, shape (sets, articles); of equal probabilities the first label.
+    """
+    absent = np.isnan(probabilities).all(axis=0)
+    chosen = np.where(absent, -1, np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0))
+    return {
+        label: np.where(absent, np.nan, (chosen == index).astype(float))
+        for index, label in enumerate(tables.labels)
+    }
+
+
+def order_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by what stands in them, so that equal input gives equal bytes."""
+    named = ("quantity", "regime", "generation", "against")
+    return rows.sort([name for name in named if name in rows.columns], maintain_order=True)

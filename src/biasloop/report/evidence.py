@@ -1,0 +1,285 @@
+"""The tests behind the verdicts, in words and tables. Knows `analysis.Evidence`, tests nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from biasloop.analysis import Equivalence, Evidence, Verdict
+from biasloop.report import words
+from biasloop.report.cautions import Caution
+from biasloop.report.tables import Cell, Part, Table
+
+_ABSENT = Cell("–")
+_QUANTITIES = {
+    "quality": ("text quality", 1.0, 3),
+    "distinct_2": ("distinct word pairs", 1.0, 4),
+    "log_holdout_perplexity": ("log perplexity on held-out real text", 1.0, 3),
+}
+_PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
+#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
+_APART = 0.2
+
+
+def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
+    """Say in a line what the tests add to a regime's verdict; empty where there are none."""
+    quantity = f"share:{verdict.leaning}"
+    parts = []
+    trend = _one(evidence.trends, quantity=quantity, regime=verdict.regime)
+    if trend:
+        inside = _inside(trend["low"], trend["high"], 2)
+        parts.append(
+            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}; "
+            f"{pvalue(trend['holm'])} after Holm)"
+        )
+    row = _one(
+        evidence.adjusted,
+        regime=verdict.regime,
+        leaning=verdict.leaning,
+        generation=verdict.last,
+    )
+    if row and row["change"] is not None and not verdict.withheld:
+        inside = _inside(row["change_low"], row["change_high"], 1)
+        parts.append(
+            f"corrected for the classifier's errors the change is "
+            f"{words.signed(100 * row['change'], 1)} points ({inside})"
+        )
+    held = evidence.held.get(verdict.regime)
+    if held and not verdict.withheld:
+        parts.append(f"{_within(held)}: {held.answer}")
+    if not parts:
+        return ""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _within(held: Equivalence) -> str:
+    return f"held within ±{words.number(100 * held.margin, 1).removesuffix('.0')} points"
+
+
+def pvalue(value: float | None) -> str:
+    """Write a p-value."""
+    if value is None:
+        return "–"
+    return "p < 0.001" if value < 0.001 else f"p {words.number(value, 3 if value < 0.1 else 2)}"
+
+
+def tables_of_tests(
+    evidence: Evidence, regimes: Sequence[str], labels: Sequence[str], leaning: str
+) -> tuple[Table, ...]:
+    """Lay out every test.
+
+    Parameters
+    ----------
+    evidence
+        What was tested.
+    regimes, labels
+        In the order to show.
+    leaning
+        The leaning that is followed; empty for none.
+
+    Returns
+    -------
+    tuple
+        Trends, distances from base and real, regimes compared, shares read and corrected, bias
+        against quality: each where there is something to show.
+    """
+    found = [
+        _trend_table(evidence.trends, regimes, labels),
+        _contrast_table(evidence.contrasts, regimes, leaning),
+        _comparison_table(evidence.comparisons, regimes),
+        _adjusted_table(evidence, regimes, leaning),
+        _correlation_table(evidence.correlations, regimes),
+    ]
+    return tuple(table for table in found if table)
+
+
+def doubts(evidence: Evidence) -> list[Caution]:
+    """Warn where the corrections, or the classifier itself, should not be trusted."""
+    found = []
+    if evidence.confusion and evidence.confusion.problem:
+        found.append(
+            Caution(
+                "Not corrected",
+                "Shares are not corrected for the classifier's errors: "
+                f"{words.visible(evidence.confusion.problem)}.",
+            )
+        )
+    doubtful = evidence.shifts.filter(pl.col("doubtful") & (pl.col("generation") >= 0))
+    scored = evidence.shifts.filter(pl.col("generation") >= 0).height
+    if doubtful.height:
+        worst = doubtful.sort("shift").row(0, named=True)
+        inside = _ends(worst["low"], worst["high"], 100, 1)
+        found.append(
+            Caution(
+                "Classifier on synthetic text",
+                f"In {doubtful.height} of {scored} sets it is less sure than on the real articles, "
+                f"at worst by {words.number(-100 * worst['shift'], 1)} points of mean confidence "
+                f"({inside}; {words.name(worst['regime'])}, Generation {worst['generation']}): its "
+                "errors there may be others than those that were measured.",
+            )
+        )
+    own = evidence.adjusted.filter(
+        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
+    )
+    if own.height:
+        sets = own.select("regime", "generation").unique().height
+        found.append(
+            Caution(
+                "Two corrections disagree",
+                f"In {words.counted(sets, 'generation')} the share corrected by the confusion "
+                f"counts and that by EM lie more than {words.number(100 * _APART, 0)} points "
+                "apart: the classifier's errors, or its probabilities, are not those that were "
+                "measured.",
+            )
+        )
+    return found
+
+
+def _trend_table(
+    trends: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]
+) -> Table | None:
+    parts = []
+    names = [(f"share:{label}", f"share of “{words.name(label)}”", 100.0, 2) for label in labels]
+    names += [(quantity, *look) for quantity, look in _QUANTITIES.items()]
+    columns = ("per generation", "p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
+    for quantity, title, scale, digits in names:
+        rows = []
+        for regime in regimes:
+            row = _one(trends, quantity=quantity, regime=regime)
+            if row:
+                slope = _figure(row["slope"], row["low"], row["high"], scale, digits)
+                cells = [_p(row[n]) for n in ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")]
+                rows.append((words.name(regime), (slope, *cells)))
+        if rows:
+            unit = " (points)" if scale == 100 else ""
+            parts.append(Part((f"{title}{unit} {columns[0]}", *columns[1:]), tuple(rows)))
+    return Table("Trend over generations", tuple(parts)) if parts else None
+
+
+def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: str) -> Table | None:
+    quantity = f"share:{leaning}"
+    parts = []
+    for regime in regimes:
+        own = contrasts.filter((pl.col("quantity") == quantity) & (pl.col("regime") == regime))
+        rows = []
+        for generation in own["generation"].unique().sort().to_list():
+            cells: list[Cell] = []
+            for against in ("generation 0", "base", "real"):
+                row = _one(own, generation=generation, against=against)
+                cells.append(
+                    _figure(row["value"], row["low"], row["high"], 100, 1) if row else _ABSENT
+                )
+                cells.append(_p(row["holm"]) if row else _ABSENT)
+            rows.append((f"{words.name(regime)}, {generation}", tuple(cells)))
+        if rows:
+            columns = []
+            for name in ("Generation 0", "the base model", "the real articles"):
+                columns += [f"less {name}, points", "p after Holm"]
+            parts.append(Part(tuple(columns), tuple(rows)))
+    title = f"Share of “{words.name(leaning)}” against each reference"
+    return Table(title, tuple(parts)) if parts else None
+
+
+def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
+    if not comparisons.height:
+        return None
+    rows = []
+    for regime in regimes:
+        own = comparisons.filter(pl.col("regime") == regime)
+        for row in own.iter_rows(named=True):
+            share = row["quantity"].startswith("share:")
+            scale, digits = (100, 1) if share else (1, 2)
+            what = f"share of “{words.name(row['quantity'][6:])}”, points" if share else "quality"
+            cells = (
+                Cell(what),
+                _figure(row["value"], row["low"], row["high"], scale, digits),
+                _p(row["pvalue"]),
+                _p(row["holm"]),
+                _p(row["joint_pvalue"]),
+            )
+            rows.append((f"{words.name(regime)}, Generation {row['generation']}", cells))
+    against = words.name(comparisons["against"][0])
+    columns = ("of", "change less", "p", "p after Holm", "p, both together")
+    title = f"Change since Generation 0, less that of {against}"
+    return Table(title, (Part(columns, tuple(rows)),))
+
+
+def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table | None:
+    adjusted = evidence.adjusted.filter(pl.col("leaning") == leaning)
+    if not adjusted.height or evidence.confusion is None:
+        return None
+    rows = []
+    names = {"real": "real articles", "base": "base model"}
+    for regime in ("real", "base", *regimes):
+        own = adjusted.filter(pl.col("regime") == regime).sort("generation")
+        for row in own.iter_rows(named=True):
+            shown = names.get(regime) or f"{words.name(regime)}, {row['generation']}"
+            cells = tuple(
+                _figure(row[n], row[f"{n}_low"], row[f"{n}_high"], 100, 1, signed=n == "change")
+                for n in ("read", "adjusted", "change", "likelihood")
+            )
+            rows.append((shown, cells))
+    counts = int(evidence.confusion.counts.sum())
+    columns = (
+        "as read, %",
+        f"corrected by errors on {counts:,} {_PARTS[evidence.confusion.part]}, %",
+        "corrected change since Generation 0, points",
+        "corrected by EM, %",
+    )
+    title = f"Share of “{words.name(leaning)}”, as read and corrected for the classifier's errors"
+    return Table(title, (Part(columns, tuple(rows)),))
+
+
+def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
+    rows = []
+    for regime in regimes:
+        row = _one(correlations, regime=regime)
+        if row:
+            cells = tuple(
+                _figure(row[n], row[f"{n}_low"], row[f"{n}_high"], 1, 2)
+                for n in ("levels", "steps")
+            )
+            rows.append((words.name(regime), (*cells, Cell(str(row["generations"])))))
+    if not rows:
+        return None
+    columns = ("of levels", "of steps from generation to generation", "generations")
+    title = "Correlation of bias with quality over generations"
+    return Table(title, (Part(columns, tuple(rows)),))
+
+
+def _figure(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    scale: float,
+    digits: int,
+    signed: bool = True,
+) -> Cell:
+    if value is None:
+        return _ABSENT
+    write = words.signed if signed else words.number
+    text = write(scale * value, digits)
+    if low is None or high is None:
+        return Cell(text)
+    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+
+
+def _p(value: float | None) -> Cell:
+    return Cell(pvalue(value).removeprefix("p "))
+
+
+def _inside(low: float, high: float, digits: int) -> str:
+    return words.between(100 * low, 100 * high, digits, sign=True)
+
+
+def _ends(low: float, high: float, scale: float, digits: int) -> str:
+    return f"{words.INTERVAL} {words.between(scale * low, scale * high, digits, sign=True)}"
+
+
+def _one(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
+    for name, value in where.items():
+        frame = frame.filter(pl.col(name) == value)
+    return frame.row(0, named=True) if frame.height else None

@@ -1,0 +1,58 @@
+"""A thin version of benchmarks/coverage.py, with the tolerance that its few simulations need."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from scipy import stats
+
+pytestmark = pytest.mark.slow
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark_coverage", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _within(share: float, simulations: int, low: float, high: float) -> bool:
+    """Whether a share could come from a rate between two, at one in a thousand."""
+    count = round(share * simulations)
+    return (
+        stats.binom.ppf(0.0005, simulations, low)
+        <= count
+        <= stats.binom.ppf(0.9995, simulations, high)
+    )
+
+
+def test_corrected_intervals_cover_and_uncorrected_fail(benchmark: ModuleType) -> None:
+    found = benchmark.coverage(200, seed=11)
+    assert _within(found["adjusted share"], 200, 0.93, 0.97), found
+    assert _within(found["adjusted change"], 200, 0.93, 0.97), found
+    assert found["share as read"] < 0.9
+    assert found["change as read"] < 0.9
+
+
+def test_trends_keep_their_level(benchmark: ModuleType) -> None:
+    found = benchmark.false_trends(600, seed=12)
+    for kind in benchmark.KINDS:
+        for name in ("linear trend", "paired Kendall"):
+            assert _within(found[f"{name} ({kind})"], 600, 0.035, 0.065), (name, kind)
+
+
+def test_newcombe_covers_at_the_edge_and_the_percentiles_do_not(benchmark: ModuleType) -> None:
+    found = list(benchmark.edges(400, seed=13).values())
+    assert found[0] > 0.93 > found[1]
+
+
+def test_em_is_nearer_than_counting(benchmark: ModuleType) -> None:
+    found = benchmark.likelihood_error(60, seed=14)
+    by_em, as_read = found.values()
+    assert abs(by_em) < 0.01 < abs(as_read)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from biasloop.analysis import Design, articles_needed, detectable_change, power
+from biasloop.cli.main import app
+from biasloop.errors import InputError
+
+
+def _json(*arguments: str) -> dict:
+    done = CliRunner().invoke(app, ["power", *arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    return json.loads(done.stdout)
+
+
+def test_each_question_has_its_answer() -> None:
+    design = Design(0.4, 0.2)
+    given = ("--share", "40", "--correlation", "0.2")
+    assert _json("--change", "5", *given)["articles"] == articles_needed(design, 0.05)
+    found = _json("--articles", "300", "--power", "0.9", *given)
+    assert found["change"] == pytest.approx(detectable_change(design, 300, 0.9))
+    found = _json("--change", "-5", "--articles", "300", "--seeds", "4", *given)
+    assert found["power"] == pytest.approx(power(design, -0.05, 300, 4))
+
+
+def test_words_name_what_is_assumed() -> None:
+    done = CliRunner().invoke(app, ["power", "--change", "5"], catch_exceptions=False)
+    assert "1,564 articles and 1 seed show a change of +5 points" in done.stdout
+    assert "Assumed: 50 % before, correlation 0" in done.stdout
+    assert "several seeds" in done.stdout
+
+
+def test_chains_too_far_apart_have_no_answer() -> None:
+    found = _json("--change", "5", "--seeds", "3", "--between", "5", "--common", "0.5")
+    assert found["articles"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--change"),
+        (("--change", "5", "--regime", "synthetic"), "--run"),
+        (("--change", "70"), "leaves 0 to 100 %"),
+    ],
+)
+def test_bad_input_says_what_to_do(arguments: tuple[str, ...], message: str) -> None:
+    done = CliRunner().invoke(app, ["power", *arguments])
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)
