@@ -72,7 +72,11 @@ class Run:
     def current_report(self) -> Path | None:
         """Return the report's path where it is newer than all that it is made from."""
         path = self.folder / "report.html"
-        sources = [self.folder / "config.yaml", *self.folder.glob("stages/*/stage.json")]
+        sources = [
+            self.folder / "config.yaml",
+            *self.folder.glob("stages/*/stage.json"),
+            *self.folder.glob("neurons/*.json"),
+        ]
         if not path.is_file():
             return None
         written = path.stat().st_mtime_ns

@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_it_stopped(tiny, tmp_path):
 
 
 def test_weights_are_kept_as_the_config_says(tiny, tmp_path):
-    for policy, expected in (("all", 5), ("last", 2), ("none", 0)):
+    for policy, expected in (("all", 5), ("ends", 3), ("last", 2), ("none", 0)):
         folder = tmp_path / policy
         bl.run(tiny, folder, [f"loop.keep_models={policy}"])
         assert len(list(folder.glob("stages/finetune-*/model/model.safetensors"))) == expected

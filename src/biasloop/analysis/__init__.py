@@ -31,7 +31,7 @@ from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
 from biasloop.analysis.distance import jensen_shannon, total_variation
 from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, confidence_shift
 from biasloop.analysis.equivalence import Equivalence, tost
-from biasloop.analysis.evidence import Evidence, evidence
+from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.intervals import paired_shares, wilson
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import Inference, holm, paired_mean
@@ -121,6 +121,7 @@ __all__ = [
     "seed_weights",
     "standard_error",
     "summarise",
+    "tables_evidence",
     "tables_of",
     "tells_apart",
     "tost",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -15,8 +16,9 @@ from biasloop.analysis.doubt import confidence_shift
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import paired_mean
-from biasloop.analysis.tables import tables_of
+from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.trends import trends
+from biasloop.config import ReportConfig
 from biasloop.loop.results import Results
 
 
@@ -64,19 +66,50 @@ def evidence(results: Results, leaning: str, regimes: Sequence[str] | None = Non
         If the tables contradict themselves; see `summarise`.
     """
     config = results.config
-    tables = tables_of(results)
-    found = outcomes(tables)
     order = [regime.label for regime in config.regimes] if regimes is None else list(regimes)
-    order = [regime for regime in order if regime in found.regimes()]
-    confusion = instrument_confusion(results.cards, tables.labels)
-    settings = config.report
+    return tables_evidence(
+        tables_of(results), leaning, order, config.report, config.seed, results.cards
+    )
+
+
+def tables_evidence(
+    tables: Tables,
+    leaning: str,
+    regimes: Sequence[str],
+    settings: ReportConfig,
+    seed: int = 0,
+    cards: Sequence[Mapping[str, Any]] = (),
+) -> Evidence:
+    """Test score tables, whether a run made them or not; see `evidence`.
+
+    Parameters
+    ----------
+    tables
+        The scores.
+    leaning, regimes
+        As in `evidence`; regimes without a score are passed over.
+    settings
+        How many resamples, and the margin of equivalence.
+    seed
+        Of the resamples.
+    cards
+        The instruments' cards; without a leaning card with confusion counts no share is corrected.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves; see `summarise`.
+    """
+    found = outcomes(tables)
+    order = [regime for regime in regimes if regime in found.regimes()]
+    confusion = instrument_confusion(cards, tables.labels)
     return Evidence(
         contrasts=contrasts(found),
         trends=trends(found),
         comparisons=compare(found, leaning, order, order[0])
         if order
         else pl.DataFrame(schema=COMPARISONS),
-        adjusted=adjusted(tables, found, confusion, settings.bootstrap, config.seed)
+        adjusted=adjusted(tables, found, confusion, settings.bootstrap, seed)
         if confusion
         else pl.DataFrame(schema=ADJUSTED),
         shifts=confidence_shift(tables),

@@ -9,8 +9,9 @@ import typer
 
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.config import config
-from biasloop.cli.neurons import neurons
+from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
+from biasloop.cli.reproduce import reproduce
 from biasloop.cli.run import report, run
 from biasloop.cli.score import score
 from biasloop.cli.simulate import simulate
@@ -29,7 +30,10 @@ app.command("run")(run)
 app.command("report")(report)
 app.command("score")(score)
 app.command("neurons")(neurons)
+app.command("ablate")(ablate)
+app.command("export")(export)
 app.command("power")(power)
+app.add_typer(reproduce, name="reproduce")
 app.command("simulate")(simulate)
 app.command("download")(download)
 app.command("config")(config)

@@ -1,7 +1,9 @@
-"""`biasloop neurons`."""
+"""`biasloop neurons`, `biasloop ablate` and `biasloop export`."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,28 @@ from biasloop.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from biasloop.loop import Results
+    from biasloop.loop import Listener, Results
+    from biasloop.neurons import Ablation, Findings
+
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+_Metric = Annotated[
+    str | None,
+    typer.Option(help="whose neurons: leaning:LABEL, quality, ... [default: the followed leaning]"),
+]
+_Intervention = Annotated[
+    str,
+    typer.Option(help="restore: back to Generation 0's weights; mean: held at the mean activation"),
+]
+_Source = Annotated[
+    str,
+    typer.Option("--from", help="'associations' (what 'biasloop neurons RUN' wrote), or a file"),
+]
+_Regime = Annotated[str | None, typer.Option(help="of the model [default: the config's first]")]
+_Seed = Annotated[int | None, typer.Option(help="of the model [default: the config's first]")]
+_Generation = Annotated[int | None, typer.Option(help="of the model [default: the last]")]
+_Recompute = Annotated[
+    bool, typer.Option("--recompute", help="train models whose weights were deleted again")
+]
 
 
 def neurons(
@@ -33,6 +56,12 @@ def neurons(
     method: Annotated[
         str, typer.Option(help="'published' is the paper's; see biasloop.neurons.METHODS")
     ] = "differences",
+    include_withheld: Annotated[
+        bool,
+        typer.Option(
+            "--include-withheld", help="let versions in whose leaning figures are withheld"
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="a folder for the results [default: RUN/neurons]")
     ] = None,
@@ -42,74 +71,233 @@ def neurons(
     import json
     from dataclasses import asdict
 
-    import polars as pl
-
     from biasloop import api
-    from biasloop.analysis import followed_leaning
-    from biasloop.files import write_bytes
-    from biasloop.neurons import (
-        LEVEL,
-        associate,
-        correlations_png,
-        count_significant,
-        counts_png,
-        full_quantity,
-        model_scores,
-        overlap,
-    )
-    from biasloop.tables import write_table
+    from biasloop.neurons import find, write_findings
 
-    results = [api.load_run(run).results for run in runs]
+    opened = [api.load_run(run) for run in runs]
     if out is None and len(runs) > 1:
         raise InputError("several runs have no folder of their own for the results: give --out DIR")
+    results = [run.results for run in opened]
+    names = metric or [_followed(results[0]), "quality"]
+    found = find(results, names, quantity, site, method, include_withheld)
     folder = out or runs[0] / "neurons"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --out takes a folder")
-    names = metric or [
-        f"leaning:{followed_leaning(results[0].config, results[0].labels)}",
-        "quality",
-    ]
-    table = _together(results, "neurons")
-    sources = [_together(results, name) for name in ("scores", "leaning_scores", "set_scores")]
-    parts = [
-        associate(table, model_scores(*sources, name), name, full_quantity(quantity), site, method)
-        for name in dict.fromkeys(names)
-    ]
-    associations = pl.concat(parts)
-    counts = {part["metric"][0]: count_significant(part["pvalue"].to_numpy()) for part in parts}
-    sets = [(part["pvalue"].fill_nan(None) < LEVEL).fill_null(False).to_numpy() for part in parts]
-    meet = overlap(sets[0], sets[1]) if len(sets) > 1 else None
-    write_table(folder / "associations.parquet", associations)
-    write_bytes(folder / "counts.png", counts_png(associations))
-    write_bytes(folder / "correlations.png", correlations_png(associations))
+    write_findings(folder, found)
+    report = opened[0].report() if out is None else None
     if as_json:
-        shown = {name: asdict(count) for name, count in counts.items()}
-        print(json.dumps({"counts": shown, "overlap": asdict(meet) if meet else None}))
+        counts = {name: asdict(count) for name, count in found.counts().items()}
+        meet = found.overlap()
+        print(
+            json.dumps(
+                {
+                    "counts": counts,
+                    "overlap": asdict(meet) if meet else None,
+                    "left_out": found.left_out,
+                }
+            )
+        )
         return
-    for name, count in counts.items():
+    _print_findings(found)
+    print(f"associations: {folder.resolve()}")
+    if report:
+        print(f"report: {report.resolve()}")
+
+
+def _print_findings(found: Findings) -> None:
+    from biasloop.neurons import LEVEL
+
+    for name, count in found.counts().items():
         print(
             f"{name}: {count.raw} of {count.tests} neurons at p < {LEVEL:g} ({count.by_chance:.0f} "
             f"by chance alone), {count.benjamini_hochberg} after Benjamini-Hochberg, "
             f"{count.bonferroni} after Bonferroni"
         )
+        if found.left_out.get(name):
+            print(
+                f"  {found.left_out[name]} of {found.versions} model versions are left out: their "
+                "leaning figures are withheld"
+            )
+    meet = found.overlap()
     if meet:
         print(
-            f"both {parts[0]['metric'][0]} and {parts[1]['metric'][0]}: {meet.both}, "
+            f"both {found.metrics[0]} and {found.metrics[1]}: {meet.both}, "
             f"{meet.expected:.1f} expected if independent (hypergeometric p of at least so many "
             f"{meet.more:.2g}, of at most {meet.fewer:.2g})"
         )
-    print(f"associations: {folder.resolve()}")
 
 
-def _together(results: list[Results], table: str) -> pl.DataFrame:
-    """Put a table of several runs together; their regimes are told apart by the run's place."""
-    import polars as pl
+def ablate(
+    run: _Run,
+    source: _Source = "associations",
+    metric: _Metric = None,
+    top: Annotated[int, typer.Option(help="how many neurons")] = 20,
+    intervention: _Intervention = "restore",
+    leaning: Annotated[
+        str | None,
+        typer.Option(help="the bias that is measured [default: --metric's, or followed]"),
+    ] = None,
+    regime: _Regime = None,
+    seed: _Seed = None,
+    generation: _Generation = None,
+    draws: Annotated[
+        int, typer.Option(help="random sets of as many neurons of the same layers, at least 20")
+    ] = 20,
+    articles: Annotated[
+        int | None, typer.Option(help="prompt with so many real articles [default: all]")
+    ] = None,
+    recompute: _Recompute = False,
+    out: Annotated[
+        Path | None, typer.Option(help="a folder for the results [default: RUN/neurons]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="everything as JSON")] = False,
+) -> None:
+    """Edit the neurons that go with bias, write and score again, and say whether they cause it."""
+    import json
 
-    if len(results) == 1:
-        return getattr(results[0], table)
-    return pl.concat(
-        getattr(result, table).with_columns(
-            pl.concat_str(pl.lit(f"{place}: "), pl.col("regime")).alias("regime")
+    from biasloop import api
+    from biasloop.assets import cache_folder
+    from biasloop.cli.progress import counter
+    from biasloop.neurons import ablate as check
+    from biasloop.neurons import place_of, write_ablation
+    from biasloop.report.machine import strict
+
+    opened = api.load_run(run)
+    results = opened.results
+    name = metric or _followed(results)
+    if leaning is None:
+        leaning = (name if name.startswith("leaning:") else _followed(results))[8:]
+    elif leaning not in results.labels:
+        raise InputError(f"--leaning {leaning}: the run has {', '.join(results.labels)}")
+    with _listening(recompute and not as_json) as listen:
+        found = check(
+            results,
+            _associations(run, source),
+            name,
+            leaning,
+            cache_folder(),
+            top=top,
+            place=place_of(results, regime, seed, generation),
+            intervention=intervention,
+            draws=draws,
+            articles=articles,
+            recompute=recompute,
+            listen=listen,
+            on_set=None if as_json else counter("sets of neurons"),
         )
-        for place, result in enumerate(results, start=1)
+    folder = out or run / "neurons"
+    write_ablation(folder, found)
+    report = opened.report() if out is None else None
+    if as_json:
+        print(json.dumps(strict(found.as_dict())))
+        return
+    _print_ablation(found)
+    print(f"ablation: {(folder / 'ablation.json').resolve()}")
+    if report:
+        print(f"report: {report.resolve()}")
+
+
+def _print_ablation(found: Ablation) -> None:
+    what = {"restore": "set back to Generation 0", "mean": "held at their means"}
+    print(
+        f"{found.regime} seed {found.seed} generation {found.generation}: the {found.top} neurons "
+        f"of {found.site} that go most clearly with {found.metric}, {what[found.intervention]}"
     )
+    for row in found.effects.iter_rows(named=True):
+        share = row["outcome"].startswith("share:")
+        scale, digits = (100, 1) if share else (1, 3)
+        name = f"share of {row['outcome'][6:]} (points)" if share else row["outcome"]
+        if row["effect"] is None:
+            print(f"  {name}: withheld, the texts are outside what the classifier was validated on")
+            continue
+
+        def signed(key: str, row: dict = row, scale: int = scale, digits: int = digits) -> str:
+            return f"{scale * row[key]:+.{digits}f}"
+
+        drift = "" if row["drift"] is None else f"; drift since Generation 0 {signed('drift')}"
+        print(
+            f"  {name}: {signed('effect')} (95 % {signed('effect_low')} to "
+            f"{signed('effect_high')}); random neurons {signed('random')}; beyond them "
+            f"{signed('specific')} ({signed('specific_low')} to {signed('specific_high')}), "
+            f"permutation p {row['pvalue']:.3f} over {row['draws']} draws{drift}"
+        )
+    held, sets = found.withheld
+    if held:
+        print(f"  leaning figures of {held} of {sets} sets of articles are withheld")
+
+
+def export(
+    run: _Run,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="a new folder for the model")],
+    source: _Source = "associations",
+    metric: _Metric = None,
+    top: Annotated[int, typer.Option(help="how many neurons to edit; 0 for none")] = 20,
+    intervention: _Intervention = "restore",
+    regime: _Regime = None,
+    seed: _Seed = None,
+    generation: _Generation = None,
+    recompute: _Recompute = False,
+) -> None:
+    """Write a model of a run with its bias neurons edited, in transformers format."""
+    from biasloop import api
+    from biasloop.assets import cache_folder
+    from biasloop.files import new_folder, write_json
+    from biasloop.neurons import export as write_model
+    from biasloop.neurons import place_of
+
+    if out.exists():
+        raise InputError(f"{out}: is there already; give a new folder")
+    results = api.load_run(run).results
+    name = metric or (_followed(results) if top else "")
+    place = place_of(results, regime, seed, generation)
+    with _listening(recompute) as listen, new_folder(out) as folder:
+        units = write_model(
+            results,
+            folder,
+            cache_folder(),
+            place,
+            _associations(run, source) if top else None,
+            name,
+            top,
+            intervention,
+            recompute,
+            listen,
+        )
+        write_json(
+            folder / "biasloop-edit.json",
+            {
+                "run": results.config.name,
+                "config_sha256": results.provenance.get("config_sha256"),
+                "regime": place[0],
+                "seed": place[1],
+                "generation": place[2],
+                "metric": name,
+                "intervention": intervention if units else None,
+                "neurons": [[layer, int(unit)] for layer, own in units.items() for unit in own],
+            },
+        )
+    print(f"model: {out.resolve()}")
+
+
+@contextmanager
+def _listening(show: bool) -> Generator[Listener]:
+    """Yield what shows the stages that are run again, if any are."""
+    from biasloop.cli.progress import listener
+    from biasloop.loop import silent
+
+    if not show:
+        yield silent
+        return
+    with listener(False) as listen:
+        yield listen
+
+
+def _followed(results: Results) -> str:
+    from biasloop.analysis import followed_leaning
+
+    return f"leaning:{followed_leaning(results.config, results.labels)}"
+
+
+def _associations(run: Path, source: str) -> pl.DataFrame:
+    from biasloop.neurons import ASSOCIATIONS_FILE, read_associations
+
+    path = run / "neurons" / ASSOCIATIONS_FILE if source == "associations" else Path(source)
+    return read_associations(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ def listener(as_json: bool) -> Generator[Listener]:
     else:
         with _bars() as show:
             yield show
+
+
+def counter(what: str) -> Callable[[int, int], None]:
+    """Return what shows a count of ``what`` on the error stream: done, of how many."""
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done == total or not sys.stderr.isatty() else "\r"
+        print(f"{done} of {total} {what}", end=end, file=sys.stderr, flush=True)
+
+    return show
 
 
 @contextlib.contextmanager

@@ -197,8 +197,10 @@ class LoopConfig(Section):
         "leaning and on the others, or nothing; 'auto' is gradient for nucleus sampling, contrast "
         "for greedy and beam, none where leaning is not scored",
     )
-    keep_models: Literal["all", "last", "none"] = Field(
-        "last", description="which fine-tuned weights stay on disk once the run is finished"
+    keep_models: Literal["all", "ends", "last", "none"] = Field(
+        "ends",
+        description="which fine-tuned weights stay on disk once the run is finished; 'ends' are "
+        "Generation 0 and the last, which 'biasloop ablate' works on",
     )
 
     @field_validator("seeds")

@@ -5,8 +5,10 @@ from biasloop.loop.execute import execute, missing_stages
 from biasloop.loop.plan import Plan, contents_of, make_plan
 from biasloop.loop.results import Results
 from biasloop.loop.run import config_hash, open_run, read_config, read_results
+from biasloop.loop.score import instruments_of, score_articles, scored_by
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
+from biasloop.loop.weights import weights_of
 
 __all__ = [
     "Event",
@@ -18,11 +20,15 @@ __all__ = [
     "config_hash",
     "contents_of",
     "execute",
+    "instruments_of",
     "locked",
     "make_plan",
     "missing_stages",
     "open_run",
     "read_config",
     "read_results",
+    "score_articles",
+    "scored_by",
     "silent",
+    "weights_of",
 ]

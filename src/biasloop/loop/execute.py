@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 
 from biasloop.loop.events import Event, Listener
 from biasloop.loop.plan import Plan
@@ -14,11 +15,11 @@ from biasloop.loop.store import Store
 _PROGRESS_EVERY = 0.5
 
 
-def missing_stages(plan: Plan, store: Store) -> list[Stage]:
+def missing_stages(plan: Plan, store: Store, targets: Sequence[Stage] | None = None) -> list[Stage]:
     """List the stages that have to run, in an order in which they can.
 
     A stage runs only if a target needs it: a pruned model whose articles and scores are there is
-    not trained again.
+    not trained again. ``targets`` are the plan's own by default.
     """
     ordered: dict[str, Stage] = {}
 
@@ -29,7 +30,7 @@ def missing_stages(plan: Plan, store: Store) -> list[Stage]:
             visit(source)
         ordered[stage.key] = stage
 
-    for target in plan.targets:
+    for target in plan.targets if targets is None else targets:
         visit(target)
     return list(ordered.values())
 
@@ -57,7 +58,9 @@ class _Clock:
         )
 
 
-def execute(plan: Plan, store: Store, listen: Listener) -> None:
+def execute(
+    plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None = None
+) -> None:
     """Run every missing stage; each becomes visible whole, or not at all.
 
     Parameters
@@ -68,10 +71,12 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
         Where outputs are, and go.
     listen
         Told of every start, progress and finish.
+    targets
+        The stages whose outputs are wanted, which then keep their weights; by default the plan's.
     """
     begun = time.monotonic()
-    missing = missing_stages(plan, store)
-    total = len(plan.stages)
+    missing = missing_stages(plan, store, targets)
+    total = len(plan.stages) if targets is None else len(missing)
     clock = _Clock(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
     for stage in missing:
@@ -110,24 +115,28 @@ def execute(plan: Plan, store: Store, listen: Listener) -> None:
         listen(
             Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
         )
-        _prune(plan, store)
+        _prune(plan, store, targets or (), clock.waiting)
+    _prune(plan, store, targets or (), ())
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
-def _prune(plan: Plan, store: Store) -> None:
-    """Delete fine-tuned weights that the config does not keep and no missing stage reads."""
-    policy = plan.config.loop.keep_models
-    if policy == "all":
-        return
-    kept = {
+def _prune(plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]) -> None:
+    """Delete fine-tuned weights that are not ``wanted``, not kept and not read by a stage to come.
+
+    ``waiting`` are stages that will run though their weights were deleted before.
+    """
+    last = plan.config.loop.generations
+    generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
+    kept = {stage.key for stage in wanted}
+    kept |= {
         stage.key
         for (_, _, generation), stage in plan.finetuned.items()
-        if policy == "last" and generation == plan.config.loop.generations
+        if generation in generations[plan.config.loop.keep_models]
     }
     needed = {
         source.key
-        for stage in plan.stages.values()
-        if not store.has(stage) and not _is_pruned(store, stage)
+        for stage in (*waiting, *plan.stages.values())
+        if stage in waiting or not (store.has(stage) or _is_pruned(store, stage))
         for source in stage.inputs.values()
     }
     for stage in plan.finetuned.values():

@@ -47,8 +47,8 @@ _LIBRARIES = (
 
 
 def computed_part(config: Config) -> dict[str, Any]:
-    """Return the part of a config that decides what is computed: all but ``report``."""
-    return config.model_dump(mode="json", exclude={"report"})
+    """Return the part of a config that decides what is computed, not what is shown or kept."""
+    return config.model_dump(mode="json", exclude={"report": True, "loop": {"keep_models"}})
 
 
 def config_hash(config: Config) -> str:

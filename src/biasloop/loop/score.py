@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from biasloop.config import Config
 from biasloop.errors import InputError
-from biasloop.loop.plan import make_plan
+from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.run import read_config, read_contents
-from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
 from biasloop.loop.work import fit_context
-from biasloop.metrics import metric_kind
+from biasloop.metrics import Metric, metric_kind
 from biasloop.tables import ARTICLES
 
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
@@ -49,15 +48,8 @@ def score_articles(
     )
     plan = make_plan(chosen, read_contents(folder) if folder else None)
     if folder is not None:
-        return _scored(
-            articles,
-            metrics,
-            chosen,
-            Store(folder, cache),
-            plan.corpus,
-            plan.base,
-            plan.instruments,
-        )
+        store = Store(folder, cache)
+        return scored_by(_loaded(chosen, store, plan), articles)
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
         store = Store(Path(temporary), cache)
         wanted = [plan.corpus, *plan.instruments.values()]
@@ -69,31 +61,41 @@ def score_articles(
                 with store.writing(stage) as out:
                     stage.work(out, inputs, lambda tokens: None)
                     store.record(stage, out, 0.0)
-        return _scored(articles, metrics, chosen, store, plan.corpus, plan.base, plan.instruments)
+        return scored_by(_loaded(chosen, store, plan), articles)
 
 
-def _scored(
-    articles: pl.DataFrame,
-    metrics: tuple[str, ...],
-    config: Config,
-    store: Store,
-    corpus: Stage,
-    base: Stage,
-    instruments: Mapping[str, Stage],
-) -> Tables:
-    inputs = {"corpus": store.path(corpus), "base": store.path(base)}
-    none = pl.DataFrame(schema=ARTICLES)
-    parts = []
-    for metric in metrics:
-        stage = instruments[metric]
-        if not store.has(stage):
-            raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
-        loaded = metric_kind(metric).load(
-            fit_context(config, inputs, none), store.path(stage) / "instrument"
-        )
-        parts.append(loaded.score(articles))
+def instruments_of(folder: Path, metrics: Sequence[str], cache: Path) -> list[Metric]:
+    """Load a run's instruments, to score many sets of articles with.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or does not have one of them.
+    """
+    config = read_config(folder)
+    config = config.model_copy(
+        update={"metrics": config.metrics.model_copy(update={"names": tuple(metrics)})}
+    )
+    return _loaded(config, Store(folder, cache), make_plan(config, read_contents(folder)))
+
+
+def scored_by(instruments: Sequence[Metric], articles: pl.DataFrame) -> Tables:
+    """Score ``articles`` (`tables.ARTICLES`) with every instrument."""
+    parts = [instrument.score(articles) for instrument in instruments]
     return (
         pl.concat([part.scores for part in parts]),
         pl.concat([part.leaning_scores for part in parts]),
         pl.concat([part.set_scores for part in parts]),
     )
+
+
+def _loaded(config: Config, store: Store, plan: Plan) -> list[Metric]:
+    inputs = {"corpus": store.path(plan.corpus), "base": store.path(plan.base)}
+    none = pl.DataFrame(schema=ARTICLES)
+    loaded = []
+    for metric, stage in plan.instruments.items():
+        if not store.has(stage):
+            raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
+        context = fit_context(config, inputs, none)
+        loaded.append(metric_kind(metric).load(context, store.path(stage) / "instrument"))
+    return loaded

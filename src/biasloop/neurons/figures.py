@@ -13,6 +13,8 @@ from biasloop.neurons.corrections import LEVEL
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from biasloop.neurons.ablation import Ablation
+
 #: Okabe and Ito's colours, which the report uses too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MUTED = "#5b6775"
@@ -92,6 +94,46 @@ def correlations_png(associations: pl.DataFrame) -> bytes:
         axes.set_title(metric if i else f"{_what(associations)}: {metric}", fontsize=10)
         axes.set_xticks(layers)
     rows[-1].set_xlabel("layer")
+    return _png(figure)
+
+
+def ablation_png(ablation: Ablation) -> bytes:
+    """Dots: the effect of each random set of neurons and, with its interval, of the chosen ones."""
+    from matplotlib.figure import Figure
+
+    shown = ablation.effects.filter(pl.col("effect").is_not_null())
+    figure = Figure(figsize=(7.2, 1.2 + 1.3 * max(shown.height, 1)), layout="constrained")
+    rows = np.atleast_1d(figure.subplots(max(shown.height, 1), 1))
+    for axes, row in zip(rows, shown.iter_rows(named=True), strict=False):
+        share = row["outcome"].startswith("share:")
+        scale, unit = (100, "points") if share else (1, "0 to 3")
+        name = f"share of {row['outcome'][6:]}" if share else row["outcome"]
+        own = ablation.draws.filter(pl.col("outcome") == row["outcome"])["effect"].to_numpy()
+        # Spread by their number alone, so that equal tables give equal pictures.
+        height = 0.5 + 0.35 * np.sin(np.arange(len(own)) * 2.4)
+        axes.scatter(scale * own, height, s=22, color=_MUTED, alpha=0.7, label="random neurons")
+        ends = [[row["effect"] - row["effect_low"]], [row["effect_high"] - row["effect"]]]
+        axes.errorbar(
+            [scale * row["effect"]],
+            [0.5],
+            xerr=scale * np.array(ends),
+            fmt="D",
+            color=_COLOURS[1],
+            capsize=4,
+            label=f"top {ablation.top} neurons, 95 % interval",
+        )
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        axes.set_yticks([])
+        axes.set_ylim(0, 1)
+        axes.set_xlabel(f"change of {name} ({unit})".replace("$", r"\$"))
+    if shown.height:
+        handles, names = rows[0].get_legend_handles_labels()
+        figure.legend(
+            handles, names, fontsize=8, frameon=False, loc="outside upper center", ncols=2
+        )
+    else:
+        rows[0].set_axis_off()
+        rows[0].text(0.5, 0.5, "every figure is withheld", ha="center")
     return _png(figure)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from biasloop.analysis import Evidence, Verdict, foretold
 from biasloop.loop.results import Results
 from biasloop.report.cautions import Caution
+from biasloop.report.neurons import Neurons
 
 #: Significant digits of a number: more would be the noise of the order of summation.
 _DIGITS = 10
@@ -37,6 +38,7 @@ def machine_summary(
     warnings: Sequence[Caution],
     figures: Sequence[str],
     evidence: Evidence,
+    neurons: Neurons | None,
 ) -> dict[str, Any]:
     """Collect everything; see the report's own page for what the figures mean."""
     value = {
@@ -46,6 +48,7 @@ def machine_summary(
         "verdicts": [{**asdict(verdict), "amplified": verdict.amplified} for verdict in verdicts],
         "summary": summary.to_dicts(),
         "tests": _tests(evidence),
+        "neurons": neurons and neurons.machine,
         "updates": [] if leaning is None else foretold(results, leaning).to_dicts(),
         "validity": checked.to_dicts(),
         "missing": missing.to_dicts(),

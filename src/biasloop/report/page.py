@@ -28,6 +28,7 @@ from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
 from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
+from biasloop.report.neurons import Neurons
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
@@ -58,6 +59,7 @@ def page(
     warnings: Sequence[Caution],
     figures: Figures,
     evidence: Evidence,
+    neurons: Neurons | None,
 ) -> str:
     """Render the report.
 
@@ -69,7 +71,7 @@ def page(
         What the analysis made of it.
     leaning
         The leaning that is followed; None where leaning was not scored.
-    warnings, figures, evidence
+    warnings, figures, evidence, neurons
         What to show of it.
 
     Returns
@@ -92,7 +94,9 @@ def page(
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         policy=_policy(trusted["plotly"], trusted["script"]),
-        **_contents(results, summary, checked, verdicts, leaning, warnings, figures, evidence),
+        **_contents(
+            results, summary, checked, verdicts, leaning, warnings, figures, evidence, neurons
+        ),
     )
 
 
@@ -143,6 +147,7 @@ def _contents(
     warnings: Sequence[Caution],
     figures: Figures,
     evidence: Evidence,
+    neurons: Neurons | None,
 ) -> dict[str, Any]:
     config = results.config
     regimes = looks(results)
@@ -166,6 +171,7 @@ def _contents(
         "tables": regime_tables(summary, list(regimes), results.labels)
         + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
         "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
+        "neurons": neurons,
         "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),
         "examples": examples(results, checked),
         "instruments": [

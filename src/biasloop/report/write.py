@@ -21,6 +21,7 @@ from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
 from biasloop.report.instruments import require_leaning_card
 from biasloop.report.machine import machine_summary
+from biasloop.report.neurons import neurons_of
 from biasloop.report.page import page
 from biasloop.report.static import png
 
@@ -65,10 +66,20 @@ def write_report(results: Results, folder: Path) -> Path:
     tested = evidence(results, leaning or "")
     warnings = by_weight((*cautions(results, summary, checked, missing), *doubts(tested)))
     drawn = figures(results, summary, leaning)
-    text = page(results, summary, checked, found, leaning, warnings, drawn, tested)
+    units = neurons_of(results)
+    text = page(results, summary, checked, found, leaning, warnings, drawn, tested, units)
     pictures = {f"{chart.stem}.png": png(chart) for chart in drawn.all()}
     machine = machine_summary(
-        results, summary, checked, missing, found, leaning, warnings, sorted(pictures), tested
+        results,
+        summary,
+        checked,
+        missing,
+        found,
+        leaning,
+        warnings,
+        sorted(pictures),
+        tested,
+        units,
     )
     target = folder / "report.html"
     try:

@@ -1,0 +1,194 @@
+"""Change single neurons of a model: their weights, or what they put out. Knows no text.
+
+To *restore* a neuron is to give it the weights and bias that feed it in another model. To
+*mean-ablate* it is to replace its activation by a constant, its mean over real text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from biasloop.errors import InputError
+from biasloop.models.sites import FeedForward, reading
+from biasloop.neurons.choose import Units
+
+if TYPE_CHECKING:
+    import torch
+
+#: Layer -> a value for each of its units, all of them.
+Means = Mapping[int, np.ndarray]
+
+
+class Intervention(Protocol):
+    """A way to edit neurons of a model, for a while or for good."""
+
+    def during(
+        self, blocks: Sequence[FeedForward], site: str, units: Units
+    ) -> AbstractContextManager[None]:
+        """Edit for as long as the context lasts."""
+        ...
+
+    def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
+        """Edit the weights, in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Give neurons the weights and biases that feed them in another model, ``reference``."""
+
+    reference: Sequence[FeedForward]
+
+    def during(
+        self, blocks: Sequence[FeedForward], site: str, units: Units
+    ) -> AbstractContextManager[None]:
+        """See `restored`."""
+        return restored(blocks, self.reference, site, units)
+
+    def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
+        """See `restore`."""
+        restore(blocks, self.reference, site, units)
+
+
+@dataclass(frozen=True)
+class MeanAblation:
+    """Hold neurons at ``means``."""
+
+    means: Means
+
+    def during(
+        self, blocks: Sequence[FeedForward], site: str, units: Units
+    ) -> AbstractContextManager[None]:
+        """See `mean_ablated`."""
+        return mean_ablated(blocks, self.means, site, units)
+
+    def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
+        """See `fold_means`."""
+        fold_means(blocks, self.means, site, units)
+
+
+@contextmanager
+def restored(
+    blocks: Sequence[FeedForward], reference: Sequence[FeedForward], site: str, units: Units
+) -> Generator[None]:
+    """Restore neurons for as long as the block lasts; see `restore`."""
+    before = _fed_by(blocks, site, units)
+    kept = [(view, index, view[index].clone()) for view, index in before]
+    try:
+        restore(blocks, reference, site, units)
+        yield
+    finally:
+        for view, index, values in kept:
+            view[index] = values
+
+
+def restore(
+    blocks: Sequence[FeedForward], reference: Sequence[FeedForward], site: str, units: Units
+) -> None:
+    """Give neurons the weights and biases that feed them in another model, in place.
+
+    Parameters
+    ----------
+    blocks, reference
+        The feed-forward parts of the model to change, and of the other.
+    site
+        See `models.sites.SITES`.
+    units
+        Which neurons.
+
+    Raises
+    ------
+    InputError
+        If the two models are not of one architecture.
+    """
+    if _shapes(blocks, site) != _shapes(reference, site):
+        raise InputError("neurons can be restored only from a model of the same architecture")
+    ours, theirs = _fed_by(blocks, site, units), _fed_by(reference, site, units)
+    for (view, index), (other, _) in zip(ours, theirs, strict=True):
+        view[index] = other[index].to(view.dtype)
+
+
+def _shapes(blocks: Sequence[FeedForward], site: str) -> list[tuple[int, int]]:
+    return [(block.layer, block.units(site)) for block in blocks]
+
+
+def _fed_by(
+    blocks: Sequence[FeedForward], site: str, units: Units
+) -> list[tuple[torch.Tensor, np.ndarray]]:
+    """View every parameter that feeds the units, with their places in it."""
+    found = []
+    for block in blocks:
+        if block.layer in units:
+            size = block.units(site)
+            rows = (*block.weights(site), *block.biases(site))
+            found += [(row.units(size), units[block.layer]) for row in rows]
+    return found
+
+
+@contextmanager
+def mean_ablated(
+    blocks: Sequence[FeedForward], means: Means, site: str, units: Units
+) -> Generator[None]:
+    """Hold neurons at their means for as long as the block lasts, whatever the model reads.
+
+    Parameters
+    ----------
+    blocks
+        Of the model to change.
+    means
+        Mean activation of every unit of the layers that ``units`` has.
+    site, units
+        Which neurons.
+    """
+    import torch
+
+    chosen = [block for block in blocks if block.layer in units]
+
+    def hold(layer: int, values: torch.Tensor) -> torch.Tensor:
+        held = values.clone()
+        constant = torch.as_tensor(means[layer][units[layer]])
+        held[..., units[layer]] = constant.to(device=values.device, dtype=values.dtype)
+        return held
+
+    with reading(chosen, site, hold):
+        yield
+
+
+def fold_means(blocks: Sequence[FeedForward], means: Means, site: str, units: Units) -> None:
+    """Write a mean-ablation into the weights, in place, so that the model needs no hook.
+
+    An ``mlp_out`` unit loses its weights and gets its mean as bias; what an ``mlp_hidden`` unit
+    contributes at its mean moves into the biases of the projection that reads it.
+
+    Raises
+    ------
+    InputError
+        If that projection has no bias to hold a constant, as in Llama.
+    """
+    import torch
+
+    for block in blocks:
+        if block.layer not in units:
+            continue
+        biases = block.biases("mlp_out")
+        if not biases:
+            raise InputError(
+                "this architecture's feed-forward blocks have no bias that could hold the means, "
+                "so a mean-ablated model cannot be written; --intervention restore can"
+            )
+        size = block.units("mlp_out")
+        [last_weights], [last_biases] = block.weights("mlp_out"), biases
+        weight, bias = last_weights.units(size), last_biases.units(size)
+        index = torch.as_tensor(units[block.layer])
+        constant = torch.as_tensor(means[block.layer])[index].to(bias.dtype)
+        if site == "mlp_out":
+            weight[index] = 0
+            bias[index] = constant
+        else:
+            bias += weight[:, index] @ constant
+            weight[:, index] = 0

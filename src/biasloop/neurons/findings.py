@@ -1,0 +1,215 @@
+"""What was found of a run's neurons, kept in the run folder: associations, then a causal check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from biasloop.analysis import tables_of, validity
+from biasloop.errors import InputError, StoreError
+from biasloop.files import write_bytes, write_json
+from biasloop.loop import Results
+from biasloop.neurons.ablation import Ablation, ablation_of
+from biasloop.neurons.associate import ASSOCIATIONS, DEFAULT_METHOD, associate, full_quantity
+from biasloop.neurons.corrections import LEVEL, Counts, Overlap, count_significant, overlap
+from biasloop.neurons.figures import ablation_png, correlations_png, counts_png
+from biasloop.neurons.outcomes import model_scores
+from biasloop.tables import CHAIN, read_table, write_table
+
+ASSOCIATIONS_FILE = "associations.parquet"
+_SUMMARY_FILE = "associations.json"
+_ABLATION_FILE = "ablation.json"
+_KEY = list(CHAIN)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Associations of the neurons of one site and quantity.
+
+    Attributes
+    ----------
+    associations
+        `associate.ASSOCIATIONS`, of one metric or several.
+    metrics
+        Their names, in the order asked for.
+    method
+        One of `METHODS`.
+    versions
+        How many model versions there were.
+    left_out
+        Metric -> versions left out because their leaning figures are withheld.
+    """
+
+    associations: pl.DataFrame
+    metrics: tuple[str, ...]
+    method: str
+    versions: int
+    left_out: dict[str, int]
+
+    def counts(self) -> dict[str, Counts]:
+        """Count significant neurons, by metric."""
+        return {name: count_significant(self._pvalues(name)) for name in self.metrics}
+
+    def overlap(self) -> Overlap | None:
+        """Hold the first two metrics' neurons against each other; None for one metric."""
+        if len(self.metrics) < 2:
+            return None
+        with np.errstate(invalid="ignore"):
+            first, second = (self._pvalues(name) < LEVEL for name in self.metrics[:2])
+        return overlap(first, second)
+
+    def _pvalues(self, metric: str) -> np.ndarray:
+        return self.associations.filter(pl.col("metric") == metric)["pvalue"].to_numpy()
+
+
+def find(
+    runs: Sequence[Results],
+    metrics: Sequence[str],
+    quantity: str = "weight",
+    site: str = "mlp_out",
+    method: str = DEFAULT_METHOD,
+    include_withheld: bool = False,
+) -> Findings:
+    """Associate the neurons of one run, or of several of one base model, with metrics.
+
+    Parameters
+    ----------
+    runs
+        The runs; the regimes of several are told apart by the run's place.
+    metrics
+        See `model_scores`.
+    quantity, site, method
+        See `associate`; ``weight`` and ``activation`` are their means.
+    include_withheld
+        Let versions count whose leaning figures are withheld, in ``leaning:`` metrics.
+
+    Raises
+    ------
+    InputError
+        See `associate` and `model_scores`.
+    """
+    neurons = _together(runs, [run.neurons for run in runs])
+    sources = [
+        _together(runs, [getattr(run, name) for run in runs])
+        for name in ("scores", "leaning_scores", "set_scores")
+    ]
+    checked = _together(runs, [validity(tables_of(run)) for run in runs])
+    withheld = checked.filter(pl.col("withheld") & (pl.col("generation") >= 0)).select(_KEY)
+    names = tuple(dict.fromkeys(metrics))
+    left_out, parts = {}, []
+    for name in names:
+        scores = model_scores(*sources, name)
+        if name.startswith("leaning:") and not include_withheld and withheld.height:
+            left_out[name] = scores.join(withheld, on=_KEY, how="semi").height
+            scores = scores.join(withheld, on=_KEY, how="anti")
+        try:
+            found = associate(neurons, scores, name, full_quantity(quantity), site, method)
+        except InputError as error:
+            if not left_out.get(name):
+                raise
+            raise InputError(
+                f"{error} ({left_out[name]} versions are left out, because their leaning figures "
+                "are withheld; --include-withheld lets them in)"
+            ) from error
+        parts.append(found)
+    versions = neurons.filter(pl.col("generation") >= 0).select(_KEY).n_unique()
+    return Findings(pl.concat(parts), names, method, versions, left_out)
+
+
+def _together(runs: Sequence[Results], tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put a table of several runs together."""
+    if len(runs) == 1:
+        return tables[0]
+    return pl.concat(
+        table.with_columns(pl.concat_str(pl.lit(f"{place}: "), pl.col("regime")).alias("regime"))
+        for place, table in enumerate(tables, start=1)
+    )
+
+
+def write_findings(folder: Path, findings: Findings) -> None:
+    """Write the associations, what they rest on, and pictures of them."""
+    _refuse_file(folder)
+    write_table(folder / ASSOCIATIONS_FILE, findings.associations)
+    write_bytes(folder / "counts.png", counts_png(findings.associations))
+    write_bytes(folder / "correlations.png", correlations_png(findings.associations))
+    write_json(
+        folder / _SUMMARY_FILE,
+        {
+            "metrics": list(findings.metrics),
+            "method": findings.method,
+            "versions": findings.versions,
+            "left_out": findings.left_out,
+        },
+    )
+
+
+def read_findings(folder: Path) -> Findings | None:
+    """Read what `write_findings` wrote; None where there is nothing.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing or damaged.
+    """
+    if not (folder / _SUMMARY_FILE).is_file():
+        return None
+    summary = _read_json(folder / _SUMMARY_FILE)
+    return Findings(
+        read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS),
+        tuple(summary["metrics"]),
+        summary["method"],
+        summary["versions"],
+        summary["left_out"],
+    )
+
+
+def read_associations(path: Path) -> pl.DataFrame:
+    """Read a table of associations of one site and quantity.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or is of several sites or quantities.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; 'biasloop neurons RUN' writes it")
+    table = read_table(path, ASSOCIATIONS)
+    if table.select("site", "quantity").n_unique() != 1:
+        raise InputError(f"{path}: has associations of more than one site or quantity, or none")
+    return table
+
+
+def write_ablation(folder: Path, ablation: Ablation) -> None:
+    """Write a causal check and its picture."""
+    _refuse_file(folder)
+    write_bytes(folder / "ablation.png", ablation_png(ablation))
+    write_json(folder / _ABLATION_FILE, ablation.as_dict())
+
+
+def read_ablation(folder: Path) -> Ablation | None:
+    """Read what `write_ablation` wrote; None where there is nothing.
+
+    Raises
+    ------
+    StoreError
+        If the file is damaged.
+    """
+    path = folder / _ABLATION_FILE
+    return ablation_of(_read_json(path)) if path.is_file() else None
+
+
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --out takes a folder")
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error

@@ -1,0 +1,86 @@
+"""The paper's figures, with intervals: charts of the report, from released results."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from biasloop.neurons import correlations_png, counts_png
+from biasloop.published.reproduction import Reproduction
+from biasloop.report import words
+from biasloop.report.charts import Chart, PathChart
+from biasloop.report.lines import line_chart, path_chart
+from biasloop.report.palette import Look, look
+from biasloop.report.static import png
+
+
+def looks(reproduction: Reproduction) -> dict[str, Look]:
+    """Give every regime its look, in order."""
+    return {regime: look(i) for i, regime in enumerate(reproduction.experiment.regimes)}
+
+
+def charts(reproduction: Reproduction) -> tuple[Chart | PathChart, ...]:
+    """Choose every figure that has something to show, the followed leaning's share first."""
+    summary, regimes = reproduction.summary, looks(reproduction)
+    followed = reproduction.leaning
+    labels = reproduction.experiment.tables.labels
+    order = [label for label in labels if label == followed]
+    order += [label for label in labels if label != followed]
+    found: list[Chart | PathChart | None] = [
+        line_chart(
+            summary,
+            f"share:{label}",
+            regimes,
+            "leaning_share" if label == followed else f"leaning_share_{labels.index(label) + 1}",
+            f"Articles read as “{words.name(label)}”",
+            "Share of each generation's articles whose likeliest leaning this is; bands are "
+            f"{words.INTERVAL}s over articles.",
+            "share of articles, %",
+            100,
+            (0.0, 100.0),
+        )
+        for label in order
+    ]
+    found.append(
+        line_chart(
+            summary,
+            "quality",
+            regimes,
+            "quality",
+            "Text quality",
+            "Mean text quality index of the generated articles; a fall is collapse.",
+            "index, 0 noise to 3 clean",
+            span=(0.0, 3.0),
+        )
+    )
+    found.append(
+        line_chart(
+            summary,
+            "perplexity",
+            regimes,
+            "perplexity",
+            "Perplexity of the generated articles",
+            "Under the untouched base model; mean over articles. It falls while quality falls, "
+            "so it cannot show collapse by itself.",
+            "perplexity",
+        )
+    )
+    if followed:
+        found.append(path_chart(summary, followed, regimes))
+    return tuple(chart for chart in found if chart is not None)
+
+
+def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
+    """Draw everything as PNG: file name -> caption and bytes."""
+    found = {f"{c.stem}.png": (f"{c.title}. {c.caption}", png(c)) for c in charts(reproduction)}
+    table = reproduction.experiment.associations
+    for part in table.partition_by("quantity", maintain_order=True) if table.height else ():
+        stem = words.file_stem(part["quantity"][0])
+        tested = part.filter(pl.col("pvalue").is_not_null())
+        if tested.height:
+            caption = "Neurons with p < 0.05 by layer: raw (light) and after Benjamini-Hochberg."
+            found[f"neurons_{stem}.png"] = (caption, counts_png(tested))
+        correlated = part.filter(pl.col("pearson").is_not_null())
+        if correlated.height:
+            caption = "Pearson correlation of each layer's neurons with the metric."
+            found[f"correlations_{stem}.png"] = (caption, correlations_png(correlated))
+    return found

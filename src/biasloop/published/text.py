@@ -1,0 +1,168 @@
+"""What a reproduction shows, in lines for a terminal. Knows words, computes nothing."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from biasloop.published import paper
+from biasloop.published.agreement import digits
+from biasloop.published.reproduction import Reproduction
+from biasloop.report import words
+from biasloop.report.evidence import pvalue, spoken_tests
+from biasloop.report.verdicts import Spoken, speak
+from biasloop.tables import BASE
+
+_HEAD = ("", "published", "recomputed", "difference", "what the statistics add")
+
+
+def spoken(reproduction: Reproduction) -> list[Spoken]:
+    """Put every regime's verdict into words, as the report does."""
+    return [
+        speak(verdict, spoken_tests(verdict, reproduction.evidence))
+        for verdict in reproduction.verdicts
+    ]
+
+
+def shown_rows(reproduction: Reproduction) -> pl.DataFrame:
+    """Choose the rows of the agreement to print.
+
+    They are those that the paper published; of what it did not, the followed leaning's share at
+    every generation, the other figures at the first and last, and all neurons.
+    """
+    table = reproduction.agreement
+    lowest = pl.col("generation").min().over("quantity", "regime")
+    highest = pl.col("generation").max().over("quantity", "regime")
+    ends = (pl.col("generation") == lowest) | (pl.col("generation") == highest)
+    chosen = (
+        pl.col("published").is_not_null()
+        | (pl.col("quantity") == f"share:{reproduction.leaning}")
+        | pl.col("quantity").str.starts_with("neurons")
+        | (pl.col("quantity").is_in(["quality", "perplexity"]) & ends)
+    )
+    return table.filter(chosen)
+
+
+def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
+    """Write the shown rows: what it is, published, recomputed, difference, what is added."""
+    return [
+        (
+            _what(row["quantity"], row["regime"], row["generation"]),
+            words.number(row["published"], digits(row["quantity"])),
+            words.number(row["recomputed"], max(digits(row["quantity"]), _more(row))),
+            "–" if row["difference"] is None else words.signed(row["difference"], _more(row)),
+            row["adds"],
+        )
+        for row in shown_rows(reproduction).iter_rows(named=True)
+    ]
+
+
+def _more(row: dict[str, object]) -> int:
+    """One decimal more than was published, to show what the difference is."""
+    decimals = digits(str(row["quantity"]))
+    return decimals + 1 if decimals else 0
+
+
+def _what(quantity: str, regime: str, generation: int) -> str:
+    name, _, label = quantity.partition(":")
+    if name.startswith("neurons"):
+        return f"{name} with p < 0.05 for {words.name(label)}"
+    what = f"share “{words.name(label)}”, %" if name == "share" else name
+    where = "base model" if regime == BASE else f"{words.name(regime)} {generation}"
+    return f"{what}: {where}"
+
+
+def heading(reproduction: Reproduction) -> str:
+    """Say in a line how far the published figures are met."""
+    held = reproduction.agreement.filter(pl.col("published").is_not_null())
+    if not held.height:
+        return "No figure of the paper is of these regimes and labels: nothing to compare with."
+    points = held.filter(pl.col("quantity").str.starts_with("share:"))
+    parts = [f"{held.height} published figures recomputed"]
+    for part, unit in ((points, "points"), (held.join(points, on=_ROW, how="anti"), "")):
+        if part.height:
+            worst = f"{part['difference'].abs().max():.3f}"
+            what = "of shares" if unit else "of the others"
+            parts.append(f"largest difference {what} {worst} {unit}".rstrip())
+    return "; ".join(parts) + "."
+
+
+_ROW = ["quantity", "regime", "generation"]
+
+
+def limits(reproduction: Reproduction) -> list[str]:
+    """Say how rows were matched and what the released files cannot show."""
+    experiment = reproduction.experiment
+    found = list(experiment.notes)
+    if experiment.regimes:
+        found.append(
+            "One chain per regime: the intervals are over articles, and say nothing of how far "
+            "training again would lead elsewhere."
+        )
+    if experiment.tables.labels:
+        found.append(
+            "Neither the articles nor the classifier's confusion counts are among the files: "
+            "shares are as read, not corrected for its errors, and not withheld where the text "
+            "is unlike what it was validated on."
+        )
+    if reproduction.neurons.counts:
+        found.append(
+            "The corrections take the neuron tables' p-values at their word; docs/neurons.md says "
+            "how often such regressions find neurons that have nothing to do with the metric."
+        )
+    if experiment.ignored:
+        found.append(f"Not of these formats, so not read: {', '.join(experiment.ignored)}.")
+    return [words.visible(line) for line in found]
+
+
+def lines(reproduction: Reproduction) -> list[str]:
+    """Write everything for a terminal."""
+    experiment = reproduction.experiment
+    result = [
+        f"{words.visible(str(experiment.folder))}: {words.counted(len(experiment.files), 'file')}, "
+        f"regimes {', '.join(words.name(r) for r in experiment.regimes) or 'none'}"
+    ]
+    if experiment.absent:
+        result.append("Absent:")
+        result += [f"  {words.visible(name)}" for name in experiment.absent]
+    result += ["", heading(reproduction)]
+    if reproduction.agreement["published"].count():
+        result.append(f"Published: {paper.SOURCE}.")
+    rows = [_HEAD, *cells(reproduction)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    result.append("")
+    for row in rows:
+        left = row[0].ljust(widths[0])
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:4], widths[1:], strict=True)]
+        result.append("  ".join([left, *numbers, row[4]]).rstrip())
+    result += [""] if reproduction.verdicts else []
+    for verdict in spoken(reproduction):
+        answers = [f"collapse: {verdict.collapsed}"]
+        if verdict.amplified:
+            answers.insert(0, f"amplification: {verdict.amplified}")
+        result.append(f"{verdict.regime}: {'; '.join(answers)}.")
+        result += [f"  {text}" for text in (verdict.bias, verdict.collapse, verdict.tests) if text]
+    result += _compared(reproduction)
+    told = limits(reproduction)
+    result += ["", "Before you believe these figures:"] if told else []
+    result += [f"  {line}" for line in told]
+    return result
+
+
+def _compared(reproduction: Reproduction) -> list[str]:
+    """Say how each regime's change differs from that of the first."""
+    rows = reproduction.evidence.comparisons
+    if not rows.height:
+        return []
+    result = [f"Change since Generation 0, less that of {words.name(rows['against'][0])}:"]
+    for row in rows.iter_rows(named=True):
+        scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
+        decimals = digits(row["quantity"])
+        inside = words.between(scale * row["low"], scale * row["high"], decimals, sign=True)
+        name, _, label = row["quantity"].partition(":")
+        what = f"share “{words.name(label)}”" if label else name
+        result.append(
+            f"  {words.name(row['regime'])}, Generation {row['generation']}, {what}: "
+            f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}; "
+            f"{pvalue(row['holm'])} after Holm)"
+        )
+    return result

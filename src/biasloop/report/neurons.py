@@ -1,0 +1,195 @@
+"""The report's section on neurons: what `biasloop neurons` and `ablate` left in the run folder."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from biasloop.loop.results import Results
+from biasloop.neurons import (
+    LEVEL,
+    Ablation,
+    Findings,
+    ablation_png,
+    correlations_png,
+    counts_png,
+    read_ablation,
+    read_findings,
+)
+from biasloop.report import words
+from biasloop.report.evidence import pvalue
+from biasloop.report.tables import Cell, Part, Table
+from biasloop.tables import CHAIN
+
+_EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
+_ABSENT = Cell("–")
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """What the section shows: paragraphs, tables, and pictures as data URIs with a description."""
+
+    texts: tuple[str, ...]
+    notices: tuple[str, ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[tuple[str, str], ...]
+    machine: dict[str, Any]
+
+
+def neurons_of(results: Results) -> Neurons | None:
+    """Read and lay out what was found of a run's neurons; None where nothing was looked for.
+
+    Raises
+    ------
+    StoreError
+        If a file of it is damaged.
+    """
+    folder = Path(results.folder) / "neurons"
+    found, ablation = read_findings(folder), read_ablation(folder)
+    if found is None and ablation is None:
+        return None
+    texts: list[str] = []
+    notices: list[str] = []
+    tables: list[Table] = []
+    pictures: list[tuple[str, str]] = []
+    if found:
+        texts += _association_texts(found)
+        notices += _association_notices(found, results)
+        tables.append(_counts_table(found))
+        shown = found.associations
+        pictures += [
+            (_picture(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
+            (_picture(correlations_png(shown)), "Spread of correlations by layer"),
+        ]
+    if ablation:
+        texts.append(_ablation_text(ablation))
+        held, sets = ablation.withheld
+        if held:
+            notices.append(f"Leaning figures of {held} of {sets} edited sets are withheld.")
+        tables.append(_ablation_table(ablation))
+        pictures.append((_picture(ablation_png(ablation)), "Effect of editing neurons"))
+    machine = {"associations": _summary(found), "ablation": ablation and ablation.as_dict()}
+    return Neurons(tuple(texts), tuple(notices), tuple(tables), tuple(pictures), machine)
+
+
+def _summary(found: Findings | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    meet = found.overlap()
+    return {
+        "method": found.method,
+        "versions": found.versions,
+        "left_out": found.left_out,
+        "counts": {name: asdict(count) for name, count in found.counts().items()},
+        "overlap": asdict(meet) if meet else None,
+    }
+
+
+def _association_texts(found: Findings) -> list[str]:
+    site, quantity = found.associations.select("site", "quantity").row(0)
+    texts = [
+        f"{quantity} at {site} over {words.counted(found.versions, 'model version')}, method "
+        f"“{found.method}”. An association over generations is not a cause."
+    ]
+    meet = found.overlap()
+    if meet:
+        first, second = (words.name(name) for name in found.metrics[:2])
+        texts.append(
+            f"Neurons with p < {LEVEL:g} for both {first} and {second}: {meet.both:,}, where "
+            f"{words.number(meet.expected, 1)} are expected of independent sets (hypergeometric: "
+            f"at least so many {pvalue(meet.more)}, at most {pvalue(meet.fewer)}; neighbours are "
+            "not independent, so this is too sure)."
+        )
+    return texts
+
+
+def _association_notices(found: Findings, results: Results) -> list[str]:
+    notices = [
+        f"{words.name(name)}: {count} of {found.versions} versions are left out, because their "
+        "leaning figures are withheld."
+        for name, count in found.left_out.items()
+        if count
+    ]
+    here = results.neurons.filter(results.neurons["generation"] >= 0)
+    if here.select(list(CHAIN)).n_unique() != found.versions:
+        notices.append(
+            f"These associations are of {words.counted(found.versions, 'model version')}, the run "
+            f"has {here.select(list(CHAIN)).n_unique()} now: run “biasloop neurons” again."
+        )
+    return notices
+
+
+def _counts_table(found: Findings) -> Table:
+    columns = (
+        "tested",
+        f"p < {LEVEL:g}",
+        "by chance alone",
+        "after Benjamini-Hochberg",
+        "after Bonferroni",
+    )
+    rows = []
+    for name, count in found.counts().items():
+        numbers = (count.tests, count.raw, None, count.benjamini_hochberg, count.bonferroni)
+        cells = tuple(
+            Cell(words.number(count.by_chance, 0) if value is None else f"{value:,}")
+            for value in numbers
+        )
+        rows.append((words.name(name), cells))
+    return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+
+
+def _ablation_text(ablation: Ablation) -> str:
+    layers = sorted({layer for layer, _ in ablation.neurons})
+    return (
+        f"Causal check on {words.name(ablation.regime)}, seed {ablation.seed}, Generation "
+        f"{ablation.generation}: the {ablation.top} neurons of {ablation.site} that go most "
+        f"clearly with {words.name(ablation.metric)} (layers {words.generations(layers)}), "
+        f"{_EDITS[ablation.intervention]}, against as many random neurons of the same layers. "
+        "p is the share of all sets whose effect is as far from the mean as theirs."
+    )
+
+
+def _ablation_table(ablation: Ablation) -> Table:
+    columns = (
+        "drift since Generation 0",
+        "effect",
+        "of random neurons",
+        "beyond random neurons",
+        "permutation p",
+        "random sets",
+    )
+    rows = []
+    for row in ablation.effects.iter_rows(named=True):
+        share = row["outcome"].startswith("share:")
+        scale, digits = (100, 1) if share else (1, 3)
+        name = f"share of “{words.name(row['outcome'][6:])}”, points" if share else row["outcome"]
+
+        def figure(
+            key: str, row: dict[str, Any] = row, scale: int = scale, digits: int = digits
+        ) -> Cell:
+            if row[key] is None:
+                return _ABSENT
+            low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+            ends = (
+                ""
+                if low is None or high is None
+                else (words.between(scale * low, scale * high, digits, sign=True))
+            )
+            return Cell(words.signed(scale * row[key], digits), ends)
+
+        cells = (
+            figure("drift"),
+            figure("effect"),
+            figure("random"),
+            figure("specific"),
+            Cell(pvalue(row["pvalue"]).removeprefix("p ")),
+            Cell(str(row["draws"])),
+        )
+        rows.append((name, cells))
+    return Table("What editing them did", (Part(columns, tuple(rows)),))
+
+
+def _picture(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

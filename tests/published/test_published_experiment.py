@@ -1,0 +1,239 @@
+"""Reading: what files say is what the tables hold; what they say wrongly is named."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from biasloop.errors import InputError
+from biasloop.published import read_published, reproduce, series
+from biasloop.tables import LEANING_SCORES, SCORES
+
+
+def test_regimes_and_labels_come_from_the_files(whole):
+    found = read_published(whole.path)
+    assert found.regimes == ("fresh", "stale_mix")
+    assert found.tables.labels == ("red", "blue", "green")
+    assert (found.base_model, found.first, found.ignored) == ("tiny", 1, ())
+    assert found.absent == ()
+    assert found.tables.scores.schema == SCORES
+    assert found.tables.leaning_scores.schema == LEANING_SCORES
+    assert len(found.files) == 11
+
+
+def test_every_number_is_where_it_belongs(whole):
+    tables = read_published(whole.path).tables
+    for regime in ("fresh", "stale_mix"):
+        rows = tables.leaning_scores.filter(regime=regime)
+        for index, label in enumerate(tables.labels):
+            own = rows.filter(leaning=label).sort("generation", pl.col("article_id").cast(int))
+            expected = whole.scores[regime][:, :, index].ravel()
+            np.testing.assert_array_equal(own["probability"], expected)
+        for metric in ("quality", "perplexity"):
+            own = tables.scores.filter(regime=regime, metric=metric)
+            own = own.sort("generation", pl.col("article_id").cast(int))
+            np.testing.assert_array_equal(
+                own["value"], np.concatenate(whole.values[metric, regime])
+            )
+    assert tables.leaning_scores.filter(regime="base")["generation"].unique().to_list() == [-1]
+
+
+def test_the_known_regimes_come_in_the_papers_order(folder, random):
+    for regime in ("Zeta", "Overfitting", "Synthetic", "Alpha"):
+        folder.metric(regime, random)
+    found = read_published(folder.path)
+    assert found.regimes == ("synthetic", "overfitting", "alpha", "zeta")
+
+
+def test_numbering_from_0_and_from_1_is_the_same(tmp_path, folder, random):
+    folder.bias("Fresh", random)
+    one = series(reproduce(read_published(folder.path)))
+    path = folder.path / "Fresh_Bias_Performance.csv"
+    head, *rows = path.read_text().splitlines()
+    moved = [f"{int(row.split(',', 1)[0]) - 1},{row.split(',', 1)[1]}" for row in rows]
+    path.write_text("\n".join([head, *moved]))
+    found = read_published(folder.path)
+    assert found.first == 0
+    assert series(reproduce(found)) == one
+
+
+def test_the_order_of_rows_and_columns_does_not_matter(folder, random):
+    folder.bias("Fresh", random)
+    before = reproduce(read_published(folder.path))
+    path = folder.path / "Fresh_Bias_Performance.csv"
+    frame = pl.read_csv(path, infer_schema=False)
+    frame.sample(fraction=1, shuffle=True, seed=1).select(
+        "Red_Score", "Article_ID", "Blue_Score", "Green_Score", "Generation"
+    ).write_csv(path)
+    after = reproduce(read_published(folder.path))
+    assert series(after) == series(before)
+    assert after.agreement.equals(before.agreement)
+
+
+def test_names_of_columns_and_endings_may_differ_in_case(folder, random):
+    folder.metric("Fresh", random)
+    old = folder.path / "Fresh_Generation_Quality.csv"
+    new = folder.path / "fresh generation-quality.CSV"
+    new.write_bytes(
+        b"\xef\xbb\xbf" + old.read_bytes().replace(b"GibberishLevel", b" gibberishlevel")
+    )
+    old.unlink()
+    assert read_published(folder.path).regimes == ("fresh",)
+
+
+def test_absent_files_are_named(folder, random):
+    folder.bias("Fresh", random)
+    folder.metric("Stale_Mix", random, "perplexity")
+    absent = read_published(folder.path).absent
+    assert absent[:4] == (
+        "Fresh_Generation_Quality.csv",
+        "Fresh_Perplexity.csv",
+        "Stale_Mix_Bias_Performance.csv",
+        "Stale_Mix_Generation_Quality.csv",
+    )
+    assert "MODEL_Bias_Performance.csv (the base model's)" in absent
+    assert sum("Neuron Weight" in name for name in absent) == 4
+
+
+def test_of_the_papers_own_experiment_whole_regimes_are_named(make_folder, random):
+    papers = make_folder(labels=("Left", "Center", "Right"))
+    papers.bias("Synthetic", random)
+    absent = read_published(papers.path).absent
+    assert "Overfitting_Bias_Performance.csv" in absent
+
+
+def test_other_csv_files_are_left_alone(folder, random):
+    folder.metric("Fresh", random)
+    (folder.path / "notes.csv").write_text("who,when\nme,now\n")
+    (folder.path / "other.csv").write_text("Model,F1_Score\na,0.9\n")
+    (folder.path / "LICENSE").write_text("MIT")
+    assert read_published(folder.path).ignored == ("notes.csv", "other.csv")
+
+
+def test_a_row_without_an_article_is_of_the_one_in_its_place(folder, random):
+    folder.bias("Fresh", random)
+    folder.metric("Fresh", random)
+    found = read_published(folder.path)
+    first = found.tables.scores.filter(generation=0)["article_id"].to_list()
+    assert first == [str(n) for n in range(1, 41)]
+    assert any("k-th article" in note for note in found.notes)
+
+
+def test_an_article_column_is_believed_before_the_place(folder, random):
+    folder.bias("Fresh", random)
+    rows = [f"{g},{a},1.{a:02d}" for g in (1, 2) for a in range(40, 0, -1)]
+    path = folder.path / "Fresh_Generation_Quality.csv"
+    path.write_text("\n".join(["Generation,Article_ID,GibberishLevel", *rows]))
+    tables = read_published(folder.path).tables
+    found = dict(tables.scores.filter(generation=1).select("article_id", "value").iter_rows())
+    assert found == {str(a): float(f"1.{a:02d}") for a in range(1, 41)}
+
+
+def test_places_are_not_taken_for_articles_of_another_number(folder, random):
+    folder.bias("Fresh", random)
+    folder.metric("Fresh", random, counts=(30, 30))
+    found = read_published(folder.path)
+    assert not set(found.tables.scores["article_id"]) & set(
+        found.tables.leaning_scores["article_id"]
+    )
+    assert any("not with the leanings" in note for note in found.notes)
+
+
+def test_generations_of_different_length_are_not_paired(folder, random):
+    folder.metric("Fresh", random, counts=(40, 39, 41))
+    found = read_published(folder.path)
+    assert any("nothing of it is paired" in note for note in found.notes)
+    assert found.tables.scores["article_id"].n_unique() == 120
+    done = reproduce(found)
+    assert done.evidence.contrasts.height == 0
+    expected = [values.mean() for values in folder.values["quality", "fresh"]]
+    assert series(done)["quality"]["fresh"] == pytest.approx(expected)
+
+
+def test_a_generation_that_is_not_there_has_no_figure(folder, random):
+    folder.metric("Fresh", random, counts=(5, 0, 5))
+    done = series(reproduce(read_published(folder.path)))
+    assert done["quality"]["fresh"][1] is None
+    assert None not in (done["quality"]["fresh"][0], done["quality"]["fresh"][2])
+
+
+BIAS = "Generation,Article_ID,Red_Score,Blue_Score"
+QUALITY = "Generation,GibberishLevel"
+NEURON = "neuron_id,layer,beta_coefficient,p_value"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "parts"),
+    [
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,0.4,0.6\n1,2,x,0.5", ["row 3", "'Red_Score'"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,0.4,0.6\n1,2,0.4", ["row 3", "'Blue_Score'"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,0.4,0.6,7", ["row 2", "5 cells"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,,0.6", ["row 2", "'Red_Score'", "empty"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,nan,0.6", ["row 2", "'Red_Score'", "nan"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,1.2,-0.2", ["row 2", "'Red_Score'", "between"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,0.4,0.4", ["row 2", "sum to 0.8"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1,1,0_1,0.9", ["row 2", "'0_1'"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n1.5,1,0.4,0.6", ["row 2", "'Generation'", "1.5"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n-1,1,0.4,0.6", ["row 2", "'Generation'", "-1"]),
+        ("A_Bias_Performance.csv", f"{BIAS}\n5,1,0.4,0.6", ["row 2", "'Generation'", "is 5"]),
+        (
+            "A_Bias_Performance.csv",
+            f"{BIAS}\n1,1,0.4,0.6\n\n1,1,0.5,0.5",
+            ["row 4", "'Article_ID'", "row 2 already"],
+        ),
+        ("A_Bias_Performance.csv", f"{BIAS}", ["no rows"]),
+        ("A_Bias_Performance.csv", "", ["is empty"]),
+        ("A_Bias_Performance.csv", 'Generation,"Article', ["row 1", "broken CSV"]),
+        ("A_Bias_Performance.csv", "Generation,generation,a\n1,1,1", ["row 1", "twice"]),
+        ("A_Bias_Performance.csv", "Generation,Red_Score,Blue_Score\n1,0,1", ["'Article_ID'"]),
+        ("A_Bias_Performance.csv", "Article_ID,Red_Score,Blue_Score\n1,0,1", ["'Generation'"]),
+        ("A_Bias_Performance.csv", "Generation,Article_ID,Red_Score\n1,1,1", ["at least two"]),
+        ("A_Generation_Quality.csv", "Generation,Gibberish_Level\n1,1", ["did you mean"]),
+        ("A_Generation_Quality.csv", f"{QUALITY}\n1,2\n1,3.4", ["row 3", "'GibberishLevel'"]),
+        ("A_Generation_Quality.csv", f"{QUALITY}\n1,inf", ["row 2", "'GibberishLevel'"]),
+        ("A_Generation_Quality.csv", f"{QUALITY}\n1,-0.1", ["row 2", "'GibberishLevel'"]),
+        ("A_Perplexity.csv", "Generation,Perplexity\n1,0", ["row 2", "'Perplexity'", "above 0"]),
+        ("A_Perplexity.csv", "Generation,Perplexity\n1,-3", ["row 2", "'Perplexity'", "above 0"]),
+        ("real_Perplexity.csv", "Generation,Perplexity\n1,2", ["'real'", "rename"]),
+        ("B_Bias_Performance.csv", "Model,Article_ID,R_Score,B_Score\nx,1,0,1\ny,2,0,1",
+         ["row 3", "'Model'", "second model"]),
+        ("Neuron Weight and Bias.csv", f"{NEURON}\n1,1,2,1.5", ["row 2", "'p_value'", "between"]),
+        ("Neuron Weight and Bias.csv", f"{NEURON}\n1,1,2,0.5\n1,1,2,0.5", ["row 3", "already"]),
+        ("Neuron Weight and Bias.csv", "neuron_id,layer,beta_coefficient\n1,1,2", ["'p_value'"]),
+        ("Neuron Weight and Bias.csv", "neuron_id,pearson_correlation\n1,0.2", ["'layer'"]),
+        ("notes.csv", "who,when\nme,now", ["no released results", "notes.csv"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(folder, name, text, parts):
+    (folder.path / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_published(folder.path)
+    for part in (str(folder.path), *parts):
+        assert part in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(folder):
+    path = folder.path / "A_Perplexity.csv"
+    path.write_bytes(b"Generation,Perplexity\n1,2\n1,\xff\n")
+    with pytest.raises(InputError, match="row 3: not UTF-8"):
+        read_published(folder.path)
+
+
+def test_label_sets_may_not_differ(whole, random, make_folder):
+    make_folder(whole.path.name, labels=("Red", "Teal", "Green")).bias("Zeta", random)
+    with pytest.raises(InputError, match=r"Zeta_Bias.*teal.*blue"):
+        read_published(whole.path)
+
+
+def test_one_file_per_regime_and_metric(folder, random):
+    folder.metric("Fresh", random)
+    source = folder.path / "Fresh_Generation_Quality.csv"
+    (folder.path / "Fresh-Generation-Quality.csv").write_bytes(source.read_bytes())
+    with pytest.raises(InputError, match="keep one of them"):
+        read_published(folder.path)
+
+
+def test_a_folder_must_be_there(tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        read_published(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no released results there"):
+        read_published(tmp_path)
