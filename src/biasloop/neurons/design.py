@@ -23,7 +23,7 @@ class Layout:
     Attributes
     ----------
     order
-        The columns, in that order.
+        The rows, in that order.
     spans
         First and last-but-one of each chain in that order.
     period
@@ -51,25 +51,30 @@ class Layout:
         return 1 + (len(self.spans) if self.fixed_effects else 1)
 
     def take(self, values: np.ndarray) -> Floats:
-        """Bring values of shape (..., versions) in order; difference them where that is asked."""
-        ordered = np.asarray(values)[..., self.order].astype(float)
+        """Bring values of shape (versions, ...) in order; difference them where that is asked."""
+        given = np.ascontiguousarray(values, dtype=float)
+        ordered = given[self.order] if (np.diff(self.order) != 1).any() else given
         if not self.differences:
             return ordered
         starts = _starts(self.spans, 1)
-        return np.concatenate(
-            [ordered[..., a + 1 : b] - ordered[..., a : b - 1] for a, b in starts], axis=-1
-        )
+        return np.concatenate([ordered[a + 1 : b] - ordered[a : b - 1] for a, b in starts])
 
     def center(self, values: Floats) -> Floats:
         """Take out the mean, or each chain's; a series that stands still comes out as zeros."""
         spans = self.spans if self.fixed_effects else ((0, self.size),)
         centred = np.empty_like(values)
-        for a, b in spans:
-            part = values[..., a:b]
-            centred[..., a:b] = part - part.mean(axis=-1, keepdims=True)
-        size = np.abs(values).max(axis=-1, keepdims=True)
-        still = np.abs(centred).max(axis=-1, keepdims=True) <= _STILL * size
-        return np.where(still, 0.0, centred)
+        level = np.zeros(values.shape[1:])
+        # What is not finite comes out as NaN, for the caller to find.
+        with np.errstate(invalid="ignore"):
+            for a, b in spans:
+                mean = values[a:b].mean(axis=0)
+                np.subtract(values[a:b], mean, out=centred[a:b])
+                np.maximum(level, np.abs(mean), out=level)
+            spread = np.abs(centred).max(axis=0)
+            still = spread <= _STILL * (level + spread)
+        if still.any():
+            centred[..., still] = 0.0
+        return centred
 
 
 def _starts(spans: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int]]:

@@ -83,7 +83,7 @@ def _deals(chains: int, most: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _pvalues(x: np.ndarray, deals: Floats, layout: Layout) -> Floats:
-    centred = layout.center(layout.take(x))
+    centred = layout.center(layout.take(x.T)).T
     size = np.abs(centred).max(axis=1, keepdims=True)
     products = np.abs((centred / np.where(size > 0, size, 1.0)) @ deals.T)
     extreme = (products >= products[:, :1] * (1 - _ROUNDING)).mean(axis=1)

@@ -136,20 +136,23 @@ def hac_regression(
 def _fit(
     x: np.ndarray, target: Floats, layout: Layout, covariance: str, maxlags: int, first: int
 ) -> tuple[Floats, Floats, Floats]:
-    values = layout.take(x)
-    if not np.isfinite(values).all():
-        row = first + int(np.argmin(np.isfinite(values).all(axis=1)))
-        raise InputError(f"x: neuron {row} has a value that is not a number")
+    # Versions first: sums over few versions of many neurons are then over whole rows.
+    values = layout.take(x.T)
     centred = layout.center(values)
     # Scaled to 1, so that neither tiny nor huge weights under- or overflow.
-    size = np.abs(centred).max(axis=1)
+    size = np.abs(centred).max(axis=0)
+    if np.isnan(size).any():
+        row = first + int(np.argmax(np.isnan(size)))
+        raise InputError(f"x: neuron {row} has a value that is not a number")
     moving = size > 0
-    unit = centred / np.where(moving, size, 1.0)[:, None]
-    squares = np.where(moving, np.einsum("ij,ij->i", unit, unit), np.nan)
-    coef = unit @ target / squares
+    unit = np.divide(centred, np.where(moving, size, 1.0), out=centred)
+    squares = np.where(moving, np.einsum("ij,ij->j", unit, unit), np.nan)
+    coef = target @ unit / squares
     # By Frisch, Waugh and Lovell the slope is a regression on x without its mean(s), so the
     # slope's corner of the sandwich needs the scores of that one column only.
-    scores = unit * (target - np.where(moving, coef, 0.0)[:, None] * unit)
+    scores = unit * np.where(moving, coef, 0.0)
+    np.subtract(target[:, None], scores, out=scores)
+    scores *= unit
     middle = COVARIANCES[covariance](scores, layout, maxlags)
     spread = np.sqrt(target @ target)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -166,8 +169,8 @@ def _small_sample(layout: Layout, covariance: str) -> tuple[float, int]:
 
 
 def _pvalues(coef: Floats, stderr: Floats, freedom: int | None) -> Floats:
-    from scipy import stats
+    from scipy import special
 
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(coef / stderr)
-    return 2 * (stats.norm.sf(ratio) if freedom is None else stats.t.sf(ratio, freedom))
+    return 2 * (special.ndtr(-ratio) if freedom is None else special.stdtr(freedom, -ratio))
