@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,11 +18,24 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="the run folder [default: runs/NAME]")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
+    ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="with --dry-run: measure this machine for half a minute, for the hours",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per event")] = False,
 ) -> None:
     """Run an experiment, or go on with it where it stopped, and write its report."""
     from biasloop import api
 
+    if dry_run:
+        _show_cost(config, overrides or (), calibrate, as_json)
+        return
     with listener(as_json) as listen:
         finished = api.run(config, out, overrides or (), listen)
     path = finished.current_report() or finished.report()
@@ -31,6 +45,55 @@ def run(
         print(json.dumps({"event": "report", "path": str(path.resolve())}))
     else:
         print(f"report: {path.resolve()}")
+
+
+def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    from biasloop.config import load_config
+    from biasloop.loop import calibrate, estimate, gather
+
+    checked = load_config(config, overrides)
+    material = gather(checked)
+    cost = estimate(checked, material)
+    speeds = calibrate(checked, material) if measure else None
+    hours = speeds.hours(cost) if speeds else None
+    if as_json:
+        print(
+            json.dumps(
+                {**asdict(cost), "speeds": asdict(speeds) if speeds else None, "hours": hours}
+            )
+        )
+        return
+    print(f"{checked.name}: {cost.articles:,} real articles, {cost.parameters:,} parameters")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in cost.stages.items())
+    print(f"stages: {sum(cost.stages.values())} ({kinds})")
+    own = ", ".join(f"{count} {regime}" for regime, count in cost.regimes.items())
+    print(f"models to fine-tune: {sum(cost.regimes.values())} ({own}; shared ones once)")
+    print(
+        f"one set of articles: {cost.real_tokens:,} tokens if real, "
+        f"{cost.synthetic_tokens:,} if synthetic"
+    )
+    total = sum(cost.train_tokens.values())
+    parts = ", ".join(f"{what} {count:,}" for what, count in cost.train_tokens.items())
+    print(f"tokens to train, epochs included: {total:,} ({parts})")
+    print(f"tokens to generate: {cost.generate_tokens:,}, of {cost.prompt_tokens:,} of prompts")
+    print(f"tokens to read, for perplexity and neurons: {cost.read_tokens:,}")
+    ends = f"{cost.disk_bytes / 1e9:,.2f} GB at the end, {cost.peak_bytes / 1e9:,.2f} GB at most"
+    print(f"disk: {ends}")
+    if speeds and hours is not None:
+        print(
+            f"about {_duration(hours)} on this machine: {speeds.train:,.0f} tokens/s in training, "
+            f"{speeds.generate:,.0f} in generation, {speeds.read:,.0f} in reading (measured for "
+            f"{speeds.seconds:.0f} s; scoring by the classifiers comes on top)"
+        )
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.0f} minutes" if hours > 1 / 30 else "a minute or two"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def report(

@@ -58,6 +58,12 @@ class CorpusConfig(Section):
     articles_per_label: int | None = Field(
         506, ge=1, description="real articles per label in the loop; null takes as many as balance"
     )
+    real_labels: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="only articles of these labels enter the loop; the classifiers still learn "
+        "all labels. null takes every label",
+    )
     instrument_fraction: float = Field(
         0.5,
         gt=0.0,
@@ -195,7 +201,7 @@ class LoopConfig(Section):
         description="what each generation's parameter update is projected on: 'gradient' of the "
         "leaning log-odds (nucleus sampling only), 'contrast' between models fine-tuned on one "
         "leaning and on the others, or nothing; 'auto' is gradient for nucleus sampling, contrast "
-        "for greedy and beam, none where leaning is not scored",
+        "for greedy and beam, none where leaning is not scored or a label is left out",
     )
     keep_models: Literal["all", "ends", "last", "none"] = Field(
         "ends",
@@ -311,6 +317,11 @@ class Config(Section):
                 f"{self.generation.decoding} decoding chooses, and a choice has no gradient: "
                 "take 'contrast'"
             )
+        if wanted == "contrast" and self.corpus.real_labels:
+            raise ValueError(
+                "loop.bias_direction: 'contrast' fine-tunes on each label, and corpus.real_labels "
+                "leaves some out: take 'none'"
+            )
         if wanted == "gradient" and "leaning" not in self.metrics.names:
             raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
         return self
@@ -321,6 +332,8 @@ class Config(Section):
         if self.loop.bias_direction != "auto":
             return self.loop.bias_direction
         if "leaning" not in self.metrics.names:
+            return "none"
+        if self.generation.decoding != "nucleus" and self.corpus.real_labels:
             return "none"
         return "gradient" if self.generation.decoding == "nucleus" else "contrast"
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from biasloop.config import CorpusConfig
 from biasloop.corpus.corpus import Corpus
-from biasloop.errors import InputError
+from biasloop.errors import InputError, nearest
 from biasloop.seeds import generator
 from biasloop.tables import ARTICLES
 
@@ -24,14 +24,29 @@ PARTS = ("real", "instrument", "holdout", "pretraining")
 PARTED_ARTICLES = pl.Schema({**ARTICLES, "part": pl.String})
 
 
+def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...]:
+    """Say which labels' articles enter the loop.
+
+    Raises
+    ------
+    InputError
+        If ``corpus.real_labels`` names a label that the corpus does not have.
+    """
+    wanted = tuple(labels) if config.real_labels is None else config.real_labels
+    for label in wanted:
+        if label not in labels:
+            raise InputError(f"corpus.real_labels: '{label[:40]}': {nearest(label, labels)}")
+    return wanted
+
+
 def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
     """Say how many articles of each label the instrument is to get, or why that cannot be."""
-    per_label = config.articles_per_label or 1
-    needed = config.holdout_per_label + per_label
+    looped = looped_labels(list(counts), config)
+    needed = config.holdout_per_label + (config.articles_per_label or 1)
     targets = {
         label: max(1, round(count * config.instrument_fraction)) for label, count in counts.items()
     }
-    short = [label for label, count in counts.items() if count - targets[label] < needed]
+    short = [label for label in looped if counts[label] - targets[label] < needed]
     if short:
         wanted = config.articles_per_label or "null (at least 1)"
         lines = [
@@ -40,7 +55,7 @@ def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
             f"{max(0, counts[label] - targets[label] - config.holdout_per_label):,}"
             for label in short[:10]
         ]
-        most = min(counts[label] - targets[label] for label in counts) - config.holdout_per_label
+        most = min(counts[label] - targets[label] for label in looped) - config.holdout_per_label
         advice = (
             f"Set corpus.articles_per_label to at most {most:,} (null takes as many as balance)"
             if most > 0
@@ -117,10 +132,11 @@ def _instrument_by_source(
     labels = list(targets)
     sources, counts = _units(articles, labels)
     needed = config.holdout_per_label + (config.articles_per_label or 1)
+    looped = looped_labels(labels, config)
     chosen = nearest_units(
         counts,
         np.array([targets[label] for label in labels]),
-        counts.sum(axis=0) - needed,
+        counts.sum(axis=0) - np.array([needed if label in looped else 0 for label in labels]),
         generator(seed, "split", "sources"),
     )
     empty = [
@@ -144,7 +160,9 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
 
     Of each label, ``instrument`` gets `instrument_fraction`, ``holdout`` gets
     `holdout_per_label`, ``real`` gets `articles_per_label` (null: as many as the label with the
-    fewest left allows) and ``pretraining`` the rest. With ``keep_apart: source``, no source is in
+    fewest left allows) and ``pretraining`` the rest; of a label that `real_labels` leaves out,
+    all but the instrument part goes to ``pretraining``.
+    With ``keep_apart: source``, no source is in
     ``instrument`` and in another part, also if it occurs under several labels; the fraction is
     then met as nearly as a greedy search over whole sources gets.
 
@@ -172,6 +190,7 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     articles = corpus.articles.sort("article_id")
     found = Counter(articles["label"])
     counts = Counter({label: found[label] for label in corpus.labels})
+    looped = looped_labels(corpus.labels, config)
     targets = _targets(counts, config)
     by_source = (
         _instrument_by_source(articles, targets, config, seed)
@@ -187,6 +206,9 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
         instrument = set(drawn[: targets[label]]) if by_source is None else by_source
         rest = [identity for identity in drawn if identity not in instrument]
         parts |= {identity: "instrument" for identity in ids if identity in instrument}
+        if label not in looped:
+            parts |= dict.fromkeys(rest, "pretraining")
+            continue
         parts |= dict.fromkeys(rest[: config.holdout_per_label], "holdout")
         left[label] = rest[config.holdout_per_label :]
     real = config.articles_per_label or min(len(rest) for rest in left.values())

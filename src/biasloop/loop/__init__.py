@@ -1,5 +1,7 @@
 """The generation loop as a graph of content-addressed stages: plan, execute, store."""
 
+from biasloop.loop.calibration import Speeds, calibrate
+from biasloop.loop.cost import Estimate, estimate, gather
 from biasloop.loop.events import Event, Listener, silent
 from biasloop.loop.execute import execute, missing_stages
 from biasloop.loop.plan import Plan, contents_of, make_plan
@@ -11,15 +13,20 @@ from biasloop.loop.store import Store, locked
 from biasloop.loop.weights import weights_of
 
 __all__ = [
+    "Estimate",
     "Event",
     "Listener",
     "Plan",
     "Results",
+    "Speeds",
     "Stage",
     "Store",
+    "calibrate",
     "config_hash",
     "contents_of",
+    "estimate",
     "execute",
+    "gather",
     "instruments_of",
     "locked",
     "make_plan",
