@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from biasloop.api import Run, config_schema, download, load_run, run, score
+    from biasloop.api import Run, audit_set, config_schema, download, load_run, run, score
     from biasloop.config import Config, load_config
     from biasloop.errors import BiasloopError, InputError, StoreError
 
 _HOMES = {
     "Run": "api",
+    "audit_set": "api",
     "config_schema": "api",
     "download": "api",
     "load_run": "api",
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "Run",
     "StoreError",
+    "audit_set",
     "config_schema",
     "download",
     "load_config",

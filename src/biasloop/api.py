@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from biasloop.analysis import Verdict
+    from biasloop.audit import Audit
     from biasloop.loop import Listener, Results
 
 
@@ -201,9 +202,56 @@ def score(
     )
 
 
+def audit_set(
+    real: str | Path,
+    synthetic: str | Path,
+    tolerance: float = 0.05,
+    body: str = "body",
+    overrides: Sequence[str] = (),
+) -> Audit:
+    """Say how far a synthetic set already leans, without training a language model.
+
+    Parameters
+    ----------
+    real
+        Labelled real articles: a file that a config's ``corpus.source`` may name. Half of each
+        label, or what ``corpus.instrument_fraction`` says, trains the classifier; the rest is
+        what the synthetic set is held against.
+    synthetic
+        A Parquet, CSV or JSONL file.
+    tolerance
+        How far any leaning's share may be from its real one in the next generation, 0 to 1.
+    body
+        The column of the synthetic text.
+    overrides
+        ``dotted.key=value`` texts: of ``corpus`` and ``metrics``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or there are too few articles.
+    """
+    from biasloop.audit import audit as judge
+    from biasloop.corpus import read_unlabelled
+    from biasloop.loop import judge_articles
+
+    path = Path(real).expanduser()
+    values = {
+        "corpus": {
+            "source": str(path.resolve()) if path.exists() else str(real),
+            "articles_per_label": None,
+            "holdout_per_label": 0,
+        },
+        "metrics": {"names": ["leaning", "quality", "diversity"]},
+    }
+    config = parse_config(values, overrides)
+    judged = judge_articles(config, read_unlabelled(Path(synthetic), body), cache_folder())
+    return judge(judged, tolerance, config.report.outside_share, config.seed)
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config."""
     return json.loads(json.dumps(Config.model_json_schema()))
 
 
-__all__ = ["AssetInfo", "Run", "config_schema", "download", "load_run", "run", "score"]
+__all__ = ["AssetInfo", "Run", "audit_set", "config_schema", "download", "load_run", "run", "score"]

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from biasloop.cli.assets import doctor, download
+from biasloop.cli.audit import audit
 from biasloop.cli.config import config
 from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
@@ -32,6 +33,7 @@ app.command("score")(score)
 app.command("neurons")(neurons)
 app.command("ablate")(ablate)
 app.command("export")(export)
+app.command("audit")(audit)
 app.command("power")(power)
 app.add_typer(reproduce, name="reproduce")
 app.command("simulate")(simulate)

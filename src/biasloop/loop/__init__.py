@@ -7,7 +7,13 @@ from biasloop.loop.execute import execute, missing_stages
 from biasloop.loop.plan import Plan, contents_of, make_plan
 from biasloop.loop.results import Results
 from biasloop.loop.run import config_hash, open_run, read_config, read_results
-from biasloop.loop.score import instruments_of, score_articles, scored_by
+from biasloop.loop.score import (
+    Judged,
+    instruments_of,
+    judge_articles,
+    score_articles,
+    scored_by,
+)
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
 from biasloop.loop.weights import weights_of
@@ -15,6 +21,7 @@ from biasloop.loop.weights import weights_of
 __all__ = [
     "Estimate",
     "Event",
+    "Judged",
     "Listener",
     "Plan",
     "Results",
@@ -28,6 +35,7 @@ __all__ = [
     "execute",
     "gather",
     "instruments_of",
+    "judge_articles",
     "locked",
     "make_plan",
     "missing_stages",

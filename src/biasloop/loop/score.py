@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +17,7 @@ from biasloop.errors import InputError
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.store import Store
-from biasloop.loop.work import fit_context
+from biasloop.loop.work import fit_context, read_labels, read_part
 from biasloop.metrics import Metric, metric_kind
 from biasloop.tables import ARTICLES
 
@@ -46,14 +50,21 @@ def score_articles(
     chosen = chosen.model_copy(
         update={"metrics": chosen.metrics.model_copy(update={"names": metrics})}
     )
-    plan = make_plan(chosen, read_contents(folder) if folder else None)
     if folder is not None:
-        store = Store(folder, cache)
+        plan = make_plan(chosen, read_contents(folder))
+        return scored_by(_loaded(chosen, Store(folder, cache), plan), articles)
+    with fitted(chosen, cache) as (store, plan):
         return scored_by(_loaded(chosen, store, plan), articles)
+
+
+@contextmanager
+def fitted(config: Config, cache: Path) -> Generator[tuple[Store, Plan]]:
+    """Fit a config's instruments in a temporary folder; yield the store that has them."""
+    plan = make_plan(config)
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
         store = Store(Path(temporary), cache)
         wanted = [plan.corpus, *plan.instruments.values()]
-        if "perplexity" in metrics:
+        if "perplexity" in config.metrics.names:
             wanted.insert(1, plan.base)
         for stage in wanted:
             if not store.has(stage):
@@ -61,7 +72,57 @@ def score_articles(
                 with store.writing(stage) as out:
                     stage.work(out, inputs, lambda tokens: None)
                     store.record(stage, out, 0.0)
-        return scored_by(_loaded(chosen, store, plan), articles)
+        yield store, plan
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Articles beside the real ones that the instruments have not seen, scored alike.
+
+    Attributes
+    ----------
+    labels
+        The label set.
+    real, given
+        `tables.ARTICLES`: the real articles, and those to be judged.
+    real_tables, given_tables
+        Their scores, leaning scores and set scores.
+    cards
+        The instruments' cards.
+    """
+
+    labels: tuple[str, ...]
+    real: pl.DataFrame
+    given: pl.DataFrame
+    real_tables: Tables
+    given_tables: Tables
+    cards: tuple[dict[str, Any], ...]
+
+
+def judge_articles(config: Config, articles: pl.DataFrame, cache: Path) -> Judged:
+    """Fit a config's instruments on one part of its corpus; score ``articles`` and another part.
+
+    Raises
+    ------
+    InputError
+        If the corpus or an instrument cannot be had.
+    """
+    with fitted(config, cache) as (store, plan):
+        instruments = _loaded(config, store, plan)
+        real = read_part(store.path(plan.corpus), "real")
+        cards = [
+            json.loads((store.path(stage) / "instrument" / "card.json").read_text("utf-8"))
+            for stage in plan.instruments.values()
+            if (store.path(stage) / "instrument" / "card.json").is_file()
+        ]
+        return Judged(
+            read_labels(store.path(plan.corpus)),
+            real,
+            articles,
+            scored_by(instruments, real),
+            scored_by(instruments, articles),
+            tuple(cards),
+        )
 
 
 def instruments_of(folder: Path, metrics: Sequence[str], cache: Path) -> list[Metric]:

@@ -1,0 +1,168 @@
+"""The audit: planted leans are found, none is made up, and the real share solves the map."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
+from typer.testing import CliRunner
+
+import biasloop as bl
+from biasloop.audit import (
+    ASSUMPTIONS,
+    mean_difference,
+    needed_real_share,
+    next_shares,
+    share_difference,
+)
+from biasloop.cli.main import app
+from biasloop.errors import InputError
+
+
+def words(text):
+    return text.split()
+
+
+OWN = {
+    "left": words("union climate equal health school care wage vote rights city"),
+    "right": words("border flag church rifle tax market freedom farm stone oil"),
+}
+COMMON = words("the a of and to in we our they people have will make see go with for on all")
+
+
+def article(random, label):
+    sentences = [
+        " ".join(
+            random.choice(OWN[label] if random.random() < 0.3 else COMMON) for _ in range(9)
+        ).capitalize()
+        for _ in range(8)
+    ]
+    return ". ".join(sentences) + "."
+
+
+def write(path, random, counts, body=article):
+    rows = [
+        {"id": f"{label}-{i}", "title": "", "body": body(random, label), "label": label,
+         "source": f"s{i % 7}"}
+        for label, count in counts.items()
+        for i in range(count)
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    path = tmp_path_factory.mktemp("audit") / "real.jsonl"
+    return write(path, np.random.default_rng(0), {"left": 160, "right": 160})
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch, tmp_path):
+    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
+
+
+CHEAP = ["metrics.leaning.candidates=[word-tfidf]"]
+
+
+def test_a_planted_lean_is_found(real, tmp_path):
+    given = write(tmp_path / "s.jsonl", np.random.default_rng(1), {"left": 40, "right": 160})
+    found = bl.audit_set(real, given, 0.05, overrides=CHEAP)
+    assert (found.real, found.synthetic, found.withheld) == (160, 200, "")
+    row = found.leans.filter(pl.col("leaning") == "right").row(0, named=True)
+    assert row["low"] < 0.3 < row["high"]
+    assert row["holm"] < 1e-6
+    assert row["corrected_low"] < 0.8 < row["corrected_high"]
+    needed = dict(found.needed.select("assumption", "share").iter_rows())
+    # 1 - tolerance / lean, for plain maximum likelihood.
+    assert needed["no amplification"] == pytest.approx(1 - 0.05 / row["difference"], abs=0.05)
+    assert needed["no amplification"] < needed["real data unweighted"]
+
+
+def test_no_lean_is_not_shown(real, tmp_path):
+    given = write(tmp_path / "s.jsonl", np.random.default_rng(2), {"left": 100, "right": 100})
+    found = bl.audit_set(real, given, 0.05, overrides=CHEAP)
+    assert found.leans["holm"].min() > 0.05
+    assert (found.leans["low"] < 0).all()
+
+
+def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):
+    given = write(
+        tmp_path / "s.jsonl", np.random.default_rng(3), {"left": 50, "right": 50},
+        lambda random, label: "I am here tonight. " * 20,
+    )  # fmt: skip
+    shown = CliRunner().invoke(app, ["audit", str(real), str(given), "--set", CHEAP[0]])
+    assert shown.exit_code == 0, shown.output
+    assert "leaning is withheld: the synthetic set" in shown.output
+    assert "in the training set" not in shown.output
+    value = json.loads(
+        CliRunner()
+        .invoke(app, ["audit", str(real), str(given), "--json", "--set", CHEAP[0]])
+        .output
+    )
+    assert value["leans"] == value["needed"] == []
+    assert value["distance"] is None
+    assert value["text"]["distinct_2"]["value"] < 0
+
+
+def test_what_is_refused(real, tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        bl.audit_set(tmp_path / "none.jsonl", real)
+    with pytest.raises(InputError, match="no column 'text'"):
+        bl.audit_set(real, real, body="text")
+    with pytest.raises(InputError, match="tolerance must lie between"):
+        needed_real_share(np.array([0.4, 0.6]), np.array([0.5, 0.5]), 0.0, "no amplification")
+
+
+shares = st.lists(st.floats(0.05, 1), min_size=3, max_size=3).map(
+    lambda values: np.array(values) / sum(values)
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shares, shares, st.floats(0.01, 0.2), st.sampled_from(sorted(ASSUMPTIONS)))
+def test_the_needed_share_is_the_least_that_keeps_within_the_tolerance(p, q, tolerance, name):
+    found = needed_real_share(p, q, tolerance, name)
+
+    def off(share):
+        return np.abs(next_shares(p, q, share, name) - q).max()
+
+    if found is None:
+        assert off(1.0) > tolerance
+        return
+    for share in np.linspace(found, 1, 7):
+        assert off(share) <= tolerance + 1e-9
+    if found > 0:
+        assert off(found - 1e-4) > tolerance
+
+
+@given(shares, shares, st.floats(0.01, 0.2))
+def test_without_weights_the_needed_share_has_a_closed_form(p, q, tolerance):
+    wanted = max(0.0, 1 - tolerance / max(np.abs(p - q).max(), 1e-12))
+    assert needed_real_share(p, q, tolerance, "no amplification") == pytest.approx(wanted, abs=1e-5)
+    squared = p**2 / (p**2).sum()
+    wanted = max(0.0, 1 - tolerance / max(np.abs(squared - q).max(), 1e-12))
+    found = needed_real_share(p, q, tolerance, "real data unweighted")
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+@given(st.integers(0, 50), st.integers(0, 80))
+def test_shares_are_compared_as_statsmodels_does(first, second):
+    found = share_difference((first, second), (50, 80))
+    low, high = confint_proportions_2indep(second, 80, first, 50, method="newcomb")
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+    assert found.low <= found.value <= found.high
+
+
+def test_means_are_compared_as_scipy_does():
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=40), random.normal(0.5, 2, size=60)
+    found = mean_difference(np.append(first, np.nan), second)
+    assert found.pvalue == pytest.approx(stats.ttest_ind(second, first, equal_var=False).pvalue)
+    assert found.low < found.value < found.high
+    assert mean_difference(first[:1], second) is None
+    assert mean_difference(np.ones(3), np.ones(4)).pvalue == 1
