@@ -1,7 +1,9 @@
 """Neurons: speed of the vectorised regression, and how often each method errs.
 
-Run: python benchmarks/neurons.py [--null]. The baseline is one statsmodels fit per neuron, of
-all the same neurons, in the same process; ours is the best of five.
+Run: python benchmarks/neurons.py [--null | --memory ARTICLES]. The baseline is one statsmodels fit
+per neuron, of all the same neurons, in the same process; ours is the best of five. --memory
+summarises a model of GPT-2's size (random weights) over so many made-up articles of 512 tokens, and
+prints the process's peak memory after each of 1/8, 1/2 and all of them.
 """
 
 from __future__ import annotations
@@ -62,5 +64,34 @@ def errors(console: Console) -> None:
     console.print(table)
 
 
+def memory(console: Console, articles: int) -> None:
+    """Peak memory of summarising 12 x 768 and 12 x 3072 neurons, by number of articles."""
+    import polars as pl
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from biasloop.device import Device
+    from biasloop.models import LoadedModel, train_tokenizer
+    from biasloop.stages.neurons import summarise_neurons
+
+    words = [f"word{i}" for i in range(500)]
+    tokenizer = train_tokenizer([" ".join(words)], 1000)
+    model = GPT2LMHeadModel(GPT2Config()).eval()
+    loaded = LoadedModel(model, tokenizer, Device("cpu", torch.float32))
+    random = np.random.default_rng(0)
+    bodies = [" ".join(random.choice(words, 400)) for _ in range(articles)]
+    table = Table("articles", "seconds", "peak memory of the process, GiB")
+    for count in (articles // 8, articles // 2, articles):
+        start = time.perf_counter()
+        summarise_neurons(loaded, pl.DataFrame({"body": bodies[:count]}), ("mlp_out", "mlp_hidden"))
+        took = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        table.add_row(f"{count:,}", f"{took:.0f}", f"{peak:.2f}")
+    console.print(table)
+
+
 if __name__ == "__main__":
-    (errors if "--null" in sys.argv[1:] else speed)(Console())
+    if "--memory" in sys.argv[1:]:
+        memory(Console(), int(sys.argv[sys.argv.index("--memory") + 1]))
+    else:
+        (errors if "--null" in sys.argv[1:] else speed)(Console())
