@@ -50,3 +50,9 @@ def test_bad_input_says_what_to_do(arguments: tuple[str, ...], message: str) -> 
     done = CliRunner().invoke(app, ["power", *arguments])
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
+
+
+def test_help_keeps_what_stands_in_brackets():
+    text = " ".join(CliRunner().invoke(app, ["power", "--help"]).output.split())
+    assert "[default:" in text.replace("│", "")
+    assert "or the run's]" in text.replace("│", "")
