@@ -148,7 +148,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         "corpus",
         "corpus",
         {
-            "corpus": config.corpus.model_dump(mode="json"),
+            "corpus": _corpus_settings(config),
             "seed": config.seed,
             "content": contents["corpus"],
         },
@@ -222,6 +222,12 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         neurons,
         contrast,
     )
+
+
+def _corpus_settings(config: Config) -> dict[str, Any]:
+    """Leave out what came later and is not used, so that older runs and bases are still known."""
+    unused = {"real_labels"} if config.corpus.real_labels is None else set()
+    return config.corpus.model_dump(mode="json", exclude=unused)
 
 
 def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON

@@ -110,8 +110,11 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
 
 
 def _check_same(config: Config, root: Path) -> None:
-    stored = _read_record(root)["config"]
-    wanted = json.loads(json.dumps(computed_part(config)))
+    # Read as a config, so that a setting which came later has its default.
+    stored, wanted = (
+        json.loads(json.dumps(computed_part(one)))
+        for one in (parse_config(_read_record(root)["config"], (), str(root / RUN_FILE)), config)
+    )
     if stored != wanted:
         keys = ", ".join(_differences(stored, wanted)[:5])
         raise InputError(
