@@ -129,6 +129,7 @@ def run(
     """
     from biasloop.loop import (
         Store,
+        check_folder,
         contents_of,
         execute,
         locked,
@@ -141,8 +142,9 @@ def run(
     folder = Path(out) if out else Path("runs") / checked.name
     contents = contents_of(checked)
     plan = make_plan(checked, contents)
-    open_run(checked, folder, contents)
+    check_folder(checked, folder)
     with locked(folder):
+        open_run(checked, folder, contents)
         execute(plan, Store(folder, cache_folder()), listen or silent)
     return Run(folder)
 

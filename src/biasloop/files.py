@@ -29,7 +29,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk know which files a folder holds before anything that follows."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,7 +57,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -88,6 +89,9 @@ def new_folder(target: Path) -> Generator[Path]:
         for path in temporary.rglob("*"):
             if path.is_file():
                 _sync_file(path)
+            elif path.is_dir():
+                sync_folder(path)
+        sync_folder(temporary)
         try:
             temporary.rename(target)
         except OSError:
@@ -97,4 +101,30 @@ def new_folder(target: Path) -> Generator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that a reader sees it whole or not at all."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder.rename(aside)
+    sync_folder(folder.parent)
+    shutil.rmtree(aside)
+
+
+def remove_leftovers(parent: Path, name: str = "*") -> None:
+    """Remove what a killed process left half-made in a folder.
+
+    Parameters
+    ----------
+    parent
+        Where `new_folder`, `write_bytes` and `remove_folder` were at work.
+    name
+        Only what was on its way to, or from, this name (a glob pattern). Nobody else may be at
+        work there.
+    """
+    for path in parent.glob(f".{name}.*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

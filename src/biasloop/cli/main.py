@@ -16,7 +16,8 @@ from biasloop.cli.reproduce import reproduce
 from biasloop.cli.run import report, run
 from biasloop.cli.score import score
 from biasloop.cli.simulate import simulate
-from biasloop.errors import BiasloopError
+from biasloop.cli.verify import verify
+from biasloop.errors import BiasloopError, StoreError
 
 app = typer.Typer(
     name="biasloop",
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("report")(report)
+app.command("verify")(verify)
 app.command("score")(score)
 app.command("neurons")(neurons)
 app.command("ablate")(ablate)
@@ -42,16 +44,34 @@ app.command("config")(config)
 app.command("doctor")(doctor)
 
 _INTERRUPTED = 128 + signal.SIGINT
+_STOPPED = "biasloop: stopped; the same command goes on from here"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command line; an error that a user can act on is one message and no traceback."""
+    # What a cluster's scheduler sends before it kills ends as cleanly as Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except BiasloopError as error:
         print(f"biasloop: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(_STOPPED, file=sys.stderr)
+        sys.exit(_INTERRUPTED)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:  # typer turns Ctrl-C into this
-            print("biasloop: stopped; the same command goes on from here", file=sys.stderr)
+            print(_STOPPED, file=sys.stderr)
         raise
+    except BrokenPipeError:  # whoever read our output has gone
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"biasloop: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(StoreError.exit_code)

@@ -6,7 +6,7 @@ from biasloop.loop.events import Event, Listener, silent
 from biasloop.loop.execute import execute, missing_stages
 from biasloop.loop.plan import Plan, contents_of, make_plan
 from biasloop.loop.results import Results
-from biasloop.loop.run import config_hash, open_run, read_config, read_results
+from biasloop.loop.run import check_folder, config_hash, open_run, read_config, read_results
 from biasloop.loop.score import (
     Judged,
     instruments_of,
@@ -16,6 +16,7 @@ from biasloop.loop.score import (
 )
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
+from biasloop.loop.verify import Verification, verify
 from biasloop.loop.weights import weights_of
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "Speeds",
     "Stage",
     "Store",
+    "Verification",
     "calibrate",
+    "check_folder",
     "config_hash",
     "contents_of",
     "estimate",
@@ -45,5 +48,6 @@ __all__ = [
     "score_articles",
     "scored_by",
     "silent",
+    "verify",
     "weights_of",
 ]

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from biasloop.loop.events import Event, Listener
+from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan
-from biasloop.loop.stage import Stage
+from biasloop.loop.stage import Progress, Stage
 from biasloop.loop.store import Store
 
 #: Seconds between two progress events of one stage.
@@ -58,6 +59,36 @@ class _Clock:
         )
 
 
+def perform(stage: Stage, store: Store, progress: Progress) -> float:
+    """Run one stage whose inputs are there; its output becomes visible whole, or not at all.
+
+    Returns
+    -------
+    float
+        Seconds that it took, 0 where another run had computed it meanwhile.
+
+    Raises
+    ------
+    StoreError
+        If an input was altered, or the disk fails; the message names the file.
+    """
+    with explained(stage.name, store.root), store.alone(stage):
+        if store.has(stage):
+            return 0.0
+        start = time.monotonic()
+        # An instrument of its own, fitted outside a run, may have inputs that it never reads.
+        inputs = {
+            name: store.checked(source) if store.path(source).exists() else store.path(source)
+            for name, source in stage.inputs.items()
+        }
+        with store.writing(stage) as folder:
+            stage.work(folder, inputs, progress, store.scratch(stage))
+            seconds = time.monotonic() - start
+            store.record(stage, folder, seconds)
+        store.forget_scratch(stage)
+    return seconds
+
+
 def execute(
     plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None = None
 ) -> None:
@@ -75,6 +106,8 @@ def execute(
         The stages whose outputs are wanted, which then keep their weights; by default the plan's.
     """
     begun = time.monotonic()
+    with explained("clearing up", store.root):
+        store.remove_leftovers()
     missing = missing_stages(plan, store, targets)
     total = len(plan.stages) if targets is None else len(missing)
     clock = _Clock(missing)
@@ -106,11 +139,7 @@ def execute(
                     )
                 )
 
-        inputs = {name: store.path(source) for name, source in stage.inputs.items()}
-        with store.writing(stage) as folder:
-            stage.work(folder, inputs, progress)
-            seconds = time.monotonic() - start
-            store.record(stage, folder, seconds)
+        seconds = perform(stage, store, progress)
         clock.finished(stage, seconds)
         listen(
             Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
@@ -140,7 +169,7 @@ def _prune(plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[
         for source in stage.inputs.values()
     }
     for stage in plan.finetuned.values():
-        if stage.key not in kept | needed and store.has(stage):
+        if stage.key not in kept | needed:
             store.prune(stage)
 
 

@@ -153,7 +153,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             "content": contents["corpus"],
         },
         {},
-        lambda out, inputs, progress: work.write_corpus(config, out),
+        lambda out, inputs, progress, scratch: work.write_corpus(config, out),
     )
     base = _base(config, corpus, contents["base"])
     instruments = {
@@ -244,7 +244,7 @@ def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401
         "base model: pre-train" if scratch else "base model: load",
         settings,
         {"corpus": corpus} if scratch else {},
-        lambda out, inputs, progress: work.write_base(config, inputs, out, progress),
+        lambda out, inputs, progress, scratch: work.write_base(config, inputs, out, progress),
         cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens)
         if scratch
         else 0,
@@ -266,7 +266,7 @@ def _instrument(
             "seed": config.seed,
         },
         {"corpus": corpus, "base": base},
-        lambda out, inputs, progress: work.write_instrument(config, name, inputs, out),
+        lambda out, inputs, progress, scratch: work.write_instrument(config, name, inputs, out),
     )
 
 
@@ -298,7 +298,7 @@ def _finetune(
     set_seed = integer(config.seed, "training-set", seed, generation)
     train_seed = integer(config.seed, "finetune", seed, generation)
 
-    def run(out: Path, paths: Mapping[str, Path], progress: Progress) -> None:
+    def run(out: Path, paths: Mapping[str, Path], progress: Progress, scratch: Path) -> None:
         work.write_finetuned(
             regime,
             training,
@@ -328,7 +328,7 @@ def _generate(
             "seed": stream if config.generation.decoding == "nucleus" else None,
         },
         {"corpus": corpus, "model": model},
-        lambda out, inputs, progress: work.write_generated(
+        lambda out, inputs, progress, scratch: work.write_generated(
             config.generation, stream, inputs, out, progress
         ),
         cost=1.0,
@@ -353,7 +353,7 @@ def _score(
             **{f"instrument-{metric}": stage for metric, stage in instruments.items()},
             **inputs,
         },
-        lambda out, paths, progress: work.write_scores(config, paths, out),
+        lambda out, paths, progress, scratch: work.write_scores(config, paths, out),
         cost=1.0,
     )
 
@@ -365,7 +365,7 @@ def _contrast(config: Config, corpus: Stage, base: Stage) -> Stage:
         "bias direction: fine-tune on each leaning",
         {"training": config.training.model_dump(mode="json"), "seed": seed},
         {"corpus": corpus, "base": base},
-        lambda out, inputs, progress: work.write_contrast(
+        lambda out, inputs, progress, scratch: work.write_contrast(
             config.training, seed, f"{config.name} contrast", inputs, out, progress
         ),
         cost=config.training.epochs,
@@ -379,7 +379,7 @@ def _update(config: Config, name: str, inputs: Mapping[str, Stage]) -> Stage:
         f"{name}: update",
         {"generation": config.generation.model_dump(mode="json")} if sampled else {},
         inputs,
-        lambda out, paths, progress: work.write_update(config.generation, paths, out),
+        lambda out, paths, progress, scratch: work.write_update(config.generation, paths, out),
         cost=1.0,
     )
 
@@ -390,6 +390,6 @@ def _neurons(config: Config, name: str, corpus: Stage, model: Stage) -> Stage:
         f"{name}: neurons",
         config.neurons.model_dump(mode="json"),
         {"corpus": corpus, "model": model},
-        lambda out, inputs, progress: work.write_neurons(config.neurons, inputs, out),
+        lambda out, inputs, progress, scratch: work.write_neurons(config.neurons, inputs, out),
         cost=1.0,
     )

@@ -14,7 +14,8 @@ import yaml
 
 from biasloop.config import Config, parse_config
 from biasloop.errors import InputError, StoreError
-from biasloop.files import canonical_json, sha256_text, write_json, write_text
+from biasloop.files import canonical_json, remove_leftovers, sha256_text, write_json, write_text
+from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.results import Results
 from biasloop.loop.stage import Stage
@@ -83,44 +84,75 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
     InputError
         If the folder holds something else: another config's run, or files that are no run.
     """
+    check_folder(config, root)
+    with explained("opening the run folder", root):
+        for name in (RUN_FILE, CONFIG_FILE):
+            remove_leftovers(root, name)
+        # First, since a folder without it is not known to be a run.
+        write_json(
+            root / RUN_FILE,
+            {
+                "config": computed_part(config),
+                "contents": dict(contents),
+                "provenance": provenance(config),
+            },
+        )
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        path = root / CONFIG_FILE
+        # Left alone where it says the same, so that a report newer than it is known to be current.
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            write_text(path, text)
+
+
+def check_folder(config: Config, root: Path) -> None:
+    """Refuse a folder that cannot become, or is not, the run of a config; writes nothing.
+
+    Raises
+    ------
+    InputError
+        If it holds something else: another config's run, or files that are no run.
+    StoreError
+        If it is a run whose record is damaged.
+    """
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; --out takes a folder")
-    record = root / RUN_FILE
-    if record.is_file():
+    if (root / RUN_FILE).is_file():
         if any((root / "stages").glob("*/stage.json")):
             _check_same(config, root)
-    elif root.is_dir() and any(p.name != ".lock" for p in root.iterdir()):
+    elif root.is_dir() and not (_lost_its_record(root) or _is_untouched(root)):
         raise InputError(
             f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "
             "give another folder with --out"
         )
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    path = root / CONFIG_FILE
-    # Left alone where it says the same, so that a report newer than it is known to be current.
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-    write_json(
-        record,
-        {
-            "config": computed_part(config),
-            "contents": dict(contents),
-            "provenance": provenance(config),
-        },
-    )
+
+
+def _lost_its_record(root: Path) -> bool:
+    """Say whether it was a run: stages are known by their own keys, so they can be used again."""
+    return (root / CONFIG_FILE).is_file() and any((root / "stages").glob("*/stage.json"))
+
+
+def _is_untouched(root: Path) -> bool:
+    """Say whether nothing is in it but what a run that was killed at once leaves."""
+    return all(path.name.startswith((".lock", f".{RUN_FILE}.")) for path in root.iterdir())
 
 
 def _check_same(config: Config, root: Path) -> None:
-    # Read as a config, so that a setting which came later has its default.
-    stored, wanted = (
-        json.loads(json.dumps(computed_part(one)))
-        for one in (parse_config(_read_record(root)["config"], (), str(root / RUN_FILE)), config)
-    )
+    stored, wanted = _recorded_part(root), _plain(config)
     if stored != wanted:
         keys = ", ".join(_differences(stored, wanted)[:5])
         raise InputError(
             f"{root}: belongs to another config (it differs in: {keys}); give another folder with "
             "--out, or run with the config that is in it"
         )
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    return json.loads(json.dumps(computed_part(config)))
+
+
+def _recorded_part(root: Path) -> dict[str, Any]:
+    # Read as a config, so that a setting which came later has its default.
+    return _plain(parse_config(_read_record(root)["config"], (), str(root / RUN_FILE)))
 
 
 def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
@@ -135,11 +167,17 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: AN
 
 def _read_record(root: Path) -> dict[str, Any]:
     try:
-        return json.loads((root / RUN_FILE).read_text(encoding="utf-8"))
+        record = json.loads((root / RUN_FILE).read_text(encoding="utf-8"))
+        if not (isinstance(record, dict) and {"config", "provenance"} <= record.keys()):
+            raise ValueError("it is not the record of a run")
+        return record
     except FileNotFoundError:
         raise InputError(f"{root}: is not a run folder: it has no {RUN_FILE}") from None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{root / RUN_FILE}: cannot be read: {error}") from error
+        raise StoreError(
+            f"{root / RUN_FILE}: cannot be read ({error}); 'biasloop verify {root} --repair' "
+            "removes it, and the run's own command then writes it again"
+        ) from error
 
 
 def read_config(root: Path) -> Config:
@@ -149,13 +187,20 @@ def read_config(root: Path) -> Config:
     ------
     InputError
         If the folder is not a run.
+    StoreError
+        If its config was truncated or altered in what it computes.
     """
-    _read_record(root)
+    recorded = _recorded_part(root)
     path = root / CONFIG_FILE
     try:
-        return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), (), str(path))
-    except (OSError, yaml.YAMLError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), (), str(path))
+        if _plain(config) != recorded:
+            raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
+        return config
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise StoreError(
+            f"{path}: cannot be read ({error}); the run's own command writes it again"
+        ) from error
 
 
 def read_contents(root: Path) -> dict[str, Any]:
@@ -184,7 +229,7 @@ def read_results(root: Path, cache: Path) -> Results:
     plan, store = make_plan(config, read_contents(root)), Store(root, cache)
     if not store.has(plan.corpus):
         raise InputError(f"{root}: nothing has been computed in it yet; run it first")
-    corpus_folder = store.path(plan.corpus)
+    corpus_folder = store.checked(plan.corpus)
     corpus = json.loads((corpus_folder / "corpus.json").read_text(encoding="utf-8"))
     return Results(
         folder=root,
@@ -211,7 +256,7 @@ def _gather(
     frames = [pl.DataFrame(schema=schema)]
     for (regime, seed, generation), stage in stages.items():
         if store.has(stage):
-            frame = read_table(store.path(stage) / f"{table}.parquet").with_columns(
+            frame = read_table(store.checked(stage) / f"{table}.parquet").with_columns(
                 pl.lit(regime).alias("regime"),
                 pl.lit(seed, pl.Int64).alias("seed"),
                 pl.lit(generation, pl.Int64).alias("generation"),
@@ -223,7 +268,9 @@ def _gather(
 def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
     cards = []
     for stage in plan.instruments.values():
-        path = store.path(stage) / "instrument" / "card.json"
+        if not store.has(stage):
+            continue
+        path = store.checked(stage) / "instrument" / "card.json"
         if path.is_file():
             cards.append(json.loads(path.read_text(encoding="utf-8")))
     return cards

@@ -14,6 +14,7 @@ import polars as pl
 
 from biasloop.config import Config
 from biasloop.errors import InputError
+from biasloop.loop.execute import perform
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.store import Store
@@ -68,10 +69,7 @@ def fitted(config: Config, cache: Path) -> Generator[tuple[Store, Plan]]:
             wanted.insert(1, plan.base)
         for stage in wanted:
             if not store.has(stage):
-                inputs = {name: store.path(source) for name, source in stage.inputs.items()}
-                with store.writing(stage) as out:
-                    stage.work(out, inputs, lambda tokens: None)
-                    store.record(stage, out, 0.0)
+                perform(stage, store, lambda tokens: None)
         yield store, plan
 
 
@@ -151,12 +149,12 @@ def scored_by(instruments: Sequence[Metric], articles: pl.DataFrame) -> Tables:
 
 
 def _loaded(config: Config, store: Store, plan: Plan) -> list[Metric]:
-    inputs = {"corpus": store.path(plan.corpus), "base": store.path(plan.base)}
+    inputs = {"corpus": store.checked(plan.corpus), "base": store.path(plan.base)}
     none = pl.DataFrame(schema=ARTICLES)
     loaded = []
     for metric, stage in plan.instruments.items():
         if not store.has(stage):
             raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
         context = fit_context(config, inputs, none)
-        loaded.append(metric_kind(metric).load(context, store.path(stage) / "instrument"))
+        loaded.append(metric_kind(metric).load(context, store.checked(stage) / "instrument"))
     return loaded

@@ -13,8 +13,9 @@ from biasloop.files import canonical_json, sha256_text
 #: Called with the tokens done since the last call.
 Progress = Callable[[int], None]
 
-#: Fills the output folder from the input folders (by input name).
-Work = Callable[[Path, Mapping[str, Path], Progress], None]
+#: Fills the output folder from the input folders (by input name). What it keeps in the last
+#: folder outlives a crash, and is there when the stage is run again.
+Work = Callable[[Path, Mapping[str, Path], Progress, Path], None]
 
 #: Raise this when a stage's meaning changes, so that old outputs are not taken for new ones.
 STAGE_VERSION = 1

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import json
 import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from biasloop.errors import InputError, StoreError
-from biasloop.files import new_folder, sha256_file, write_json
+from biasloop.files import (
+    new_folder,
+    remove_folder,
+    remove_leftovers,
+    sha256_file,
+    sync_folder,
+    write_json,
+)
+from biasloop.loop.integrity import MANIFEST, PRUNED, REMEDY, damages, read_manifest, seal
 from biasloop.loop.stage import Stage
-
-MANIFEST = "stage.json"
 
 
 class Store:
@@ -32,15 +37,23 @@ class Store:
     def __init__(self, root: Path, cache: Path) -> None:
         self.root = root
         self.cache = cache
+        self._sound: set[str] = set()
+
+    def _home(self, stage: Stage) -> Path:
+        return self.cache if stage.shared else self.root
 
     def path(self, stage: Stage) -> Path:
         """Return where a stage's output is, or will be."""
-        return (self.cache if stage.shared else self.root) / "stages" / stage.folder_name
+        return self._home(stage) / "stages" / stage.folder_name
+
+    def scratch(self, stage: Stage) -> Path:
+        """Return where a stage may keep what lets it go on after a crash; made by who needs it."""
+        return self._home(stage) / "partial" / stage.folder_name
 
     def has(self, stage: Stage) -> bool:
         """Say whether a stage's output is complete and nothing of it was pruned."""
-        manifest = self.path(stage) / MANIFEST
-        return manifest.is_file() and not (self.path(stage) / "pruned").exists()
+        folder = self.path(stage)
+        return (folder / MANIFEST).is_file() and not (folder / PRUNED).exists()
 
     def manifest(self, stage: Stage) -> dict[str, Any]:
         """Read what is recorded of a finished stage.
@@ -50,53 +63,92 @@ class Store:
         StoreError
             If the record is missing or damaged.
         """
-        path = self.path(stage) / MANIFEST
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{path}: cannot be read ({error}); delete its folder and run again"
-            ) from error
+        return read_manifest(self.path(stage))
+
+    def checked(self, stage: Stage) -> Path:
+        """Return a finished stage's folder, each file held against its hash, once per store.
+
+        Raises
+        ------
+        StoreError
+            If a file is missing or altered; the message names the first one.
+        """
+        folder = self.path(stage)
+        if stage.key not in self._sound:
+            found = damages(folder, self.manifest(stage))
+            if found:
+                others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+                raise StoreError(f"{found[0]}{others}; {REMEDY}")
+            self._sound.add(stage.key)
+        return folder
+
+    @contextlib.contextmanager
+    def alone(self, stage: Stage) -> Generator[None]:
+        """Keep other runs from computing a shared stage at the same time: they wait.
+
+        A stage of the run itself needs no lock of its own: the run folder has one.
+        """
+        if not stage.shared:
+            yield
+            return
+        folder = self.path(stage).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{stage.folder_name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            remove_leftovers(folder, stage.folder_name)
+            yield
 
     @contextlib.contextmanager
     def writing(self, stage: Stage) -> Generator[Path]:
         """Yield a temporary folder that becomes the stage's output when the block ends well."""
         target = self.path(stage)
         if target.exists():  # pruned before, and needed again
-            shutil.rmtree(target)
+            remove_folder(target)
         with new_folder(target) as folder:
             yield folder
 
-    @staticmethod
-    def record(stage: Stage, folder: Path, seconds: float) -> None:
+    def record(self, stage: Stage, folder: Path, seconds: float) -> None:
         """Write a stage's manifest into its output folder: the last file of it."""
         files = {
-            str(path.relative_to(folder)): sha256_file(path)
+            path.relative_to(folder).as_posix(): sha256_file(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         write_json(
             folder / MANIFEST,
-            {
-                "kind": stage.kind,
-                "name": stage.name,
-                "key": stage.key,
-                "settings": dict(stage.settings),
-                "inputs": {name: source.key for name, source in stage.inputs.items()},
-                "files": files,
-                "seconds": round(seconds, 3),
-                "finished": finished,
-            },
+            seal(
+                {
+                    "kind": stage.kind,
+                    "name": stage.name,
+                    "key": stage.key,
+                    "settings": dict(stage.settings),
+                    "inputs": {name: source.key for name, source in stage.inputs.items()},
+                    "files": files,
+                    "seconds": round(seconds, 3),
+                    "finished": finished,
+                }
+            ),
         )
+        self._sound.add(stage.key)
+
+    def forget_scratch(self, stage: Stage) -> None:
+        """Remove what a finished stage kept for going on after a crash."""
+        shutil.rmtree(self.scratch(stage), ignore_errors=True)
 
     def prune(self, stage: Stage) -> None:
         """Delete a fine-tuned model's weights; its record stays."""
         folder = self.path(stage)
-        if stage.shared or not self.has(stage):
+        if stage.shared or not (folder / MANIFEST).is_file():
             return
-        (folder / "pruned").touch()
+        if not (folder / PRUNED).exists():
+            (folder / PRUNED).touch()
+            sync_folder(folder)
         shutil.rmtree(folder / "model", ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process left half-made; the run's lock must be held."""
+        remove_leftovers(self.root / "stages")
 
 
 @contextlib.contextmanager

@@ -69,4 +69,4 @@ def weights_of(
     if absent:
         with locked(folder):
             execute(plan, store, listen, [*stages.values()])
-    return {key: store.path(stage) / "model" for key, stage in stages.items()}
+    return {key: store.checked(stage) / "model" for key, stage in stages.items()}

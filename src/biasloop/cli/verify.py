@@ -1,0 +1,57 @@
+"""`biasloop verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from biasloop.errors import StoreError
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, finished or not")],
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="remove what is damaged; 'biasloop run' then makes it again"),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Hold every file of a run against the SHA-256 that was recorded when it was written."""
+    from biasloop.assets import cache_folder
+    from biasloop.loop import verify as check
+
+    found = check(folder, cache_folder(), repair)
+    if as_json:
+        import json
+
+        print(
+            json.dumps(
+                {
+                    "stages": found.stages,
+                    "files": found.files,
+                    "bytes": found.bytes,
+                    "missing": found.missing,
+                    "damages": [{"path": str(d.path), "reason": d.reason} for d in found.damages],
+                    "repaired": found.repaired,
+                }
+            )
+        )
+    else:
+        print(
+            f"{folder}: {found.stages} finished stages, {found.files} files, "
+            f"{found.bytes / 1e6:,.1f} MB; {found.missing} stages not computed yet"
+        )
+        for damage in found.damages:
+            print(damage)
+        if found.sound:
+            print("every file is as it was written")
+    if found.repaired:
+        if not as_json:
+            print("what was damaged is removed: the run's own command makes it again")
+    elif not found.sound:
+        raise StoreError(
+            f"{folder}: {len(found.damages)} files are damaged; --repair removes their stages, and "
+            "the run's own command makes them again"
+        )
