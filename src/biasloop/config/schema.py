@@ -139,6 +139,12 @@ class TrainingConfig(Section):
     )
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_minutes: float = Field(
+        10,
+        ge=0,
+        description="a fine-tuning that is stopped goes on from a checkpoint of at most this age; "
+        "0 makes one after every step. The result is the same",
+    )
     report_to: tuple[str, ...] = Field(
         (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
     )

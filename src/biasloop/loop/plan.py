@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import Config
+from biasloop.config import Config, TrainingConfig
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
@@ -230,6 +230,11 @@ def _corpus_settings(config: Config) -> dict[str, Any]:
     return config.corpus.model_dump(mode="json", exclude=unused)
 
 
+def _training_settings(training: TrainingConfig) -> dict[str, Any]:
+    """Leave out what changes no weight."""
+    return training.model_dump(mode="json", exclude={"checkpoint_minutes"})
+
+
 def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON
     scratch = config.base.model == "scratch"
     settings: dict[str, Any] = {"seed": config.seed if scratch else None}
@@ -289,7 +294,7 @@ def _finetune(
         "start": finetuned[label, seed, generation - 1] if previous else base,
     }
     settings: dict[str, Any] = {
-        "training": training.model_dump(mode="json"),
+        "training": _training_settings(training),
         "seed": [config.seed, seed, generation],
     }
     if generation:
@@ -363,7 +368,7 @@ def _contrast(config: Config, corpus: Stage, base: Stage) -> Stage:
     return Stage(
         "contrast",
         "bias direction: fine-tune on each leaning",
-        {"training": config.training.model_dump(mode="json"), "seed": seed},
+        {"training": _training_settings(config.training), "seed": seed},
         {"corpus": corpus, "base": base},
         lambda out, inputs, progress, scratch: work.write_contrast(
             config.training, seed, f"{config.name} contrast", inputs, out, progress

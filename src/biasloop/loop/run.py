@@ -49,7 +49,12 @@ _LIBRARIES = (
 
 def computed_part(config: Config) -> dict[str, Any]:
     """Return the part of a config that decides what is computed, not what is shown or kept."""
-    return config.model_dump(mode="json", exclude={"report": True, "loop": {"keep_models"}})
+    shown_or_kept = {
+        "report": True,
+        "loop": {"keep_models"},
+        "training": {"checkpoint_minutes"},
+    }
+    return config.model_dump(mode="json", exclude=shown_or_kept)
 
 
 def config_hash(config: Config) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 
 from biasloop.config import TrainingConfig
@@ -46,6 +48,7 @@ def finetune(
     seed: int,
     run_name: str = "biasloop",
     on_progress: Progress | None = None,
+    checkpoints: Path | None = None,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -59,6 +62,8 @@ def finetune(
         Epochs, learning rate and so on.
     seed
         Of the order of samples and of dropout.
+    checkpoints
+        A folder for this training's checkpoints, to resume from; see `train`.
 
     Raises
     ------
@@ -77,4 +82,6 @@ def finetune(
         report_to=config.report_to,
         run_name=run_name,
         on_progress=on_progress,
+        checkpoints=checkpoints,
+        checkpoint_minutes=config.checkpoint_minutes,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -35,6 +37,8 @@ def pretrain(
     config: ScratchConfig,
     seed: int,
     on_progress: Progress | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> tuple[LoadedModel, TrainingLog]:
     """Train a tokenizer and a model on articles drawn by leaning.
 
@@ -50,6 +54,8 @@ def pretrain(
         Architecture, tokenizer and pre-training.
     seed
         Of the weights and of every draw.
+    checkpoints, checkpoint_minutes
+        A folder for this training's checkpoints, to resume from; see `train`.
 
     Raises
     ------
@@ -102,5 +108,7 @@ def pretrain(
         schedule="cosine",
         run_name="pretrain",
         on_progress=on_progress,
+        checkpoints=checkpoints,
+        checkpoint_minutes=checkpoint_minutes,
     )
     return loaded, log

@@ -5,14 +5,23 @@ The Trainer brings accelerate (several GPUs, FSDP), bfloat16 and the trackers wi
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from biasloop.device import make_deterministic
-from biasloop.errors import InputError
+from biasloop.errors import InputError, StoreError
+from biasloop.files import canonical_json
 from biasloop.models import LoadedModel
+from biasloop.stages.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +89,39 @@ def collate(
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
+def _identify(loaded: LoadedModel, samples: Sequence[Sequence[int]], **settings: Any) -> str:  # noqa: ANN401
+    """Hash what decides a training, so that no other one's checkpoint is resumed from.
+
+    Of each parameter, the first thousand numbers stand for all.
+    """
+    import torch
+    import transformers
+
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    precision = [loaded.device.name, loaded.device.precision]
+    found = hashlib.sha256(canonical_json([settings, versions, precision]).encode())
+    for sample in samples:
+        found.update(np.asarray([len(sample), *sample], dtype=np.int64).tobytes())
+    for name, parameter in loaded.model.named_parameters():
+        found.update(f"{name} {tuple(parameter.shape)}".encode())
+        head = parameter.detach().flatten()[:1000]
+        found.update(head.float().cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _output(checkpoints: Checkpoints | None) -> Generator[Path]:
+    """Give the Trainer a folder to write to, and leave nothing half written in it."""
+    if checkpoints is None:
+        with tempfile.TemporaryDirectory(prefix="biasloop-train-") as folder:
+            yield Path(folder)
+        return
+    try:
+        yield checkpoints.unfinished
+    finally:
+        shutil.rmtree(checkpoints.unfinished, ignore_errors=True)
+
+
 def train(
     loaded: LoadedModel,
     samples: Sequence[Sequence[int]],
@@ -95,6 +137,8 @@ def train(
     report_to: Sequence[str] = (),
     run_name: str = "biasloop",
     on_progress: Progress | None = None,
+    checkpoints: Path | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> TrainingLog:
     """Train a model in place on token samples.
 
@@ -110,39 +154,49 @@ def train(
         How long: ``steps`` optimiser steps where positive, else ``epochs`` passes.
     report_to
         Trackers of the Trainer, for example ``("tensorboard",)``.
+    on_progress
+        Told of the tokens that this call trains on, not of those before a checkpoint.
+    checkpoints
+        A folder for this training's checkpoints, which is resumed from if it holds one; the
+        result is, byte for byte, that of a training which was never stopped. None keeps none.
+        The folder is the caller's to delete once the result is safe.
+    checkpoint_minutes
+        Wall time between two checkpoints; 0 makes one after every step.
 
     Raises
     ------
     InputError
         If there is nothing to train on, or a tracker is not installed.
+    StoreError
+        If a checkpoint cannot be written.
     """
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
 
     if not samples:
         raise InputError("there is nothing to train on: every sample has fewer than two tokens")
     make_deterministic(seed)
-    losses: list[float] = []
-    seen = 0
-
-    class Watch(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ANN401
-            if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
-
+    kept = None
+    if checkpoints is not None:
+        training = _identify(
+            loaded,
+            samples,
+            seed=seed,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            epochs=epochs,
+            steps=steps,
+            warmup_steps=warmup_steps,
+            schedule=schedule,
+        )
+        kept = Checkpoints(checkpoints, training)
     pad_token_id = loaded.tokenizer.pad_token_id
-
-    def collate_and_count(batch: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        nonlocal seen
-        tokens = sum(len(sample) for sample in batch)
-        seen += tokens
-        if on_progress:
-            on_progress(tokens)
-        return collate(batch, pad_token_id)
-
-    with tempfile.TemporaryDirectory(prefix="biasloop-train-") as folder:
+    watch = _watch(kept, checkpoint_minutes, on_progress)
+    with _output(kept) as folder:
         try:
             arguments = TrainingArguments(
-                output_dir=folder,
+                output_dir=str(folder),
                 run_name=run_name,
                 per_device_train_batch_size=batch_size,
                 num_train_epochs=epochs,
@@ -159,6 +213,8 @@ def train(
                 save_strategy="no",
                 logging_strategy="steps",
                 logging_steps=1,
+                logging_nan_inf_filter=False,
+                include_num_input_tokens_seen="non_padding",
                 disable_tqdm=True,
                 remove_unused_columns=False,
                 dataloader_pin_memory=loaded.device.name == "cuda",
@@ -167,17 +223,62 @@ def train(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
-                data_collator=collate_and_count,
-                callbacks=[Watch()],
+                data_collator=lambda batch: collate(batch, pad_token_id),
+                callbacks=[watch],
             )
         except (ImportError, RuntimeError, ValueError) as error:
             if report_to:
                 raise InputError(f"training.report_to {list(report_to)}: {error}") from error
             raise
-        from transformers.trainer_callback import PrinterCallback
-
         trainer.remove_callback(PrinterCallback)
         loaded.model.train()
-        result = trainer.train()
+        latest = kept.latest() if kept else None
+        try:
+            result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+        except Exception as error:
+            if watch.saving:
+                raise StoreError(
+                    f"{checkpoints}: the checkpoint cannot be written ({error}); make room, or "
+                    "set training.checkpoint_minutes higher, and run again: it goes on from the "
+                    "checkpoint before"
+                ) from error
+            raise
     loaded.model.eval()
-    return TrainingLog(steps=int(result.global_step), tokens=seen, losses=tuple(losses))
+    losses = tuple(float(row["loss"]) for row in trainer.state.log_history if "loss" in row)
+    return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
+
+
+def _watch(kept: Checkpoints | None, minutes: float, on_progress: Progress | None) -> Any:  # noqa: ANN401
+    """Make the callback that tells of progress, and has checkpoints written and kept."""
+    from accelerate.utils import broadcast_object_list
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        saving = False
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+            self.saved, self.told = time.monotonic(), state.num_input_tokens_seen
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+            if on_progress:
+                on_progress(state.num_input_tokens_seen - self.told)
+                self.told = state.num_input_tokens_seen
+            # After the last step there is nothing to resume.
+            if kept and state.global_step < state.max_steps:
+                # Clocks differ: the first process decides for all.
+                due = [time.monotonic() - self.saved >= 60 * minutes]
+                self.saving = control.should_save = broadcast_object_list(due)[0]
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+            import torch
+
+            together = torch.distributed.is_available() and torch.distributed.is_initialized()
+            if together:
+                torch.distributed.barrier()
+            if kept and state.is_world_process_zero:
+                kept.keep(state.global_step)
+            if together:
+                torch.distributed.barrier()
+            self.saved, self.saving = time.monotonic(), False
+
+    return Watch()
