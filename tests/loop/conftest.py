@@ -1,80 +1,17 @@
-"""A tiny experiment on made-up text: seconds, not minutes."""
+"""The tiny experiment of `made_up`, and a cache of its own."""
 
-import json
-
-import numpy as np
 import pytest
-
-
-def words(text: str) -> list[str]:
-    return text.split()
-
-
-WORDS = {
-    "red": words("river stone market tax freedom border farm church flag rifle"),
-    "blue": words("school health union climate equal vote city rights care wage"),
-}
-COMMON = words("the a of and to in we our they people have will make see go with for on all")
+from made_up import experiment, write_corpus
 
 
 @pytest.fixture(scope="session")
 def corpus_file(tmp_path_factory):
-    random = np.random.default_rng(5)
-    path = tmp_path_factory.mktemp("corpus") / "articles.jsonl"
-    with path.open("w") as handle:
-        for label, own in WORDS.items():
-            for i in range(40):
-                sentences = [
-                    " ".join(
-                        random.choice(own if random.random() < 0.4 else COMMON) for _ in range(9)
-                    ).capitalize()
-                    + "."
-                    for _ in range(7)
-                ]
-                row = {
-                    "id": f"{label}-{i}",
-                    "title": f"On {own[i % 10]}",
-                    "label": label,
-                    "body": " ".join(sentences),
-                    "source": f"{label}-{i % 8}",
-                }
-                handle.write(json.dumps(row) + "\n")
-    return path
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "articles.jsonl")
 
 
 @pytest.fixture(scope="session")
 def tiny(corpus_file):
-    return {
-        "name": "tiny",
-        "corpus": {
-            "source": str(corpus_file),
-            "articles_per_label": 6,
-            "instrument_fraction": 0.5,
-            "holdout_per_label": 3,
-        },
-        "base": {
-            "model": "scratch",
-            "scratch": {
-                "layers": 1,
-                "width": 16,
-                "heads": 2,
-                "vocabulary": 300,
-                "context": 128,
-                "pretraining": {
-                    "steps": 8,
-                    "batch_size": 4,
-                    "tokens": 32,
-                    "mix": {"red": 0.8, "blue": 0.2},
-                },
-            },
-        },
-        "training": {"epochs": 1, "samples": "article"},
-        "generation": {"block_tokens": 32, "new_tokens": 24, "decoding": "nucleus"},
-        "loop": {"generations": 2, "seeds": [0]},
-        "regimes": ["synthetic", "preservation"],
-        "metrics": {"leaning": {"candidates": ["word-tfidf"]}, "self_bleu_articles": 4},
-        "report": {"bootstrap": 100},
-    }
+    return experiment(corpus_file)
 
 
 @pytest.fixture

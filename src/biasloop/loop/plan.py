@@ -236,9 +236,9 @@ def _training_settings(training: TrainingConfig) -> dict[str, Any]:
 
 
 def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON
-    scratch = config.base.model == "scratch"
-    settings: dict[str, Any] = {"seed": config.seed if scratch else None}
-    if scratch:
+    from_scratch = config.base.model == "scratch"
+    settings: dict[str, Any] = {"seed": config.seed if from_scratch else None}
+    if from_scratch:
         settings["scratch"] = config.base.scratch.model_dump(mode="json")
     else:
         settings["content"] = content
@@ -246,12 +246,14 @@ def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401
     pretraining = config.base.scratch.pretraining
     return Stage(
         "base",
-        "base model: pre-train" if scratch else "base model: load",
+        "base model: pre-train" if from_scratch else "base model: load",
         settings,
-        {"corpus": corpus} if scratch else {},
-        lambda out, inputs, progress, scratch: work.write_base(config, inputs, out, progress),
+        {"corpus": corpus} if from_scratch else {},
+        lambda out, inputs, progress, scratch: work.write_base(
+            config, inputs, out, progress, scratch
+        ),
         cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens)
-        if scratch
+        if from_scratch
         else 0,
         shared=True,
     )
@@ -313,6 +315,7 @@ def _finetune(
             paths,
             out,
             progress,
+            scratch,
         )
 
     articles = regime.expected_size(generation, 1)
@@ -371,7 +374,7 @@ def _contrast(config: Config, corpus: Stage, base: Stage) -> Stage:
         {"training": _training_settings(config.training), "seed": seed},
         {"corpus": corpus, "base": base},
         lambda out, inputs, progress, scratch: work.write_contrast(
-            config.training, seed, f"{config.name} contrast", inputs, out, progress
+            config.training, seed, f"{config.name} contrast", inputs, out, progress, scratch
         ),
         cost=config.training.epochs,
     )

@@ -134,7 +134,10 @@ class Store:
 
     def forget_scratch(self, stage: Stage) -> None:
         """Remove what a finished stage kept for going on after a crash."""
-        shutil.rmtree(self.scratch(stage), ignore_errors=True)
+        folder = self.scratch(stage)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another stage's is in it
+            folder.parent.rmdir()
 
     def prune(self, stage: Stage) -> None:
         """Delete a fine-tuned model's weights; its record stays."""

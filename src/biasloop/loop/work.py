@@ -66,11 +66,20 @@ def write_corpus(config: Config, out: Path) -> None:
     )
 
 
-def write_base(config: Config, inputs: Inputs, out: Path, progress: Progress) -> None:
+def write_base(
+    config: Config, inputs: Inputs, out: Path, progress: Progress, scratch: Path
+) -> None:
     """Bring the base model into the store: pre-trained here, or loaded from where it is."""
     if config.base.model == "scratch":
         articles = read_part(inputs["corpus"], "pretraining")
-        loaded, log = pretrain(articles, config.base.scratch, config.seed, progress)
+        loaded, log = pretrain(
+            articles,
+            config.base.scratch,
+            config.seed,
+            progress,
+            checkpoints=scratch,
+            checkpoint_minutes=config.training.checkpoint_minutes,
+        )
         write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
     else:
         loaded = load_model(config.base.model, config.base.revision, "float32")
@@ -107,6 +116,7 @@ def write_finetuned(
     inputs: Inputs,
     out: Path,
     progress: Progress,
+    scratch: Path,
 ) -> None:
     """Put the training set together and fine-tune; ``seeds`` are the set's and the training's."""
     real = read_part(inputs["corpus"], "real")
@@ -123,7 +133,7 @@ def write_finetuned(
     loaded = load_model(str(inputs["start"] / "model"), precision="float32")
     if training.precision != "float32":
         loaded = replace(loaded, device=choose(training.precision))
-    log = finetune(loaded, articles, training, seeds[1], run_name, progress)
+    log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
     write_json(
         out / "training.json",
         {"losses": log.losses, "tokens": log.tokens, "articles": articles.height},
@@ -149,6 +159,7 @@ def write_contrast(
     inputs: Inputs,
     out: Path,
     progress: Progress,
+    scratch: Path,
 ) -> None:
     """Fine-tune the base model on each leaning alone: one model folder per label, by its place."""
     real = read_part(inputs["corpus"], "real")
@@ -157,7 +168,8 @@ def write_contrast(
         if training.precision != "float32":
             loaded = replace(loaded, device=choose(training.precision))
         articles = real.filter(pl.col("label") == label)
-        finetune(loaded, articles, training, seed, f"{run_name} {label}", progress)
+        own = scratch / f"model-{place}"
+        finetune(loaded, articles, training, seed, f"{run_name} {label}", progress, own)
         save_model(loaded, out / f"model-{place}")
 
 
