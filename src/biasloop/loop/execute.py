@@ -107,6 +107,7 @@ def execute(
     """
     begun = time.monotonic()
     with explained("clearing up", store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
         store.remove_leftovers()
     missing = missing_stages(plan, store, targets)
     total = len(plan.stages) if targets is None else len(missing)

@@ -62,8 +62,12 @@ def explained(doing: str, root: Path) -> Generator[None]:
     """
     try:
         yield
-    except (StoreError, ConnectionError, TimeoutError):
+    except (ConnectionError, TimeoutError):
         raise
+    except StoreError as error:
+        if root.exists():
+            raise
+        raise StoreError(_explained(error, errno.ENOENT, doing, root)) from error
     except Exception as error:
         number = _number_of(error)
         if number is None:

@@ -202,7 +202,7 @@ def read_config(root: Path) -> Config:
         if _plain(config) != recorded:
             raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
         return config
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, InputError, yaml.YAMLError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}); the run's own command writes it again"
         ) from error

@@ -101,7 +101,11 @@ class Store:
     @contextlib.contextmanager
     def writing(self, stage: Stage) -> Generator[Path]:
         """Yield a temporary folder that becomes the stage's output when the block ends well."""
-        target = self.path(stage)
+        target, home = self.path(stage), self._home(stage)
+        if stage.shared:
+            home.mkdir(parents=True, exist_ok=True)
+        # Not its parents: a run folder that was removed must not come back with one stage in it.
+        target.parent.mkdir(exist_ok=True)
         if target.exists():  # pruned before, and needed again
             remove_folder(target)
         with new_folder(target) as folder:

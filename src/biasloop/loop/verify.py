@@ -77,7 +77,7 @@ def verify(
         broken = _broken_record(root)
         if broken:
             if repair:
-                broken.path.unlink()
+                broken.path.unlink(missing_ok=True)
             return Verification(0, 0, 0, 0, (broken,), repair)
         plan = make_plan(read_config(root), read_contents(root))
         store = Store(root, cache)
