@@ -139,7 +139,8 @@ def test_score_prints_means_and_writes_tables(project):
     assert "--config CONFIG" in message
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(project):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(project, sent):
     scratch = {"model": "scratch", "scratch": {"pretraining": {"steps": 100_000}}}
     folder = project(base=scratch)
     run = subprocess.Popen(
@@ -152,7 +153,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(project):
     assert run.stdout is not None
     while not run.stdout.readline().startswith("[1/"):
         assert run.poll() is None
-    run.send_signal(signal.SIGINT)
+    run.send_signal(sent)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130
     assert errors.strip().splitlines()[-1] == (
