@@ -1,34 +1,142 @@
-"""Read Parquet. Knows no article."""
+"""Read Parquet, a batch of rows at a time and within bounds. Knows no article.
+
+A Parquet file of a few bytes can stand for more rows or characters than any memory holds. So what
+it claims to hold is checked first, text stays in dictionaries (a value that occurs in every row is
+held once), and what cannot be text or a number is not decoded at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from biasloop.corpus.source import Record, Table, shown
+from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
 from biasloop.errors import InputError
+
+_BATCH = 1024
+#: Text does not shrink to less than this share of its length; what does is a few bytes repeated.
+_DENSEST = 1 / 100
+
+_TEXT: tuple[Callable[[pa.DataType], bool], ...] = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
+_PLAIN: tuple[Callable[[pa.DataType], bool], ...] = (
+    *_TEXT,
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_null,
+)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Stands for a value of a type that no article's field has: a list, a date."""
+
+    kind: str
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(is_one(kind) for is_one in _PLAIN)
+
+
+def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
+    """Hold what the file claims to hold against its size."""
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            column = metadata.row_group(group).column(place)
+            packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
+            if column.num_values > size or (unpacked > MAX_RECORD and packed < _DENSEST * unpacked):
+                raise InputError(
+                    f"{path}: {size:,} bytes that claim to hold {metadata.num_rows:,} rows, of "
+                    f"which one column has {column.num_values:,} values of {unpacked:,} bytes: "
+                    "this is no file of articles"
+                )
+
+
+def _text(value: bytes | None) -> str | bytes | None:
+    """Decode where that can be; what is no UTF-8 is left for its row to be bad."""
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
+def _values(column: pa.Array) -> list[object]:
+    if pa.types.is_dictionary(column.type):
+        own = _values(column.dictionary)
+        return [None if place is None else own[place] for place in column.indices.to_pylist()]
+    if any(is_one(column.type) for is_one in _TEXT):
+        binary = column.cast(pa.large_binary())  # text that is no UTF-8 must not raise for all rows
+        return [_text(value) for value in binary.to_pylist()]
+    return column.to_pylist()
+
+
+def _reader(handle: BinaryIO, texts: list[str] | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(handle, read_dictionary=texts, pre_buffer=False)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+#: What pyarrow raises for a damaged file.
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
 
 
 def read_parquet(path: Path) -> Table:
     """Read a Parquet file; its rows count from 1.
 
+    Values of a type that is neither text nor a number are opaque: only their type is known.
+
     Raises
     ------
     InputError
-        If the file is not Parquet.
+        If the file is not Parquet, names a column twice, or claims to hold far more than its size;
+        while records are taken, if it is damaged further on.
     """
     try:
-        frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: cannot be read as Parquet: {reason}") from error
-
+        with path.open("rb") as handle:
+            opened = _reader(handle)
+            _refuse_bomb(opened.metadata, path.stat().st_size, path)
+            schema = opened.schema_arrow
+    except _DAMAGE as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {_reason(error)}") from error
+    twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
+    if twice:
+        raise InputError(f"{path}: names a column twice: {', '.join(twice[:5])[:300]}")
+    plain = [field.name for field in schema if _is_plain(field.type)]
+    texts = [field.name for field in schema if any(is_one(field.type) for is_one in _TEXT)]
+    opaque = {field.name: _Other(str(field.type)) for field in schema if field.name not in plain}
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
-        for number, row in enumerate(frame.iter_rows(named=True), start=1):
-            yield Record(f"{name}:{number}", row)
+        number = 0
+        try:
+            with path.open("rb") as handle:
+                for batch in _reader(handle, texts).iter_batches(_BATCH, columns=plain):
+                    columns = [_values(batch.column(column)) for column in plain]
+                    for row in range(batch.num_rows):
+                        number += 1
+                        fields = {
+                            key: values[row] for key, values in zip(plain, columns, strict=True)
+                        }
+                        yield Record(f"{name}:{number}", {**opaque, **fields})
+        except _DAMAGE as error:
+            raise InputError(
+                f"{path}: cannot be read as Parquet after row {number:,}: {_reason(error)}"
+            ) from error
 
-    return Table(tuple(frame.columns), records())
+    return Table(tuple(schema.names), records())
