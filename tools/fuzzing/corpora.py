@@ -32,7 +32,7 @@ def _rows(random: Random, fields: tuple[str, ...]) -> list[Row]:
     """Draw rows that are mostly good, some of them hostile in one field or in all."""
     bad = random.choice((0.0, 0.0, 0.1, 0.3, 1.0))
     rows: list[Row] = []
-    for number in range(random.choice((0, 1, 4, 8, 12, 20))):
+    for number in range(random.choice((0, 8, 12, 20, 20, 30, 30, 30))):
         good = (f"a{number}", f"On {number}", f"Body of {number}.", LABELS[number % 2], "s")
         row: Row = dict(zip(fields, good, strict=True))
         if random.random() < bad:
@@ -72,7 +72,7 @@ def _jsonl(path: Path, random: Random, fields: tuple[str, ...]) -> None:
 
 
 def _maybe_spoilt(content: bytes, random: Random) -> bytes:
-    return spoil(content, random) if random.random() < 0.5 else content
+    return spoil(content, random) if random.random() < 0.4 else content
 
 
 def _csv(path: Path, random: Random, fields: tuple[str, ...]) -> None:
@@ -235,16 +235,18 @@ def settings(source: str, random: Random) -> dict[str, Any]:
     """Draw the settings of a corpus; not all of them can be had."""
     found: dict[str, Any] = {
         "source": source,
-        "articles_per_label": random.choice((None, None, 1, 2, 506, 10**30)),
-        "holdout_per_label": random.choice((0, 0, 1, 20)),
-        "on_bad_row": random.choice(("error", "skip", "skip")),
-        "instrument_fraction": random.choice((0.5, 0.1, 0.99, 1e-300)),
+        "articles_per_label": random.choice((*(None,) * 9, 1, 2, 506, 10**30)),
+        "holdout_per_label": random.choice((0, 0, 0, 0, 0, 1, 20)),
+        "on_bad_row": random.choice(("error", "skip", "skip", "skip")),
+        "instrument_fraction": random.choice((0.5, 0.5, 0.1, 0.99, 1e-300)),
     }
-    if random.random() < 0.2:
+    if random.random() < 0.1:
         found["format"] = random.choice(
             ("jsonl", "csv", "parquet", "webis", "article-bias-prediction")
         )
-    if random.random() < 0.2:
+    if random.random() < 0.6:
+        found["labels"] = LABELS[:2]
+    elif random.random() < 0.2:
         found["labels"] = random.choice(
             (LABELS[:2], ("left",), (), ("left", "left"), (utf8(nasty(random)),))
         )  # noqa: E501

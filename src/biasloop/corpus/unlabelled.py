@@ -43,8 +43,10 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
         text there, a damaged one or an id twice.
     """
     path = located(str(path), "articles", "Give a Parquet, CSV or JSONL file")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder: name a file in it")
     kind = ENDINGS.get(path.suffix.lower())
-    if kind is None or path.is_dir():
+    if kind is None:
         raise InputError(f"{path}: give a file that ends in .parquet, .csv, .jsonl or .tsv")
     try:
         table = FORMATS[kind](path)
