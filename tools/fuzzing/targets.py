@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import yaml
-
-from biasloop.config import Config, CorpusConfig, load_config, parse_config
+from biasloop.config import (
+    Config,
+    CorpusConfig,
+    load_config,
+    parse_config,
+    read_yaml,
+    write_yaml,
+)
 from biasloop.corpus import (
     PARTED_ARTICLES,
     PARTS,
@@ -34,8 +39,8 @@ def _holds(config: Config) -> None:
     """A config that was accepted can be hashed, written and read back the same."""
     values = config.model_dump(mode="json")
     sha256_text(canonical_json(values))
-    text = yaml.safe_dump(values, sort_keys=False)
-    again = parse_config(yaml.safe_load(text.encode("utf-8").decode("utf-8")))
+    text = write_yaml(values).encode("utf-8").decode("utf-8")
+    again = parse_config(read_yaml(text, "as written", len(text)))
     if again != config:
         raise AssertionError("a config is not the same when read back")
 

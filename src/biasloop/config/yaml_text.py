@@ -78,12 +78,22 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: no aliases, and text that looks like its numbers in quotes."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as PyYAML has it
+        return True
+
+
 # PyYAML reads 5e-5 as a string (YAML 1.1 wants 5.0e-5); a config must not.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def shortened(text: str, characters: int = 80) -> str:
@@ -91,13 +101,13 @@ def shortened(text: str, characters: int = 80) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
-def read_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
+def read_yaml(text: str, where: str, longest: int = MAX_CHARACTERS) -> Any:  # noqa: ANN401 - any YAML value
     """Read one YAML document as plain values.
 
     Parameters
     ----------
     text
-        At most `MAX_CHARACTERS`, nested at most `MAX_DEPTH` deep; without aliases, merge keys,
+        At most ``longest`` characters, nested at most `MAX_DEPTH` deep; without aliases, merge keys,
         tags, and keys that stand twice.
     where
         How error messages call it.
@@ -107,8 +117,8 @@ def read_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
     InputError
         If it is anything else, or no YAML.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise InputError(f"{where}: longer than {MAX_CHARACTERS:,} characters: not a config")
+    if len(text) > longest:
+        raise InputError(f"{where}: longer than {longest:,} characters: not a config")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as error:
@@ -119,6 +129,11 @@ def read_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
     except (ValueError, OverflowError, RecursionError) as error:
         # A date or character that does not exist, or flow brackets deeper than Python's stack.
         raise InputError(f"{where}: not a usable YAML value: {shortened(str(error))}") from error
+
+
+def write_yaml(values: Any) -> str:  # noqa: ANN401 - any plain value
+    """Write plain values as YAML that `read_yaml` reads as the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
 def plain_copy(value: Any, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - any value
