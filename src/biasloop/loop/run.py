@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from biasloop.config import Config, parse_config
+from biasloop.config import Config, parse_config, read_yaml, write_yaml
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json, remove_leftovers, sha256_text, write_json, write_text
 from biasloop.loop.faults import explained
@@ -34,6 +33,8 @@ from biasloop.tables import (
 )
 
 CONFIG_FILE = "config.yaml"
+#: Characters of it. Written out in full, a config is longer than the one it came from.
+_LONGEST_CONFIG = 1_000_000
 RUN_FILE = "run.json"
 _LIBRARIES = (
     "biasloop",
@@ -102,7 +103,7 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
                 "provenance": provenance(config),
             },
         )
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        text = write_yaml(config.model_dump(mode="json"))
         path = root / CONFIG_FILE
         # Left alone where it says the same, so that a report newer than it is known to be current.
         if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
@@ -198,11 +199,12 @@ def read_config(root: Path) -> Config:
     recorded = _recorded_part(root)
     path = root / CONFIG_FILE
     try:
-        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), (), str(path))
+        values = read_yaml(path.read_text(encoding="utf-8"), str(path), _LONGEST_CONFIG)
+        config = parse_config(values, (), str(path))
         if _plain(config) != recorded:
             raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
         return config
-    except (OSError, ValueError, InputError, yaml.YAMLError) as error:
+    except (OSError, ValueError, InputError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}); the run's own command writes it again"
         ) from error
