@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -279,33 +280,28 @@ def bombs(folder: Path) -> dict[str, Path]:
                 writer.write_table(table, row_group_size=rows)
         found[name] = path
 
-    rows = 4_000_000
-    constant = pa.DictionaryArray.from_arrays(
-        pa.array([0] * 10, pa.int32()).take(pa.array([0] * rows)), pa.array(["left"])
-    )
-    parquet(
-        "many-rows",
-        rows,
-        groups=50,
-        id=constant,
-        title=constant,
-        body=constant,
-        label=constant,
-        source=constant,
-    )  # noqa: E501
-    long = pa.array(["x" * 400_000_000])
+    def same(value: str, rows: int) -> pa.Array:
+        places = pa.array(np.zeros(rows, dtype=np.int32))
+        return pa.DictionaryArray.from_arrays(places, pa.array([value]))
+
+    def distinct(rows: int) -> pa.Array:
+        return pa.array([f"a{number}" for number in range(rows)])
+
     one = pa.array(["a"])
-    parquet("long-value", 1, groups=8, id=one, title=one, body=long, label=one, source=one)
-    wide = pa.DictionaryArray.from_arrays(
-        pa.array([0] * 20_000, pa.int32()), pa.array(["y" * 5_000_000])
-    )
-    ids = pa.array([f"a{i}" for i in range(20_000)])
-    labels = pa.array(["left", "right"] * 10_000)
-    parquet("one-value-often", 20_000, id=ids, title=ids, body=wide, label=labels, source=ids)
+    few = same("left", 5_000_000)
+    parquet("many-rows", 5_000_000, 8, id=few, title=few, body=few, label=few, source=few)
+    long = pa.array(["x" * 150_000_000])
+    parquet("long-value", 1, 4, id=one, title=one, body=long, label=one, source=one)
+    ids = distinct(20_000)
+    long = same("y" * 5_000_000, 20_000)
+    label = pa.array(["left", "right"] * 10_000)
+    parquet("one-value-often", 20_000, id=ids, title=ids, body=long, label=label, source=ids)
+    long = same("y" * 199_999, 20_000)
+    parquet("one-body-often", 20_000, id=ids, title=ids, body=long, label=label, source=ids)
     nested = pa.ListArray.from_arrays(
-        pa.array([0, 100_000_000], pa.int32()), pa.nulls(100_000_000, pa.int8())
-    )  # noqa: E501
-    parquet("long-list", 1, groups=4, id=one, title=one, body=one, label=one, source=nested)
+        pa.array([0, 30_000_000], pa.int32()), pa.nulls(30_000_000, pa.int8())
+    )
+    parquet("long-list", 1, 4, id=one, title=one, body=one, label=one, source=nested)
     header = folder / "wide-header.csv"
     header.write_text(",".join(["x"] * 400_000) + "\n")
     found["wide-header"] = header

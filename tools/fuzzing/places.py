@@ -73,5 +73,5 @@ def put(kind: str, path: Path, random: Random) -> str:
 def named(name: str) -> list[str]:
     """List the texts by which a message may name a file: as it is, escaped, or cut short."""
     base = Path(name).name or name
-    texts = {name, repr(name)[1:-1], base, repr(base)[1:-1], utf8(base)[:40]}
+    texts = {name, str(Path(name)), repr(name)[1:-1], base, repr(base)[1:-1], utf8(base)[:40]}
     return [text for text in texts if text]

@@ -43,7 +43,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - 
 
 def _explain(error: ValidationError, where: str) -> str:
     lines = []
-    for problem in error.errors(include_url=False, include_context=False):
+    problems = error.errors(include_url=False, include_context=False)
+    for problem in problems[:_SHOWN]:
         location = problem["loc"]
         key = shortened(".".join(str(part) for part in location)) or "the config"
         if problem["type"] == "extra_forbidden":
@@ -55,8 +56,8 @@ def _explain(error: ValidationError, where: str) -> str:
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
             message = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message[:1].lower()}{shortened(message[1:], 400)}{shown}")
-    if len(lines) > _SHOWN:
-        lines[_SHOWN:] = [f"and {len(lines) - _SHOWN:,} more"]
+    if len(problems) > _SHOWN:
+        lines.append(f"and {len(problems) - _SHOWN:,} more")
     return "\n".join(f"{where}: {line}" for line in lines)
 
 
@@ -133,7 +134,8 @@ def _read_text(path: Path) -> str:
             f"{path}: no such file, and no example has this name ({examples})"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {reason}") from error
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -107,8 +107,8 @@ def read_yaml(text: str, where: str, longest: int = MAX_CHARACTERS) -> Any:  # n
     Parameters
     ----------
     text
-        At most ``longest`` characters, nested at most `MAX_DEPTH` deep; without aliases, merge keys,
-        tags, and keys that stand twice.
+        At most ``longest`` characters, nested at most `MAX_DEPTH` deep; without aliases, merge
+        keys, tags, and keys that stand twice.
     where
         How error messages call it.
 

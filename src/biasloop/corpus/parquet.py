@@ -22,6 +22,8 @@ from biasloop.errors import InputError
 _BATCH = 1024
 #: Text does not shrink to less than this share of its length; what does is a few bytes repeated.
 _DENSEST = 1 / 100
+#: Characters that any file may hold, though it says them in far fewer bytes.
+_MOST = 2**28
 
 _TEXT: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_string,
@@ -108,9 +110,10 @@ def read_parquet(path: Path) -> Table:
         while records are taken, if it is damaged further on.
     """
     try:
+        size = path.stat().st_size
         with path.open("rb") as handle:
             opened = _reader(handle)
-            _refuse_bomb(opened.metadata, path.stat().st_size, path)
+            _refuse_bomb(opened.metadata, size, path)
             schema = opened.schema_arrow
     except _DAMAGE as error:
         raise InputError(f"{path}: cannot be read as Parquet: {_reason(error)}") from error
@@ -123,7 +126,7 @@ def read_parquet(path: Path) -> Table:
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
-        number = 0
+        number, total, most = 0, 0, max(_MOST, round(size / _DENSEST))
         try:
             with path.open("rb") as handle:
                 for batch in _reader(handle, texts).iter_batches(_BATCH, columns=plain):
@@ -133,6 +136,16 @@ def read_parquet(path: Path) -> Table:
                         fields = {
                             key: values[row] for key, values in zip(plain, columns, strict=True)
                         }
+                        total += sum(
+                            len(value)
+                            for value in fields.values()
+                            if isinstance(value, (str, bytes))
+                        )
+                        if total > most:
+                            raise InputError(
+                                f"{path}: {size:,} bytes that hold more than {total:,} characters "
+                                f"in the first {number:,} rows: this is no file of articles"
+                            )
                         yield Record(f"{name}:{number}", {**opaque, **fields})
         except _DAMAGE as error:
             raise InputError(
