@@ -26,24 +26,25 @@ from biasloop.errors import BiasloopError
 #: A message is for reading: no longer than this many characters.
 MAX_MESSAGE = 10_000
 
-#: Audit events that change the file system, and which of their arguments are paths.
-_CHANGES: dict[str, tuple[int, ...]] = {
-    "os.mkdir": (0,),
-    "os.rename": (0, 1),
-    "os.remove": (0,),
-    "os.rmdir": (0,),
-    "os.symlink": (1,),
-    "os.link": (1,),
-    "os.truncate": (0,),
-    "os.chmod": (0,),
-    "os.chown": (0,),
-    "os.utime": (0,),
-    "os.setxattr": (0,),
-    "shutil.copyfile": (1,),
-    "shutil.copytree": (1,),
-    "shutil.move": (0, 1),
-    "shutil.rmtree": (0,),
-    "shutil.unpack_archive": (1,),
+#: Audit events that change the file system: where a path stands in their arguments, and where the
+#: descriptor of the folder that it is relative to, if it has one.
+_CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.mkdir": ((0, 2),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+    "os.link": ((1, 3),),
+    "os.truncate": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.utime": ((0, 3),),
+    "os.setxattr": ((0, None),),
+    "shutil.copyfile": ((1, None),),
+    "shutil.copytree": ((1, None),),
+    "shutil.move": ((0, None), (1, None)),
+    "shutil.rmtree": ((0, 1),),
+    "shutil.unpack_archive": ((1, None),),
 }
 #: Audit events that no reader of a config or a corpus has a reason for.
 _FORBIDDEN = (
@@ -89,16 +90,20 @@ class Watch:
             if writes and not isinstance(path, int):
                 self._judge(event, path)
         elif event in _CHANGES:
-            for place in _CHANGES[event]:
-                self._judge(event, arguments[place])
+            for place, folder in _CHANGES[event]:
+                descriptor = arguments[folder] if folder and len(arguments) > folder else None
+                self._judge(event, arguments[place], descriptor)
 
-    def _judge(self, event: str, path: object) -> None:
+    def _judge(self, event: str, path: object, folder: object = None) -> None:
         if not isinstance(path, (str, bytes)) and not hasattr(path, "__fspath__"):
             return
         roots = self._roots or ()
         self._roots = None  # what is asked here is not the block's doing
         try:
-            real = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]
+            name = os.fsdecode(path)  # type: ignore[arg-type]
+            if isinstance(folder, int) and folder >= 0:
+                name = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)  # noqa: PTH115, PTH118
+            real = os.path.realpath(name)
         except (OSError, ValueError):
             real = repr(path)
         finally:
