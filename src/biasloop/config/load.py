@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from biasloop.config.schema import Config
 from biasloop.config.yaml_text import MAX_CHARACTERS, plain_copy, read_yaml, shortened
 from biasloop.errors import InputError, nearest
+from biasloop.files import read_text
 
 #: How many problems a message lists.
 _SHOWN = 20
@@ -120,22 +120,19 @@ def parse_config(
         raise InputError(_explain(error, where)) from error
 
 
-def _read_text(path: Path) -> str:
-    """Read a file that may be a config; a pipe or device, which may never end, is none."""
+def _read_file(path: Path) -> str:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: is no file: a config is a YAML file")
-        with path.open(encoding="utf-8") as handle:
-            # One more than may be: read_yaml then says that it is too long.
-            return handle.read(MAX_CHARACTERS + 1)
+        return read_text(path, 4 * MAX_CHARACTERS)
     except FileNotFoundError:
         examples = ", ".join(example_names())
         raise InputError(
             f"{path}: no such file, and no example has this name ({examples})"
         ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text: {error}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {reason}") from error
+        raise InputError(f"{path}: cannot be read as a config: {reason}") from error
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -157,7 +154,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(source)
     if str(source) in example_names() and not path.exists():
         return parse_config(read_yaml(example_text(str(source)), str(source)), overrides)
-    values = read_yaml(_read_text(path), str(path))
+    values = read_yaml(_read_file(path), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping of sections, for example 'corpus: ...'")
     config = parse_config(values, overrides, str(path))

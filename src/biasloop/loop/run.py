@@ -13,7 +13,14 @@ import polars as pl
 
 from biasloop.config import Config, parse_config, read_yaml, write_yaml
 from biasloop.errors import InputError, StoreError
-from biasloop.files import canonical_json, remove_leftovers, sha256_text, write_json, write_text
+from biasloop.files import (
+    canonical_json,
+    read_text,
+    remove_leftovers,
+    sha256_text,
+    write_json,
+    write_text,
+)
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.results import Results
@@ -33,9 +40,9 @@ from biasloop.tables import (
 )
 
 CONFIG_FILE = "config.yaml"
-#: Characters of it. Written out in full, a config is longer than the one it came from.
-_LONGEST_CONFIG = 1_000_000
 RUN_FILE = "run.json"
+#: Bytes of either. Written out in full, a config is longer than the one it came from.
+_LONGEST = 1_000_000
 _LIBRARIES = (
     "biasloop",
     "torch",
@@ -173,13 +180,13 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: AN
 
 def _read_record(root: Path) -> dict[str, Any]:
     try:
-        record = json.loads((root / RUN_FILE).read_text(encoding="utf-8"))
+        record = json.loads(read_text(root / RUN_FILE, _LONGEST))
         if not (isinstance(record, dict) and {"config", "provenance"} <= record.keys()):
             raise ValueError("it is not the record of a run")
         return record
     except FileNotFoundError:
         raise InputError(f"{root}: is not a run folder: it has no {RUN_FILE}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{root / RUN_FILE}: cannot be read ({error}); 'biasloop verify {root} --repair' "
             "removes it, and the run's own command then writes it again"
@@ -199,7 +206,7 @@ def read_config(root: Path) -> Config:
     recorded = _recorded_part(root)
     path = root / CONFIG_FILE
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"), str(path), _LONGEST_CONFIG)
+        values = read_yaml(read_text(path, _LONGEST), str(path), _LONGEST)
         config = parse_config(values, (), str(path))
         if _plain(config) != recorded:
             raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
