@@ -60,7 +60,7 @@ def test_a_bomb_in_an_override_or_in_a_run_folder_is_refused(judge, tmp_path, bo
         lambda: load_config("demo", [f"corpus.label_map={{{text}}}"]), tmp_path, ["--set"]
     )
     assert outcome.kind == "refused", outcome
-    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "run.json").write_text('{"config": {}, "provenance": {}}')
     (tmp_path / "config.yaml").write_text(configs.bombs()[bomb])
     outcome = judge(lambda: load_run(tmp_path), tmp_path, ["config.yaml"])
     assert outcome.kind == "refused", outcome

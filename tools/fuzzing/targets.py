@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from biasloop.api import load_run
 from biasloop.config import (
     Config,
     CorpusConfig,
@@ -111,6 +113,29 @@ def unlabelled(random: Random, folder: Path) -> Case:
     return Case(act, places.named(str(source)))
 
 
+def record(random: Random, folder: Path) -> Case:
+    """A run folder whose record or config is damaged, or was written by someone else."""
+    run = folder / "run"
+    run.mkdir()
+    values = parse_config({"name": "x"}).model_dump(mode="json")
+    written = {"config": values, "provenance": {}, "contents": {}}
+    if random.random() < 0.3:
+        written[random.choice(("config", "contents", "x"))] = texts.tree(random)
+    content = json.dumps(written).encode()
+    if random.random() < 0.02:
+        content = b'{"provenance": {}, "config": ' + b'{"a":' * 100_000
+    text = write_yaml(values).encode() if random.random() < 0.7 else configs.content(random)
+    (run / "run.json").write_bytes(
+        texts.spoil(content, random) if random.random() < 0.3 else content
+    )
+    (run / "config.yaml").write_bytes(texts.spoil(text, random) if random.random() < 0.3 else text)
+    if random.random() < 0.1:
+        place = run / random.choice(("run.json", "config.yaml"))
+        place.unlink()
+        places.put(random.choice(places.KINDS[:-3]), place, random)
+    return Case(lambda: load_run(run), ["run.json", "config.yaml", str(run)])
+
+
 #: By name: how to make a case, and its share of all cases.
 TARGETS: dict[str, tuple[Callable[[Random, Path], Case], int]] = {
     "config": (config, 30),
@@ -122,4 +147,5 @@ TARGETS: dict[str, tuple[Callable[[Random, Path], Case], int]] = {
     "folder": (_corpus("folder"), 6),
     "place": (_corpus("place"), 4),
     "unlabelled": (unlabelled, 8),
+    "record": (record, 4),
 }
