@@ -37,7 +37,7 @@ def main() -> int:
     """Run the cases and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )  # noqa: E501
+    )
     parser.add_argument("--cases", type=int, default=20_000, help="of all targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case of a target")
@@ -57,7 +57,7 @@ def main() -> int:
         start = time.monotonic()
         for number in range(
             options.first, options.first + -(-options.cases * TARGETS[name][1] // weight)
-        ):  # noqa: E501
+        ):
             begun = time.monotonic()
             outcome = run_case(judge, name, options.seed, number)
             slowest = max(slowest, (time.monotonic() - begun, f"{name} {number}"))
@@ -76,9 +76,8 @@ def main() -> int:
         row = [counts[name, kind] for kind in kinds]
         print(f"{name:12} {sum(row):7,} {row[0]:9,} {row[1]:8,} {row[2]:9,} {seconds[name]:8.1f}")
     total = [sum(counts[name, kind] for name in chosen) for kind in kinds]
-    print(
-        f"{'all':12} {sum(total):7,} {total[0]:9,} {total[1]:8,} {total[2]:9,} {sum(seconds.values()):8.1f}"
-    )  # noqa: E501
+    spent = sum(seconds.values())
+    print(f"{'all':12} {sum(total):7,} {total[0]:9,} {total[1]:8,} {total[2]:9,} {spent:8.1f}")
     print(f"seed {options.seed}; slowest case {slowest[0]:.2f} s ({slowest[1]})")
     return 1 if findings else 0
 

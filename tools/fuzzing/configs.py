@@ -1,4 +1,4 @@
-"""Hostile config files and overrides: made from the schema, and from the shipped examples spoilt."""
+"""Hostile config files and overrides: made from the schema, or by spoiling the shipped examples."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def bombs() -> dict[str, str]:
         + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} {{<<: [*{chr(97 + i)}, *{chr(97 + i)}]}}\n"
             for i in range(20)
-        ),  # noqa: E501
+        ),
         "quadratic aliases": quadratic,
         "self reference": "corpus: &a {label_map: *a}",
         "deep flow lists": "a: " + "[" * 50_000,
@@ -161,7 +161,7 @@ def schema() -> dict[str, Any]:
 
 
 def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:  # noqa: ANN401
-    """Draw a value that fits a part of the schema, or nearly: bounds are met more often than not."""
+    """Draw a value that fits a part of the schema, or nearly: most bounds are met."""
     if "$ref" in node:
         node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
     if "anyOf" in node:

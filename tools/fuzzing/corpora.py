@@ -250,7 +250,7 @@ def settings(source: str, random: Random) -> dict[str, Any]:
     elif random.random() < 0.2:
         found["labels"] = random.choice(
             (LABELS[:2], ("left",), (), ("left", "left"), (utf8(nasty(random)),))
-        )  # noqa: E501
+        )
     if random.random() < 0.1:
         found["label_map"] = {utf8(nasty(random)): "left", "right": utf8(nasty(random))}
     if random.random() < 0.1:

@@ -63,7 +63,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class _Hang(BaseException):
-    """The time bound of a case was passed. A BaseException, so that nothing takes it for its own."""
+    """A case took too long. A BaseException, so that nothing takes it for its own."""
 
 
 class Watch:
@@ -241,7 +241,7 @@ class Judge:
             raise
         except _Hang:
             return Outcome("finding", f"more than {self.seconds:g} s")
-        except BaseException as error:  # noqa: BLE001 - native panics are BaseExceptions
+        except BaseException as error:
             frames = traceback.extract_tb(error.__traceback__)[-3:]
             places = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
             return Outcome("finding", f"{type(error).__name__}: {str(error)[:200]} ({places})")

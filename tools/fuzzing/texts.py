@@ -109,7 +109,7 @@ def nasty(random: Random) -> str:
     length = random.randrange(1, 12)
     return "".join(
         chr(random.choice((random.randrange(128), random.randrange(0x3000)))) for _ in range(length)
-    )  # noqa: E501
+    )
 
 
 def utf8(text: str) -> str:
