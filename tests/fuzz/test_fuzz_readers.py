@@ -192,12 +192,23 @@ def test_the_judge_sees_what_it_is_for(judge, tmp_path):
     assert snapshot(tmp_path).keys() == {str(inside)}
 
 
-def test_the_tool_says_the_same_for_a_seed():
+def test_a_case_is_the_same_for_a_seed(judge):
+    from fuzz import run_case
+
+    for target in TARGETS:
+        kinds = [[run_case(judge, target, 3, n).kind for n in range(8)] for _ in range(2)]
+        assert kinds[0] == kinds[1]
+
+
+def test_the_tool_counts_its_cases_and_fails_on_a_finding():
     tool = Path(__file__).parents[2] / "tools" / "fuzz.py"
-    command = [sys.executable, str(tool), "--cases", "60", "--seed", "3"]
-    shown = [
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)
-    ]
-    counts = [[line.split()[:5] for line in text.splitlines()[:-1]] for text in shown]
-    assert counts[0] == counts[1]
-    assert counts[0][-1][3] != "0"
+    command = [sys.executable, str(tool), "--cases", "40", "--target", "jsonl", "--seed", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    total = done.stdout.splitlines()[-2].split()
+    assert total[:2] == ["all", "40"]
+    assert int(total[2]) + int(total[3]) == 40
+    # Every case takes more than less than nothing.
+    strict = [*command, "--megabytes", "-1"]
+    done = subprocess.run(strict, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "finding: jsonl 0: " in done.stdout

@@ -188,3 +188,17 @@ def test_a_config_that_points_elsewhere_is_refused_and_writes_nothing_there(
     changed = {path for path in before.keys() | after.keys()
                if before.get(path) != after.get(path) and not path.startswith(own)}  # fmt: skip
     assert changed <= {str(project), str(project / "tmp")}
+
+
+def test_a_message_shows_controls_of_a_terminal_and_does_not_send_them(
+    project, monkeypatch, capsys
+):
+    (project / "run.yaml").write_text('"\\x1b[2J\\u202e": 1')
+    assert biasloop(monkeypatch, "run", "run.yaml") == 2
+    assert "unknown key '\\u001b[2J\\u202e'" in capsys.readouterr().err
+
+
+def test_the_page_reader_sees_what_would_run():
+    page = Page()
+    page.feed("<script>pwned()</script><img src=x onerror=pwned()><a href='javascript:x'>")
+    assert page.runs == ["pwned()", "pwned()", "javascript:x"]

@@ -1,1 +1,1 @@
-"""Hostile input for biasloop's readers, and what may come of it: for tools/fuzz.py and the tests."""
+"""Hostile input for biasloop, and what may come of it: for tools/fuzz.py and the tests."""

@@ -141,7 +141,7 @@ class _Raw(str):
     __slots__ = ()
 
 
-def _flow(value: Any) -> str:  # noqa: ANN401 - any value
+def _flow(value: Any) -> str:
     """Write flow-style YAML, which JSON nearly is."""
     if isinstance(value, _Raw):
         return value
@@ -160,7 +160,7 @@ def schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
-def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:  # noqa: ANN401
+def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:
     """Draw a value that fits a part of the schema, or nearly: most bounds are met."""
     if "$ref" in node:
         node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
@@ -205,7 +205,7 @@ def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:  # noq
     return nasty(random)
 
 
-def _places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401
+def _places(value: Any) -> list[tuple[Any, Any]]:
     """List every place in a value, as container and key."""
     found: list[tuple[Any, Any]] = []
     items = (

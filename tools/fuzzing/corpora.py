@@ -288,10 +288,10 @@ def bombs(folder: Path) -> dict[str, Path]:
         return pa.array([f"a{number}" for number in range(rows)])
 
     one = pa.array(["a"])
-    few = same("left", 5_000_000)
-    parquet("many-rows", 5_000_000, 8, id=few, title=few, body=few, label=few, source=few)
-    long = pa.array(["x" * 150_000_000])
-    parquet("long-value", 1, 4, id=one, title=one, body=long, label=one, source=one)
+    few = same("left", 2_000_000)
+    parquet("many-rows", 2_000_000, 4, id=few, title=few, body=few, label=few, source=few)
+    long = pa.array(["x" * 100_000_000])
+    parquet("long-value", 1, 2, id=one, title=one, body=long, label=one, source=one)
     ids = distinct(20_000)
     long = same("y" * 5_000_000, 20_000)
     label = pa.array(["left", "right"] * 10_000)
@@ -299,9 +299,9 @@ def bombs(folder: Path) -> dict[str, Path]:
     long = same("y" * 199_999, 20_000)
     parquet("one-body-often", 20_000, id=ids, title=ids, body=long, label=label, source=ids)
     nested = pa.ListArray.from_arrays(
-        pa.array([0, 30_000_000], pa.int32()), pa.nulls(30_000_000, pa.int8())
+        pa.array([0, 10_000_000], pa.int32()), pa.nulls(10_000_000, pa.int8())
     )
-    parquet("long-list", 1, 4, id=one, title=one, body=one, label=one, source=nested)
+    parquet("long-list", 1, 2, id=one, title=one, body=one, label=one, source=nested)
     header = folder / "wide-header.csv"
     header.write_text(",".join(["x"] * 400_000) + "\n")
     found["wide-header"] = header

@@ -11,7 +11,7 @@ NASTY = (
     " ",
     "../../x",
     "../../../../../../tmp/biasloop-escaped",
-    "/tmp/biasloop-escaped",  # noqa: S108 - a name that must never be written
+    "/tmp/biasloop-escaped",
     "/etc/passwd",
     "C:\\Windows\\x",
     "~nosuchuser/x",
