@@ -1,7 +1,7 @@
 """From YAML text to plain values, safely and within bounds. Knows no setting.
 
-YAML can nest aliases into a bomb, run code by tags and write numbers that take minutes to read.
-A config needs none of that, so it is refused rather than survived.
+YAML can nest aliases into a bomb and run code by tags. A config needs none of that, so it is
+refused rather than survived.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from biasloop.errors import InputError
 MAX_CHARACTERS = 100_000
 #: Lists and mappings in each other; a config has five.
 MAX_DEPTH = 32
-#: Characters of a number. Some forms (1:1:1..., to the base of 60) take quadratic time.
-MAX_NUMBER = 100
-#: Bits of a whole number from elsewhere than YAML; Python refuses to print very long ones.
+#: Bits of a whole number; Python refuses to print very long ones.
 _MAX_BITS = 4096
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, tags or repeated keys, and with bounds on depth and numbers."""
+    """Safe YAML without aliases, tags or repeated keys, and with a bound on depth."""
 
     depth = 0
 
@@ -66,18 +64,6 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        if len(node.value) > MAX_NUMBER:
-            raise ConstructorError(
-                None, None, f"a number of more than {MAX_NUMBER} characters", node.start_mark
-            )
-        whole = node.tag == "tag:yaml.org,2002:int"
-        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 class _Dumper(yaml.SafeDumper):
