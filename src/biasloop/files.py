@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -27,6 +29,25 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits, in constant memory."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_text(path: Path, longest: int) -> str:
+    """Read a UTF-8 file of at most ``longest`` bytes; no pipe or device, which may never end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file.
+    ValueError
+        If it is longer, or not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    with path.open("rb") as handle:
+        content = handle.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"it is longer than {longest:,} bytes")
+    return content.decode("utf-8")
 
 
 def sync_folder(folder: Path) -> None:

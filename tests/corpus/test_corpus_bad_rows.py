@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from biasloop.config import CorpusConfig
 from biasloop.corpus import BAD_ROWS, load_corpus
+from biasloop.corpus.parquet import read_parquet
 from biasloop.errors import InputError
 
 GOOD = [
@@ -126,6 +127,25 @@ def test_parquet_places_and_reasons(tmp_path):
     frame.with_columns(body=pl.lit(b"caf\xe9")).write_parquet(path)
     with pytest.raises(InputError, match="6 x not UTF-8"):
         load(path)
+
+
+@pytest.mark.parametrize("row_group_size", [3, 1000])
+def test_parquet_rows_are_what_polars_reads(tmp_path, row_group_size):
+    path = tmp_path / "x.parquet"
+    frame = pl.DataFrame(
+        {
+            "text": [None if i % 7 == 0 else f"é{i % 5}" * i for i in range(50)],
+            "kind": pl.Series([["a", "b", None][i % 3] for i in range(50)], dtype=pl.Categorical),
+            "bytes": [b"x" * i for i in range(50)],
+            "count": list(range(50)),
+            "share": [None, 0.5] * 25,
+            "true": [True, False] * 25,
+            "none": pl.Series([None] * 50, dtype=pl.Null),
+        }
+    )
+    frame.write_parquet(path, row_group_size=row_group_size)
+    rows = [dict(record.fields) for record in read_parquet(path).records]
+    assert rows == [{**row, "bytes": row["bytes"].decode()} for row in frame.iter_rows(named=True)]
 
 
 def test_a_folder_with_bad_files_links_and_pipes(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 
@@ -51,6 +52,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+#: What a terminal obeys: a message may show a key or label from a file that someone else wrote.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _printable(text: str) -> str:
+    """Spell out control characters and marks that reorder text; line ends and tabs stay."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def main() -> None:
     """Run the command line; an error that a user can act on is one message and no traceback."""
     # What a cluster's scheduler sends before it kills ends as cleanly as Ctrl-C.
@@ -58,7 +68,7 @@ def main() -> None:
     try:
         app()
     except BiasloopError as error:
-        print(f"biasloop: {error}", file=sys.stderr)
+        print(f"biasloop: {_printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)

@@ -18,6 +18,7 @@ from biasloop.config.schema import (
     ScratchConfig,
     TrainingConfig,
 )
+from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
     "BaseConfig",
@@ -39,4 +40,6 @@ __all__ = [
     "example_text",
     "load_config",
     "parse_config",
+    "read_yaml",
+    "write_yaml",
 ]

@@ -2,67 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from yaml.composer import ComposerError
-from yaml.constructor import ConstructorError
 
 from biasloop.config.schema import Config
+from biasloop.config.yaml_text import MAX_CHARACTERS, plain_copy, read_yaml, shortened
 from biasloop.errors import InputError, nearest
+from biasloop.files import read_text
 
-#: A config is a page of text. More is a mistake, or an attack on the parser.
-MAX_CHARACTERS = 1_000_000
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (which can be nested into a bomb) or repeated keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise ComposerError(
-                None, None, "aliases (*name) are not accepted in a config", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                raise ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# PyYAML reads 5e-5 as a string (YAML 1.1 wants 5.0e-5); a config must not.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _read_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
-    if len(text) > MAX_CHARACTERS:
-        raise InputError(f"{where}: longer than {MAX_CHARACTERS:,} characters: not a config")
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InputError(f"{where}{line}: not valid YAML: {problem}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: not a usable YAML value: {error}") from error
+#: How many problems a message lists.
+_SHOWN = 20
 
 
 def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
@@ -90,46 +43,52 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - 
 
 def _explain(error: ValidationError, where: str) -> str:
     lines = []
-    for problem in error.errors(include_url=False, include_context=False):
+    problems = error.errors(include_url=False, include_context=False)
+    for problem in problems[:_SHOWN]:
         location = problem["loc"]
-        key = ".".join(str(part) for part in location) or "the config"
+        key = shortened(".".join(str(part) for part in location)) or "the config"
         if problem["type"] == "extra_forbidden":
             section = _model_at(Config, location[:-1])
             known = section.model_fields if section else ()
-            lines.append(f"unknown key '{key}': {nearest(str(location[-1]), known)}")
+            lines.append(f"unknown key '{key}': {nearest(shortened(str(location[-1])), known)}")
         else:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message[:1].lower()}{message[1:]}{shown}")
+            lines.append(f"{key}: {message[:1].lower()}{shortened(message[1:], 400)}{shown}")
+    if len(problems) > _SHOWN:
+        lines.append(f"and {len(problems) - _SHOWN:,} more")
     return "\n".join(f"{where}: {line}" for line in lines)
 
 
 def _override(values: dict[str, Any], assignment: str) -> None:
+    name = f"--set {shortened(assignment)}"
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {assignment}: write dotted.key=value")
+        raise InputError(f"{name}: write dotted.key=value")
     *path, last = key.strip().split(".")
     section: Any = values
     for part in path:
         section = (
-            section[_index(section, part, assignment)]
+            section[_index(section, part, name)]
             if isinstance(section, list)
             else (section.setdefault(part, {}))
         )
         if not isinstance(section, (dict, list)):
-            raise InputError(f"--set {assignment}: '{part}' is a value, not a section")
-    value = _read_yaml(text, f"--set {key}")
+            raise InputError(f"{name}: '{shortened(part)}' is a value, not a section")
+    value = read_yaml(text, f"--set {shortened(key)}")
     if isinstance(section, list):
-        section[_index(section, last, assignment)] = value
+        section[_index(section, last, name)] = value
     else:
         section[last] = value
 
 
-def _index(section: list[Any], part: str, assignment: str) -> int:
-    if not part.isdigit() or int(part) >= len(section):
-        raise InputError(f"--set {assignment}: '{part}' is not one of 0 to {len(section) - 1}")
-    return int(part)
+def _index(section: list[Any], part: str, name: str) -> int:
+    places = [str(place) for place in range(len(section))]
+    if part not in places:
+        range_of = f"one of 0 to {len(section) - 1}" if section else "there: the list is empty"
+        raise InputError(f"{name}: '{shortened(part)}' is not {range_of}")
+    return places.index(part)
 
 
 def parse_config(
@@ -151,21 +110,29 @@ def parse_config(
     InputError
         For an unknown key (with the nearest valid name) or a value that does not fit.
     """
-    copy = _deep_copy(values)
+    copy = plain_copy(values, where)
     for assignment in overrides:
         _override(copy, assignment)
+    copy = plain_copy(copy, "--set" if overrides else where)
     try:
         return Config.model_validate(copy)
     except ValidationError as error:
         raise InputError(_explain(error, where)) from error
 
 
-def _deep_copy(value: Any) -> Any:  # noqa: ANN401 - any YAML value
-    if isinstance(value, Mapping):
-        return {key: _deep_copy(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_deep_copy(item) for item in value]
-    return value
+def _read_file(path: Path) -> str:
+    try:
+        return read_text(path, 4 * MAX_CHARACTERS)
+    except FileNotFoundError:
+        examples = ", ".join(example_names())
+        raise InputError(
+            f"{path}: no such file, and no example has this name ({examples})"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text: {error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as a config: {reason}") from error
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -185,18 +152,9 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         If the file is missing or unreadable, is not YAML, or does not fit the schema.
     """
     path = Path(source)
-    if not path.exists() and str(source) in example_names():
-        return parse_config(_read_yaml(example_text(str(source)), str(source)), overrides)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        examples = ", ".join(example_names())
-        raise InputError(
-            f"{path}: no such file, and no example has this name ({examples})"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    values = _read_yaml(text, str(path))
+    if str(source) in example_names() and not path.exists():
+        return parse_config(read_yaml(example_text(str(source)), str(source)), overrides)
+    values = read_yaml(_read_file(path), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping of sections, for example 'corpus: ...'")
     config = parse_config(values, overrides, str(path))
@@ -209,8 +167,11 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
     metrics = config.metrics
 
     def absolute(name: str) -> str:
-        beside = folder / Path(name).expanduser()
-        return str(beside.resolve()) if beside.exists() else name
+        try:
+            beside = folder / Path(name).expanduser()
+            return str(beside.resolve()) if beside.exists() else name
+        except (OSError, RuntimeError):  # no path, or no such user: its reader will say so
+            return name
 
     return config.model_copy(
         update={

@@ -17,7 +17,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, values never change after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class Columns(Section):
@@ -99,11 +101,11 @@ class PretrainingConfig(Section):
 class ScratchConfig(Section):
     """A GPT-2-architecture model with its own BPE tokenizer."""
 
-    layers: int = Field(4, ge=1)
-    width: int = Field(256, ge=8)
+    layers: int = Field(4, ge=1, le=1000)
+    width: int = Field(256, ge=8, le=65_536)
     heads: int = Field(4, ge=1)
-    vocabulary: int = Field(2048, ge=300)
-    context: int = Field(512, ge=128)
+    vocabulary: int = Field(2048, ge=300, le=1_000_000)
+    context: int = Field(512, ge=128, le=1_000_000)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     pretraining: PretrainingConfig = PretrainingConfig()
 
@@ -197,7 +199,9 @@ class RegimeConfig(Section):
 class LoopConfig(Section):
     """How long a chain is, and how many there are."""
 
-    generations: int = Field(10, ge=0, description="synthetic generations after Generation 0")
+    generations: int = Field(
+        10, ge=0, le=1000, description="synthetic generations after Generation 0"
+    )
     start: Literal["previous", "base"] = Field(
         "previous", description="the weights that a generation's fine-tuning starts from"
     )
@@ -276,7 +280,9 @@ class MetricsConfig(Section):
 class ReportConfig(Section):
     """What the report shows."""
 
-    bootstrap: int = Field(2000, ge=100, description="resamples of articles per interval")
+    bootstrap: int = Field(
+        2000, ge=100, le=1_000_000, description="resamples of articles per interval"
+    )
     examples: int = Field(3, ge=0, description="articles shown side by side with their prompt")
     leaning: str | None = Field(
         None,

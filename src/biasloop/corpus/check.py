@@ -18,31 +18,39 @@ _SHOWN = 5
 Article = dict[str, str]
 
 
-class _BadRowError(Exception):
-    """Why one row cannot be used. Never leaves this module."""
+class BadRowError(Exception):
+    """Why one row cannot be used. Never leaves this package."""
 
 
-def _text(value: object, field: str) -> str:
-    """Make a field's value text, empty where there is none."""
+def text_of(value: object, field: str, longest: int) -> str:
+    """Make a field's value text, empty where there is none.
+
+    Raises
+    ------
+    BadRowError
+        If it is no text that a table and a page can hold, or is over ``longest`` characters.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")
         except UnicodeDecodeError:
-            raise _BadRowError("not UTF-8") from None
+            raise BadRowError("not UTF-8") from None
     if isinstance(value, (bool, int, float)) and field in ("label", "article_id", "source"):
         return str(value)
     if not isinstance(value, str):
-        raise _BadRowError(f"{field.removeprefix('article_')} is not text")
+        raise BadRowError(f"{field.removeprefix('article_')} is not text")
+    if len(value) > longest:  # before anything reads it to its end, for every row that shares it
+        raise BadRowError(f"{field.removeprefix('article_')} over {longest:,} characters")
     if "\0" in value:
-        raise _BadRowError("NUL characters")
+        raise BadRowError("NUL characters")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         # A byte that is no UTF-8 was read as one of these; any other one was written as \ud800.
         escaped = "\udc80" <= value[error.start] <= "\udcff"
-        raise _BadRowError("not UTF-8" if escaped else "lone surrogates") from None
+        raise BadRowError("not UTF-8" if escaped else "lone surrogates") from None
     return value.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -50,33 +58,31 @@ def _article(
     record: Record, number: int, source: Source, config: CorpusConfig, label_map: Mapping[str, str]
 ) -> Article:
     if record.fields is None:
-        raise _BadRowError(record.reason)
+        raise BadRowError(record.reason)
     columns = source.columns.model_dump()
     for field in ("body", "label"):
         if columns[field] not in record.fields:
-            raise _BadRowError(f"no column '{columns[field]}'")
+            raise BadRowError(f"no column '{columns[field]}'")
+    longest = dict.fromkeys(("body", "title"), config.max_body_characters)
     article = {
-        field: _text(record.fields.get(column), field) if column is not None else ""
+        field: text_of(record.fields.get(column), field, longest.get(field, MAX_NAME))
+        if column is not None
+        else ""
         for field, column in columns.items()
     }
     for field in ("article_id", "label", "source"):
         article[field] = article[field].strip()
-        if len(article[field]) > MAX_NAME:
-            raise _BadRowError(f"{field.removeprefix('article_')} over {MAX_NAME:,} characters")
     if columns["article_id"] is None:
         article["article_id"] = f"row-{number:07d}"
     elif not article["article_id"]:
-        raise _BadRowError("no id")
+        raise BadRowError("no id")
     if not article["body"].strip():
-        raise _BadRowError("empty body")
-    for field in ("body", "title"):
-        if len(article[field]) > config.max_body_characters:
-            raise _BadRowError(f"{field} over {config.max_body_characters:,} characters")
+        raise BadRowError("empty body")
     if not article["label"]:
-        raise _BadRowError("no label")
+        raise BadRowError("no label")
     article["label"] = label_map.get(article["label"], article["label"])
     if config.labels is not None and article["label"] not in config.labels:
-        raise _BadRowError(f"unknown label {article['label'][:40]!r}")
+        raise BadRowError(f"unknown label {article['label'][:40]!r}")
     return article
 
 
@@ -125,8 +131,8 @@ def check(source: Source, config: CorpusConfig) -> tuple[list[Article], list[tup
         try:
             article = _article(record, rows, source, config, label_map)
             if article["article_id"] in seen:
-                raise _BadRowError("duplicate id")
-        except _BadRowError as error:
+                raise BadRowError("duplicate id")
+        except BadRowError as error:
             bad.append((record.location, str(error)))
             continue
         seen.add(article["article_id"])

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import csv
-import io
-import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from biasloop.corpus.source import Record, Table, shown
+from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
 from biasloop.errors import InputError
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
+def _lines(path: Path) -> Iterator[str]:
     # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
-    text = path.read_bytes().decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
+        number = 0
+        while line := handle.readline(MAX_RECORD + 1):
+            number += 1
+            if len(line) > MAX_RECORD:
+                raise InputError(
+                    f"{path}: line {number:,} is longer than {MAX_RECORD:,} characters: this is no "
+                    "file of articles"
+                )
+            yield line
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(_lines(path), delimiter=delimiter)
     # The limit is the module's, not the reader's: set it for each row and put it back.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     while True:
-        limit = csv.field_size_limit(sys.maxsize)
+        limit = csv.field_size_limit(MAX_RECORD)
         try:
             row = next(reader, None)
         finally:
@@ -40,7 +51,8 @@ def read_delimited(path: Path) -> Table:
     Raises
     ------
     InputError
-        If there is no header that can be read, or it names a column twice.
+        If there is no header that can be read, it names a column twice, or a line is longer than
+        `MAX_RECORD`.
     """
     rows = _rows(path)
     try:
@@ -50,9 +62,10 @@ def read_delimited(path: Path) -> Table:
     if any("\udc80" <= character <= "\udcff" for name in header for character in name):
         raise InputError(f"{path}: the header is not UTF-8: save the file as UTF-8")
     columns = tuple(name.strip() for name in header)
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    twice = sorted(name for name, count in Counter(columns).items() if name and count > 1)
     if twice:
-        raise InputError(f"{path}: the header names a column twice: {', '.join(twice)}")
+        names = ", ".join(name[:60] for name in twice[:5])
+        raise InputError(f"{path}: the header names a column twice: {names}")
 
     name = shown(Path(path.name))
 

@@ -19,6 +19,10 @@ FORMATS: dict[str, Callable[[Path], Table]] = {
     "csv": read_delimited,
     "parquet": read_parquet,
 }
+#: What to do about a source that is not there.
+ADVICE = "Write 'conventions', the path of a JSONL, CSV or Parquet file, or hub:OWNER/NAME"
+#: A file larger than this is not read: articles are held in memory.
+MAX_BYTES = 16 * 2**30
 #: Which format a file's ending means.
 ENDINGS = {
     ".jsonl": "jsonl",
@@ -30,27 +34,40 @@ ENDINGS = {
 }
 
 
-def located(config: CorpusConfig) -> Path:
-    """Return the path of the config's file or folder.
+def located(source: str, setting: str = "corpus.source", advice: str = ADVICE) -> Path:
+    """Return the path of a file or folder of articles.
+
+    Parameters
+    ----------
+    source
+        As in ``corpus.source``.
+    setting, advice
+        What a message calls it, and what it says where nothing is there.
 
     Raises
     ------
     InputError
-        If it is not there, or is neither a file nor a folder.
+        If it is not there, is neither a file nor a folder (a pipe or device may never end), or is
+        a file of more than `MAX_BYTES`.
     """
-    path = Path(config.source).expanduser()
     try:
+        path = Path(source).expanduser()
         usable = path.is_dir() or path.is_file()
         exists = path.exists()
-    except (OSError, ValueError) as error:
-        raise InputError(f"corpus.source: {config.source!r} is no path: {error}") from error
+        size = path.stat().st_size if path.is_file() else 0
+    except (OSError, ValueError, RuntimeError) as error:
+        shown_source = repr(source if len(source) < 200 else source[:200] + "…")
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{setting}: {shown_source} is no path: {reason}") from error
     if not exists:
-        raise InputError(
-            f"corpus.source: {path}: no such file or folder. Write 'conventions', the path of a "
-            "JSONL, CSV or Parquet file, or hub:OWNER/NAME"
-        )
+        raise InputError(f"{setting}: {path}: no such file or folder. {advice}")
     if not usable:
-        raise InputError(f"corpus.source: {path}: neither a file nor a folder")
+        raise InputError(f"{setting}: {path}: neither a file nor a folder")
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{setting}: {path}: {size:,} bytes, but articles are held in memory: at most "
+            f"{MAX_BYTES:,}"
+        )
     return path
 
 
@@ -143,7 +160,7 @@ def open_file(config: CorpusConfig) -> Source:
         If it is not there or cannot be read, if the format does not follow from ending and
         columns or is ambiguous, or if a column is missing: with the columns found.
     """
-    path = located(config)
+    path = located(config.source)
     try:
         table = _table(path, config.format)
     except OSError as error:

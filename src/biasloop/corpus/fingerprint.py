@@ -11,6 +11,7 @@ from biasloop.corpus.file import located
 from biasloop.corpus.hub import hub_name
 from biasloop.corpus.jsonl import json_files
 from biasloop.corpus.load import kind_of
+from biasloop.corpus.source import MAX_RECORD
 from biasloop.errors import InputError
 from biasloop.files import canonical_json, sha256_file, sha256_text
 
@@ -21,13 +22,19 @@ def _content(config: CorpusConfig) -> dict[str, Any]:
         return {"asset": [file.sha256 for file in ASSETS[NAME].files], "cleaning": CLEANING}
     if kind == "hub":
         return {"hub": hub_name(config), "revision": config.revision, "split": config.split}
-    path = located(config)
+    path = located(config.source)
     try:
         if not path.is_dir():
             return {"file": sha256_file(path)}
         files = [
             # A name need not be UTF-8; its bytes say which it is.
-            (bytes(file.relative_to(path)).hex(), sha256_file(file))
+            # Of one that is too long to be an article, its length says enough.
+            (
+                bytes(file.relative_to(path)).hex(),
+                sha256_file(file)
+                if file.stat().st_size <= MAX_RECORD
+                else str(file.stat().st_size),
+            )
             for file in json_files(path)
             if file.is_file()
         ]

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from biasloop.corpus.source import Record, Table, shown
+from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
+from biasloop.errors import InputError
 
 
 def _refuse_constant(name: str) -> object:
@@ -42,12 +43,24 @@ def read_jsonl(path: Path) -> Table:
     ----------
     path
         A UTF-8 file, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        If a line is longer than `MAX_RECORD`.
     """
 
     def records() -> Iterator[Record]:
         name = shown(Path(path.name))
         with path.open("rb") as handle:
-            for number, line in enumerate(handle, start=1):
+            number = 0
+            while line := handle.readline(MAX_RECORD + 1):
+                number += 1
+                if len(line) > MAX_RECORD:
+                    raise InputError(
+                        f"{path}: line {number:,} is longer than {MAX_RECORD:,} bytes: this is no "
+                        "file of one article a line"
+                    )
                 if line.strip():
                     yield _record(f"{name}:{number}", line)
 
@@ -79,7 +92,11 @@ def read_json_folder(folder: Path) -> Table:
             location = shown(path.relative_to(folder))
             try:
                 # A pipe or device under such a name would never end.
-                content = path.read_bytes() if path.is_file() else None
+                regular = path.is_file()
+                if regular and path.stat().st_size > MAX_RECORD:
+                    yield Record(location, None, f"over {MAX_RECORD:,} bytes")
+                    continue
+                content = path.read_bytes() if regular else None
             except OSError:
                 content = None
             if content is None:

@@ -8,6 +8,10 @@ from pathlib import PurePath
 
 from biasloop.config import Columns
 
+#: No line, field or file of one article is longer than this many bytes or characters. A longer one
+#: is no article, and may be a few bytes on disk that a reader would grow into all of the memory.
+MAX_RECORD = 64 * 2**20
+
 
 def shown(path: PurePath) -> str:
     """Write a path as text that any table can hold; a name's bytes that are no UTF-8 become ?."""

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 
+from biasloop.corpus.check import BadRowError, text_of
+from biasloop.corpus.file import ENDINGS, FORMATS, located
+from biasloop.corpus.source import MAX_RECORD, Record
 from biasloop.errors import InputError
-from biasloop.tables import ARTICLES, conform
+from biasloop.tables import ARTICLES
+
+
+def _article(record: Record, number: int, columns: dict[str, str]) -> dict[str, str]:
+    if record.fields is None:
+        raise BadRowError(record.reason)
+    article = {
+        field: text_of(record.fields.get(columns.get(field, "")), field, MAX_RECORD)
+        for field in ARTICLES
+    }
+    if "article_id" not in columns:
+        article["article_id"] = f"row-{number}"
+    elif not article["article_id"].strip():
+        raise BadRowError("no id")
+    if not article["body"].strip():
+        raise BadRowError("empty body")
+    return article
 
 
 def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
@@ -19,34 +39,38 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, is of another kind, has no column ``body``, or has an empty body
-        or an id twice.
+        If the file is missing, is of another kind, has no column ``body``, or has a row without
+        text there, a damaged one or an id twice.
     """
-    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".jsonl": pl.read_ndjson}
-    if path.suffix not in readers:
-        raise InputError(f"{path}: give a file that ends in {', '.join(readers)}")
+    path = located(str(path), "articles", "Give a Parquet, CSV or JSONL file")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder: name a file in it")
+    kind = ENDINGS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path}: give a file that ends in .parquet, .csv, .jsonl or .tsv")
     try:
-        frame = readers[path.suffix](path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if body not in frame.columns:
-        raise InputError(f"{path}: no column '{body}'; it has {frame.columns}; set --body")
-    identity = next((name for name in ("article_id", "id") if name in frame.columns), None)
-    columns = {"body": pl.col(body).cast(pl.String)}
-    columns["article_id"] = (
-        pl.col(identity).cast(pl.String)
-        if identity
-        else pl.format("row-{}", pl.int_range(1, pl.len() + 1))
-    )
-    for name in ("title", "label", "source"):
-        known = name in frame.columns
-        columns[name] = pl.col(name).cast(pl.String).fill_null("") if known else pl.lit("")
-    articles = conform(frame.select(**columns), ARTICLES)
-    bad = articles.with_row_index("row", 1).filter(
-        pl.col("body").is_null() | (pl.col("body").str.strip_chars() == "")
-    )
-    if bad.height:
-        raise InputError(f"{path}: {bad.height} rows have an empty body, first row {bad['row'][0]}")
-    if articles["article_id"].n_unique() < articles.height:
+        table = FORMATS[kind](path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if body not in table.columns:
+        found = ", ".join(name[:60] for name in table.columns[:30])
+        raise InputError(f"{path}: no column '{body[:60]}'; it has: {found}; set --body")
+    columns = {name: name for name in ("title", "label", "source") if name in table.columns}
+    columns["body"] = body
+    for name in ("id", "article_id"):
+        if name in table.columns:
+            columns["article_id"] = name
+    articles: list[dict[str, str]] = []
+    bad: list[tuple[str, str]] = []
+    for number, record in enumerate(table.records, start=1):
+        try:
+            articles.append(_article(record, number, columns))
+        except BadRowError as error:
+            bad.append((record.location, str(error)))
+    if bad:
+        reasons = Counter(reason for _, reason in bad).most_common(5)
+        shown = ", ".join(f"{count:,} x {reason}" for reason, count in reasons)
+        raise InputError(f"{path}: {len(bad):,} rows are bad: {shown}; first: {bad[0][0]}")
+    if len({article["article_id"] for article in articles}) < len(articles):
         raise InputError(f"{path}: an article id stands twice")
-    return articles
+    return pl.DataFrame(articles, schema=ARTICLES)

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from biasloop.config import Config, parse_config
+from biasloop.config import Config, parse_config, read_yaml, write_yaml
 from biasloop.errors import InputError, StoreError
-from biasloop.files import canonical_json, remove_leftovers, sha256_text, write_json, write_text
+from biasloop.files import (
+    canonical_json,
+    read_text,
+    remove_leftovers,
+    sha256_text,
+    write_json,
+    write_text,
+)
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.results import Results
@@ -35,6 +41,8 @@ from biasloop.tables import (
 
 CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
+#: Bytes of either. Written out in full, a config is longer than the one it came from.
+_LONGEST = 1_000_000
 _LIBRARIES = (
     "biasloop",
     "torch",
@@ -102,7 +110,7 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
                 "provenance": provenance(config),
             },
         )
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        text = write_yaml(config.model_dump(mode="json"))
         path = root / CONFIG_FILE
         # Left alone where it says the same, so that a report newer than it is known to be current.
         if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
@@ -172,13 +180,13 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: AN
 
 def _read_record(root: Path) -> dict[str, Any]:
     try:
-        record = json.loads((root / RUN_FILE).read_text(encoding="utf-8"))
+        record = json.loads(read_text(root / RUN_FILE, _LONGEST))
         if not (isinstance(record, dict) and {"config", "provenance"} <= record.keys()):
             raise ValueError("it is not the record of a run")
         return record
     except FileNotFoundError:
         raise InputError(f"{root}: is not a run folder: it has no {RUN_FILE}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(
             f"{root / RUN_FILE}: cannot be read ({error}); 'biasloop verify {root} --repair' "
             "removes it, and the run's own command then writes it again"
@@ -198,11 +206,12 @@ def read_config(root: Path) -> Config:
     recorded = _recorded_part(root)
     path = root / CONFIG_FILE
     try:
-        config = parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), (), str(path))
+        values = read_yaml(read_text(path, _LONGEST), str(path), _LONGEST)
+        config = parse_config(values, (), str(path))
         if _plain(config) != recorded:
             raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
         return config
-    except (OSError, ValueError, InputError, yaml.YAMLError) as error:
+    except (OSError, ValueError, InputError) as error:
         raise StoreError(
             f"{path}: cannot be read ({error}); the run's own command writes it again"
         ) from error

@@ -58,7 +58,11 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     InputError
         If a local path does not exist or is no model folder, or an asset is not downloaded.
     """
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, or the home of no user
+        raise InputError(f"{name[:200]!r}: is no path of a model: {str(error)[:200]}") from error
     if path.is_file() and path.suffix == ".gguf":
         return ModelLocation(str(path.parent), path.name)
     if path.is_dir():
