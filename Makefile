@@ -21,8 +21,8 @@ demo: $(VENV)/.installed
 	$(BIN)/biasloop run demo --out $(OUT)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/ty check --python $(BIN)/python src
 	$(BIN)/lint-imports
 	$(BIN)/biasloop download conventions
