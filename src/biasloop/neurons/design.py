@@ -12,9 +12,11 @@ from biasloop.errors import InputError
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-_ROUNDING = np.finfo(float).eps
-#: A series that moves by less than this, relative to its size, is rounding and not movement.
-_STILL = 64 * _ROUNDING
+#: A series that moves, per version, by fewer roundings of its size than this and the number of
+#: versions together, has not moved.
+_STILL = 64
+#: Neither has one whose squares add up to less: they would underflow.
+_LEAST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -61,28 +63,29 @@ class Layout:
         return np.concatenate([ordered[a + 1 : b] - ordered[a : b - 1] for a, b in starts])
 
     def center(self, values: Floats) -> Floats:
-        """Take out the mean, or each chain's, in place; say how far each series then reaches.
+        """Take out the mean, or each chain's, in place; return the sum of squares of what is left.
 
         Returns
         -------
         np.ndarray
-            The largest distance from the mean, without the axis of versions: 0 for a series that
-            stands still, whose values are then all 0; NaN for one with a value that is not finite.
+            Without the axis of versions: 0 for a series that stands still, whose values are then
+            all 0; not finite for one with a value that is not finite, or too large to be squared.
         """
         spans = self.spans if self.fixed_effects else ((0, self.size),)
         level = np.zeros(values.shape[1:])
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             for a, b in spans:
                 mean = values[a:b].mean(axis=0)
                 values[a:b] -= mean
                 np.maximum(level, np.abs(mean), out=level)
-            reach = np.maximum(values.max(axis=0), -values.min(axis=0))
-            # A mean over many versions is itself rounded at every addition.
-            still = reach <= (_STILL + self.size * _ROUNDING) * (level + reach)
+            squares = np.einsum("i...,i...->...", values, values)
+        # A mean over many versions is itself rounded at every addition.
+        rounding = (_STILL + self.size) * np.finfo(float).eps * level
+        still = squares <= np.maximum(self.size * rounding**2, _LEAST)
         if still.any():
             values[..., still] = 0.0
-            reach = np.where(still, 0.0, reach)
-        return reach
+            squares = np.where(still, 0.0, squares)
+        return squares
 
 
 def _starts(spans: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int]]:

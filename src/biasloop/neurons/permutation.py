@@ -86,7 +86,8 @@ def _deals(chains: int, most: int, random: np.random.Generator) -> np.ndarray:
 
 def _pvalues(x: np.ndarray, deals: Floats, layout: Layout) -> Floats:
     centred = layout.take(x.T)
-    reach = layout.center(centred)
-    products = np.abs(deals @ (centred / np.where(reach > 0, reach, 1.0)))
+    squares = layout.center(centred)
+    moves = squares > 0
+    products = np.abs(deals @ (centred / np.sqrt(np.where(moves, squares, 1.0))))
     extreme = (products >= products[0] * (1 - _ROUNDING)).mean(axis=0)
-    return np.where(reach > 0, extreme, np.nan)
+    return np.where(moves, extreme, np.nan)

@@ -17,8 +17,6 @@ from biasloop.neurons.design import Floats, Layout, lay_out
 #: Neurons are taken so many at a time that one working array has this many numbers (512 KiB): it
 #: stays in the processor's cache, which was three times as fast as 4 MiB.
 _CHUNK = 2**16
-#: Neurons that reach less far than 1 / this, or further than this, are scaled before they are used.
-_EXTREME = 1e50
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,11 @@ def _fit(
 ) -> tuple[Floats, Floats, Floats]:
     # Versions first: sums over few versions of many neurons are then over whole rows.
     centred = layout.take(x.T)
-    reach = layout.center(centred)
-    if np.isnan(reach).any():
-        row = first + int(np.argmax(np.isnan(reach)))
-        raise InputError(f"x: neuron {row} has a value that is not a number")
-    # Fourth powers of what is this small or large would under- or overflow.
-    extreme = (reach > 0) & ((reach < 1 / _EXTREME) | (reach > _EXTREME))
-    size = np.where(extreme, reach, 1.0)
-    if extreme.any():
-        centred /= size
-    squares = np.einsum("ij,ij->j", centred, centred)
-    squares[reach == 0] = np.nan
+    squares = layout.center(centred)
+    if not np.isfinite(squares).all():
+        row = first + int(np.argmin(np.isfinite(squares)))
+        raise InputError(f"x: neuron {row} has a value that is not a number, or too large to use")
+    squares = np.where(squares > 0, squares, np.nan)
     coef = target @ centred / squares
     # By Frisch, Waugh and Lovell the slope is a regression on x without its mean(s), so the
     # slope's corner of the sandwich needs the scores of that one column only.
@@ -162,7 +154,7 @@ def _fit(
     middle = np.maximum(COVARIANCES[covariance](scores, layout, maxlags), 0.0)
     spread = np.sqrt(target @ target) or np.nan
     pearson = np.clip(coef * np.sqrt(squares) / spread, -1.0, 1.0)
-    return coef / size, np.sqrt(middle) / squares / size, pearson
+    return coef, np.sqrt(middle) / squares, pearson
 
 
 def _small_sample(layout: Layout, covariance: str) -> tuple[float, int]:
