@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom
 
+from biasloop.errors import InputError, StoreError
 from biasloop.neurons import (
     benjamini_hochberg,
     bonferroni,
@@ -153,10 +154,38 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
     )  # fmt: skip
     found = find([run], ["leaning:right", "quality"])
     assert found.left_out == {"leaning:right": 12}
-    assert find([run], ["leaning:right"], include_withheld=True).left_out == {}
+    let_in = find([run], ["leaning:right"], include_withheld=True)
+    assert (let_in.left_out, let_in.let_in) == ({}, {"leaning:right": 12})
+    assert let_in.associations["coef"].to_list() != found.associations["coef"].head(300).to_list()
+    # What is wrong with what was asked for is not put down to the versions left out.
+    for wrong in ({"site": "mlp_hidden"}, {"quantity": "weigt"}, {"method": "publshed"}):
+        with pytest.raises(InputError) as refused:
+            find([run], ["leaning:right"], **wrong)
+        assert "withheld" not in str(refused.value)
+    held = held.with_columns(pl.lit(value=True).alias("withheld"))
+    with pytest.raises(InputError, match="66 of 66 versions are left out"):
+        find([run], ["leaning:right"])
     write_findings(tmp_path / "neurons", found)
     again = read_findings(tmp_path / "neurons")
     assert again.counts() == found.counts()
     assert again.overlap() == found.overlap()
     assert (again.left_out, again.versions) == (found.left_out, 66)
     assert read_findings(tmp_path / "none") is None
+    (tmp_path / "neurons" / "associations.json").write_text('{"metrics": []}')
+    with pytest.raises(StoreError, match="run 'biasloop neurons' again"):
+        read_findings(tmp_path / "neurons")
+
+
+def test_the_overlap_is_of_neurons_tested_for_both():
+    from biasloop.neurons import ASSOCIATIONS, Findings
+
+    nan = float("nan")
+    pvalues = {"a": [0.01, 0.01, 0.9, nan, 0.01], "b": [0.01, 0.9, 0.01, 0.01, nan]}
+    rows = [
+        (0, n, "mlp_out", "weight_mean", metric, 0.1, 1.0, 1.0, p, p)
+        for metric, own in pvalues.items()
+        for n, p in enumerate(own)
+    ]
+    table = pl.DataFrame(rows, schema=ASSOCIATIONS, orient="row")
+    meet = Findings(table, ("a", "b"), "differences", 9, {}).overlap()
+    assert (meet.first, meet.second, meet.both, meet.total) == (2, 2, 1, 3)

@@ -92,6 +92,7 @@ def neurons(
                     "counts": counts,
                     "overlap": asdict(meet) if meet else None,
                     "left_out": found.left_out,
+                    "let_in": found.let_in,
                 }
             )
         )
@@ -115,6 +116,11 @@ def _print_findings(found: Findings) -> None:
             print(
                 f"  {found.left_out[name]} of {found.versions} model versions are left out: their "
                 "leaning figures are withheld"
+            )
+        if found.let_in.get(name):
+            print(
+                f"  {found.let_in[name]} of {found.versions} model versions count although their "
+                "leaning figures are withheld: this may be collapse, read as a leaning"
             )
     meet = found.overlap()
     if meet:

@@ -79,9 +79,10 @@ class Layout:
                 values[a:b] -= mean
                 np.maximum(level, np.abs(mean), out=level)
             squares = np.einsum("i...,i...->...", values, values)
-        # A mean over many versions is itself rounded at every addition.
-        rounding = (_STILL + self.size) * np.finfo(float).eps * level
-        still = squares <= np.maximum(self.size * rounding**2, _LEAST)
+            # A mean over many versions is itself rounded at every addition.
+            rounding = (_STILL + self.size) * np.finfo(float).eps * level
+            still = squares <= np.maximum(self.size * rounding**2, _LEAST)
+            still &= np.isfinite(squares)
         if still.any():
             values[..., still] = 0.0
             squares = np.where(still, 0.0, squares)

@@ -120,7 +120,8 @@ def hac_regression(
     if covariance == "cluster" and len(layout.spans) < 2:
         raise InputError("covariance 'cluster' needs at least two chains")
     target = layout.take(y)
-    layout.center(target)
+    if not np.isfinite(layout.center(target)):
+        raise InputError(f"y: reaches {np.abs(y).max():.0e}, which is too large to use")
     coef, stderr, pearson = (np.empty(len(x)) for _ in range(3))
     step = max(1, _CHUNK // max(1, len(y)))
     for start in range(0, len(x), step):

@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from biasloop.loop.results import Results
 from biasloop.neurons import (
+    ASSOCIATIONS_FILE,
     LEVEL,
     Ablation,
     Findings,
@@ -25,6 +28,8 @@ from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
 _ABSENT = Cell("–")
+#: How many neurons of each metric the report names.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def neurons_of(results: Results) -> Neurons | None:
     if found:
         texts += _association_texts(found)
         notices += _association_notices(found, results)
-        tables.append(_counts_table(found))
+        tables += [_counts_table(found), _strongest_table(found)]
         shown = found.associations
         pictures += [
             (_picture(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
@@ -82,6 +87,7 @@ def _summary(found: Findings | None) -> dict[str, Any] | None:
         "method": found.method,
         "versions": found.versions,
         "left_out": found.left_out,
+        "let_in": found.let_in,
         "counts": {name: asdict(count) for name, count in found.counts().items()},
         "overlap": asdict(meet) if meet else None,
     }
@@ -112,6 +118,12 @@ def _association_notices(found: Findings, results: Results) -> list[str]:
         for name, count in found.left_out.items()
         if count
     ]
+    notices += [
+        f"{words.name(name)}: {count} of {found.versions} versions count although their leaning "
+        "figures are withheld: what goes with them may go with collapse, read as a leaning."
+        for name, count in found.let_in.items()
+        if count
+    ]
     here = results.neurons.filter(results.neurons["generation"] >= 0)
     if here.select(list(CHAIN)).n_unique() != found.versions:
         notices.append(
@@ -138,6 +150,26 @@ def _counts_table(found: Findings) -> Table:
         )
         rows.append((words.name(name), cells))
     return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+
+
+def _strongest_table(found: Findings) -> Table:
+    columns = ("Pearson", "slope", "standard error", "p-value", "q-value")
+    rows = []
+    for metric in found.metrics:
+        tested = found.associations.filter(
+            pl.col("metric") == metric, pl.col("pvalue").is_not_nan()
+        )
+        for row in tested.sort("pvalue", "layer", "neuron").head(_SHOWN).iter_rows(named=True):
+            cells = (
+                Cell(words.signed(row["pearson"], 2)),
+                *(Cell(f"{row[name]:.3g}") for name in ("coef", "stderr", "pvalue", "qvalue")),
+            )
+            rows.append((f"{words.name(metric)}: layer {row['layer']}, {row['neuron']}", cells))
+    return Table(
+        f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
+        f"{ASSOCIATIONS_FILE}",
+        (Part(columns, tuple(rows)),),
+    )
 
 
 def _ablation_text(ablation: Ablation) -> str:
