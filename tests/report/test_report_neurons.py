@@ -83,10 +83,12 @@ def test_what_was_found_is_shown_and_escaped(make_results, coarse):
     assert "4 of 66 versions are left out" in section
     assert "5 of 66 versions count although their leaning figures are withheld" in section
     # The strongest neurons, five of each metric, by their layer and place.
-    assert "quality: layer 0, 2" in section
+    assert "quality: layer 0, neuron 2" in section
     assert section.count("quality: layer ") == 5
     assert "−10.0" in section or "-10.0" in section
     assert "0.048" in section
+    assert "are few" not in section
+    assert "changes on changes" in section
     assert section.count("data:image/png;base64,") == 3
     assert "run “biasloop neurons” again" in section
     machine = json.loads((results.folder / "summary.json").read_text())["neurons"]

@@ -122,6 +122,11 @@ def _print_findings(found: Findings) -> None:
                 f"  {found.let_in[name]} of {found.versions} model versions count although their "
                 "leaning figures are withheld: this may be collapse, read as a leaning"
             )
+        if name in found.few():
+            print(
+                f"  {found.few()[name]} model versions are few: more unrelated neurons than these "
+                "by chance alone have such p-values"
+            )
     meet = found.overlap()
     if meet:
         print(

@@ -18,6 +18,7 @@ from biasloop.neurons.ablation import Ablation, ablation_of
 from biasloop.neurons.associate import (
     ASSOCIATIONS,
     DEFAULT_METHOD,
+    FEW_VERSIONS,
     associate,
     full_quantity,
     versions,
@@ -62,6 +63,11 @@ class Findings:
     versions: int
     left_out: dict[str, int]
     let_in: dict[str, int] = field(default_factory=dict)
+
+    def few(self) -> dict[str, int]:
+        """Give the metrics whose p-values rest on few versions, with how many those are."""
+        counted = {name: self.versions - self.left_out.get(name, 0) for name in self.metrics}
+        return {name: versions for name, versions in counted.items() if versions < FEW_VERSIONS}
 
     def counts(self) -> dict[str, Counts]:
         """Count significant neurons, by metric."""

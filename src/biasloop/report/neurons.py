@@ -18,6 +18,7 @@ from biasloop.neurons import (
     ablation_png,
     correlations_png,
     counts_png,
+    method,
     read_ablation,
     read_findings,
 )
@@ -97,7 +98,8 @@ def _association_texts(found: Findings) -> list[str]:
     site, quantity = found.associations.select("site", "quantity").row(0)
     texts = [
         f"{quantity} at {site} over {words.counted(found.versions, 'model version')}, method "
-        f"“{found.method}”. An association over generations is not a cause."
+        f"“{found.method}” ({method(found.method).says}). An association over generations is not "
+        "a cause."
     ]
     meet = found.overlap()
     if meet:
@@ -123,6 +125,11 @@ def _association_notices(found: Findings, results: Results) -> list[str]:
         "figures are withheld: what goes with them may go with collapse, read as a leaning."
         for name, count in found.let_in.items()
         if count
+    ]
+    notices += [
+        f"{words.name(name)}: {count} model versions are few. More unrelated neurons have small "
+        "p-values than the column “by chance alone” says."
+        for name, count in found.few().items()
     ]
     here = results.neurons.filter(results.neurons["generation"] >= 0)
     if here.select(list(CHAIN)).n_unique() != found.versions:
@@ -162,14 +169,19 @@ def _strongest_table(found: Findings) -> Table:
         for row in tested.sort("pvalue", "layer", "neuron").head(_SHOWN).iter_rows(named=True):
             cells = (
                 Cell(words.signed(row["pearson"], 2)),
-                *(Cell(f"{row[name]:.3g}") for name in ("coef", "stderr", "pvalue", "qvalue")),
+                *(Cell(_three(row[name])) for name in ("coef", "stderr", "pvalue", "qvalue")),
             )
-            rows.append((f"{words.name(metric)}: layer {row['layer']}, {row['neuron']}", cells))
+            place = f"layer {row['layer']}, neuron {row['neuron']}"
+            rows.append((f"{words.name(metric)}: {place}", cells))
     return Table(
         f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
         f"{ASSOCIATIONS_FILE}",
         (Part(columns, tuple(rows)),),
     )
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _ablation_text(ablation: Ablation) -> str:
