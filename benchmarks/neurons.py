@@ -6,8 +6,9 @@ Without an option, the speed: the baseline is one statsmodels fit per neuron, of
 neurons, in the same process, five times in turn with the median of twenty of ours.
 --null counts how often each method finds neurons that have nothing to do with the metric.
 --published does so for the released bias and quality series of arXiv 2410.15234 in DIR.
---memory summarises a model of GPT-2's size (random weights) over so many made-up articles, cut at
-64 tokens so that it takes minutes, and prints the process's peak memory on the way.
+--memory summarises a model of GPT-2's size (random weights) over 1/12, 1/4 and all of so many
+made-up articles, cut at 24 tokens so that it takes minutes, and prints the process's peak memory
+after each; then over 16 of 512 tokens, as memory goes with a batch's tokens.
 """
 
 from __future__ import annotations
@@ -128,17 +129,17 @@ def memory(console: Console, articles: int) -> None:
     model = GPT2LMHeadModel(GPT2Config()).eval()
     loaded = LoadedModel(model, tokenizer, Device("cpu", torch.float32))
     random = np.random.default_rng(0)
-    bodies = [" ".join(random.choice(words, 64)) for _ in range(articles)]
-    table = Table("articles", "seconds", "peak memory of the process, GiB")
-    for count in (articles // 12, articles // 4, articles):
+    bodies = pl.DataFrame({"body": [" ".join(random.choice(words, 400)) for _ in range(articles)]})
+    cases = [(articles // 12, 24), (articles // 4, 24), (articles, 24), (16, 512)]
+    for count, tokens in cases:
         start = time.perf_counter()
-        summarise_neurons(
-            loaded, pl.DataFrame({"body": bodies[:count]}), ("mlp_out", "mlp_hidden"), max_tokens=64
-        )
+        summarise_neurons(loaded, bodies[:count], ("mlp_out", "mlp_hidden"), max_tokens=tokens)
         took = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        table.add_row(f"{count:,}", f"{took:.0f}", f"{peak:.2f}")
-    console.print(table)
+        console.print(
+            f"{count:,} articles of {tokens} tokens: {took:.0f} s, peak memory of the process "
+            f"until then {peak:.3f} GiB"
+        )
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom
 
@@ -22,6 +22,7 @@ from biasloop.neurons.ablation import Measured, effects, measured_outcomes
 from biasloop.neurons.findings import find, read_findings, write_findings
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 5))
 def test_corrections_are_scipys_and_leave_out_what_was_not_tested(values, holes):
     pvalues = np.array([*values, *[np.nan] * holes])
@@ -71,6 +72,7 @@ def test_an_overlap_is_hypergeometric():
     assert meet.expected == pytest.approx(total.mean())
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=30), st.floats(-1, 1))
 def test_a_permutation_p_value_is_a_rank(random, chosen):
     pvalue = permutation_pvalue(chosen, np.array(random))
