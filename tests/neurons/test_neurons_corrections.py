@@ -19,7 +19,7 @@ from biasloop.neurons import (
     permute_chains,
 )
 from biasloop.neurons.ablation import Measured, effects, measured_outcomes
-from biasloop.neurons.findings import find, read_findings, write_findings
+from biasloop.neurons.findings import find, read_ablation, read_findings, write_findings
 
 
 @settings(deadline=None)
@@ -176,6 +176,14 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
     (tmp_path / "neurons" / "associations.json").write_text('{"metrics": []}')
     with pytest.raises(StoreError, match="run 'biasloop neurons' again"):
         read_findings(tmp_path / "neurons")
+    for damage in (
+        "[]",
+        '{"top": 3}',
+        '{"neurons": [], "effects": 1, "draws": [], "withheld": []}',
+    ):
+        (tmp_path / "neurons" / "ablation.json").write_text(damage)
+        with pytest.raises(StoreError, match="run 'biasloop ablate' again"):
+            read_ablation(tmp_path / "neurons")
 
 
 def test_the_overlap_is_of_neurons_tested_for_both():

@@ -54,7 +54,11 @@ def neurons(
     ] = "weight",
     site: Annotated[str, typer.Option(help="mlp_out or mlp_hidden")] = "mlp_out",
     method: Annotated[
-        str, typer.Option(help="'published' is the paper's; see biasloop.neurons.METHODS")
+        str,
+        typer.Option(
+            help="how p-values are made: differences, permutation, published (the paper's) or "
+            "another of docs/neurons.md"
+        ),
     ] = "differences",
     include_withheld: Annotated[
         bool,

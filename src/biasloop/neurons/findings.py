@@ -231,7 +231,15 @@ def read_ablation(folder: Path) -> Ablation | None:
         If the file is damaged.
     """
     path = folder / _ABLATION_FILE
-    return ablation_of(_read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    stored = _read_json(path)
+    try:
+        return ablation_of(stored)
+    except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{path}: damaged, or of another version of biasloop; run 'biasloop ablate' again"
+        ) from error
 
 
 def _refuse_file(folder: Path) -> None:
