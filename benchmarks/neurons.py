@@ -1,14 +1,14 @@
 """Neurons: speed of the vectorised regression, errors of each method, memory of the summaries.
 
-Run: python benchmarks/neurons.py [--null | --published DIR | --memory ARTICLES]
+Run: python benchmarks/neurons.py [--null | --published DIR | --memory ARTICLES [--tokens N]]
 
 Without an option, the speed: the baseline is one statsmodels fit per neuron, of all the same
 neurons, in the same process, five times in turn with the median of twenty of ours.
 --null counts how often each method finds neurons that have nothing to do with the metric.
 --published does so for the released bias and quality series of arXiv 2410.15234 in DIR.
 --memory summarises a model of GPT-2's size (random weights) over 1/12, 1/4 and all of so many
-made-up articles, cut at 24 tokens so that it takes minutes, and prints the process's peak memory
-after each; then over 16 of 512 tokens, as memory goes with a batch's tokens.
+made-up articles, cut at --tokens (24) so that it takes minutes, and prints the process's peak
+memory after each; then over 16 of 512 tokens, as memory goes with a batch's tokens.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _print_rates(console: Console, rates: dict[str, dict[str, tuple[float, float
     console.print(table)
 
 
-def memory(console: Console, articles: int) -> None:
+def memory(console: Console, articles: int, tokens: int) -> None:
     """Peak memory of summarising 12 x 768 and 12 x 3072 neurons, by number of articles."""
     import polars as pl
     import torch
@@ -130,14 +130,14 @@ def memory(console: Console, articles: int) -> None:
     loaded = LoadedModel(model, tokenizer, Device("cpu", torch.float32))
     random = np.random.default_rng(0)
     bodies = pl.DataFrame({"body": [" ".join(random.choice(words, 400)) for _ in range(articles)]})
-    cases = [(articles // 12, 24), (articles // 4, 24), (articles, 24), (16, 512)]
-    for count, tokens in cases:
+    cases = [(articles // 12, tokens), (articles // 4, tokens), (articles, tokens), (16, 512)]
+    for count, most in cases:
         start = time.perf_counter()
-        summarise_neurons(loaded, bodies[:count], ("mlp_out", "mlp_hidden"), max_tokens=tokens)
+        summarise_neurons(loaded, bodies[:count], ("mlp_out", "mlp_hidden"), max_tokens=most)
         took = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         console.print(
-            f"{count:,} articles of {tokens} tokens: {took:.0f} s, peak memory of the process "
+            f"{count:,} articles of {most} tokens: {took:.0f} s, peak memory of the process "
             f"until then {peak:.3f} GiB"
         )
 
@@ -148,10 +148,11 @@ def main() -> None:
     parser.add_argument("--null", action="store_true")
     parser.add_argument("--published", type=Path, metavar="DIR")
     parser.add_argument("--memory", type=int, metavar="ARTICLES")
+    parser.add_argument("--tokens", type=int, default=24)
     asked = parser.parse_args()
     console = Console()
     if asked.memory:
-        memory(console, asked.memory)
+        memory(console, asked.memory, asked.tokens)
     elif asked.published:
         published(console, asked.published)
     elif asked.null:
