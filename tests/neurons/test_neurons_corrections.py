@@ -5,10 +5,11 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom
 
+from biasloop.errors import InputError, StoreError
 from biasloop.neurons import (
     benjamini_hochberg,
     bonferroni,
@@ -18,9 +19,10 @@ from biasloop.neurons import (
     permute_chains,
 )
 from biasloop.neurons.ablation import Measured, effects, measured_outcomes
-from biasloop.neurons.findings import find, read_findings, write_findings
+from biasloop.neurons.findings import find, read_ablation, read_findings, write_findings
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.integers(0, 5))
 def test_corrections_are_scipys_and_leave_out_what_was_not_tested(values, holes):
     pvalues = np.array([*values, *[np.nan] * holes])
@@ -70,6 +72,7 @@ def test_an_overlap_is_hypergeometric():
     assert meet.expected == pytest.approx(total.mean())
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=30), st.floats(-1, 1))
 def test_a_permutation_p_value_is_a_rank(random, chosen):
     pvalue = permutation_pvalue(chosen, np.array(random))
@@ -153,10 +156,46 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
     )  # fmt: skip
     found = find([run], ["leaning:right", "quality"])
     assert found.left_out == {"leaning:right": 12}
-    assert find([run], ["leaning:right"], include_withheld=True).left_out == {}
+    let_in = find([run], ["leaning:right"], include_withheld=True)
+    assert (let_in.left_out, let_in.let_in) == ({}, {"leaning:right": 12})
+    assert let_in.associations["coef"].to_list() != found.associations["coef"].head(300).to_list()
+    # What is wrong with what was asked for is not put down to the versions left out.
+    for wrong in ({"site": "mlp_hidden"}, {"quantity": "weigt"}, {"method": "publshed"}):
+        with pytest.raises(InputError) as refused:
+            find([run], ["leaning:right"], **wrong)
+        assert "withheld" not in str(refused.value)
+    held = held.with_columns(pl.lit(value=True).alias("withheld"))
+    with pytest.raises(InputError, match="66 of 66 versions are left out"):
+        find([run], ["leaning:right"])
     write_findings(tmp_path / "neurons", found)
     again = read_findings(tmp_path / "neurons")
     assert again.counts() == found.counts()
     assert again.overlap() == found.overlap()
     assert (again.left_out, again.versions) == (found.left_out, 66)
     assert read_findings(tmp_path / "none") is None
+    (tmp_path / "neurons" / "associations.json").write_text('{"metrics": []}')
+    with pytest.raises(StoreError, match="run 'biasloop neurons' again"):
+        read_findings(tmp_path / "neurons")
+    for damage in (
+        "[]",
+        '{"top": 3}',
+        '{"neurons": [], "effects": 1, "draws": [], "withheld": []}',
+    ):
+        (tmp_path / "neurons" / "ablation.json").write_text(damage)
+        with pytest.raises(StoreError, match="run 'biasloop ablate' again"):
+            read_ablation(tmp_path / "neurons")
+
+
+def test_the_overlap_is_of_neurons_tested_for_both():
+    from biasloop.neurons import ASSOCIATIONS, Findings
+
+    nan = float("nan")
+    pvalues = {"a": [0.01, 0.01, 0.9, nan, 0.01], "b": [0.01, 0.9, 0.01, 0.01, nan]}
+    rows = [
+        (0, n, "mlp_out", "weight_mean", metric, 0.1, 1.0, 1.0, p, p)
+        for metric, own in pvalues.items()
+        for n, p in enumerate(own)
+    ]
+    table = pl.DataFrame(rows, schema=ASSOCIATIONS, orient="row")
+    meet = Findings(table, ("a", "b"), "differences", 9, {}).overlap()
+    assert (meet.first, meet.second, meet.both, meet.total) == (2, 2, 1, 3)

@@ -181,6 +181,45 @@ def test_a_neuron_that_stands_still_has_no_regression(value):
         assert np.isfinite(array[1])
 
 
+@pytest.mark.parametrize("versions", [3, 66, 500, 5000])
+def test_a_constant_is_one_however_long(versions):
+    random = np.random.default_rng(versions)
+    values = random.normal(size=100) * 10.0 ** random.integers(-9, 9, 100)
+    x = np.repeat(values[:, None], versions, axis=1)
+    groups = np.arange(versions) % 2 if versions > 3 else None
+    for fixed_effects in (False, groups is not None):
+        result = hac_regression(
+            x, series("walk", 1, versions, random)[0], 1, groups, fixed_effects=fixed_effects
+        )
+        assert np.isnan(result.coef).all()
+        assert np.isnan(result.pvalue).all()
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_scale_changes_the_slope_and_nothing_else(scale):
+    random = np.random.default_rng(6)
+    x, y = series("walk", 4, 30, random), series("walk", 1, 30, random)[0]
+    plain, scaled = hac_regression(x, y), hac_regression(x * scale, y)
+    np.testing.assert_allclose(scaled.coef * scale, plain.coef, rtol=1e-10)
+    np.testing.assert_allclose(scaled.stderr * scale, plain.stderr, rtol=1e-10)
+    np.testing.assert_allclose(scaled.pearson, plain.pearson, rtol=1e-10)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_is_given_is_left_as_it_is(ordered):
+    random = np.random.default_rng(7)
+    x, y, groups, time = panel(random)
+    if not ordered:
+        time = time[::-1].copy()
+        groups = groups[::-1].copy()
+    kept = x.copy(), y.copy()
+    hac_regression(x, y, 1, groups, time=time, fixed_effects=True)
+    hac_regression(np.asfortranarray(x), y)
+    hac_regression(x, y)
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
 def test_a_trend_has_no_differences_to_regress_on():
     x = 0.1 * np.arange(20.0)[None, :]
     y = np.random.default_rng(1).normal(size=20)
@@ -217,6 +256,8 @@ def test_many_neurons_equal_few():
         ({"y": np.zeros(4)}, "must be"),
         ({"y": np.array([0, 1, np.nan, 2, 3])}, "version 2 is not a number"),
         ({"x": np.array([[0.0] * 5, [1, 2, np.inf, 3, 4]])}, "neuron 1 "),
+        ({"y": np.array([1.0, 2, 1e200, 3, 4])}, r"y: reaches 1e\+200"),
+        ({"x": np.array([[0.0] * 5, [1, 2, 1e200, 3, 4]])}, "neuron 1 .* too large"),
         ({"covariance": "hacc"}, "did you mean 'hac'"),
         ({"covariance": "cluster"}, "needs groups"),
         ({"fixed_effects": True}, "needs groups"),

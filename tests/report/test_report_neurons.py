@@ -20,7 +20,12 @@ def findings(metric):
     table = pl.DataFrame(rows, schema=ASSOCIATIONS, orient="row")
     quality = table.with_columns(pl.lit("quality").alias("metric"))
     return Findings(
-        pl.concat([table, quality]), (metric, "quality"), "differences", 66, {metric: 4}
+        pl.concat([table, quality]),
+        (metric, "quality"),
+        "differences",
+        66,
+        {metric: 4},
+        {"quality": 5},
     )
 
 
@@ -76,8 +81,14 @@ def test_what_was_found_is_shown_and_escaped(make_results, coarse):
     assert "<script" not in section
     assert "&lt;script&gt;" in section
     assert "4 of 66 versions are left out" in section
+    assert "5 of 66 versions count although their leaning figures are withheld" in section
+    # The strongest neurons, five of each metric, by their layer and place.
+    assert "quality: layer 0, neuron 2" in section
+    assert section.count("quality: layer ") == 5
     assert "−10.0" in section or "-10.0" in section
     assert "0.048" in section
+    assert "are few" not in section
+    assert "changes on changes" in section
     assert section.count("data:image/png;base64,") == 3
     assert "run “biasloop neurons” again" in section
     machine = json.loads((results.folder / "summary.json").read_text())["neurons"]

@@ -54,7 +54,11 @@ def neurons(
     ] = "weight",
     site: Annotated[str, typer.Option(help="mlp_out or mlp_hidden")] = "mlp_out",
     method: Annotated[
-        str, typer.Option(help="'published' is the paper's; see biasloop.neurons.METHODS")
+        str,
+        typer.Option(
+            help="how p-values are made: differences, permutation, published (the paper's) or "
+            "another of docs/neurons.md"
+        ),
     ] = "differences",
     include_withheld: Annotated[
         bool,
@@ -92,6 +96,7 @@ def neurons(
                     "counts": counts,
                     "overlap": asdict(meet) if meet else None,
                     "left_out": found.left_out,
+                    "let_in": found.let_in,
                 }
             )
         )
@@ -115,6 +120,16 @@ def _print_findings(found: Findings) -> None:
             print(
                 f"  {found.left_out[name]} of {found.versions} model versions are left out: their "
                 "leaning figures are withheld"
+            )
+        if found.let_in.get(name):
+            print(
+                f"  {found.let_in[name]} of {found.versions} model versions count although their "
+                "leaning figures are withheld: this may be collapse, read as a leaning"
+            )
+        if name in found.few():
+            print(
+                f"  {found.few()[name]} model versions are few: more unrelated neurons than these "
+                "by chance alone have such p-values"
             )
     meet = found.overlap()
     if meet:

@@ -25,7 +25,7 @@ from biasloop.neurons.findings import (
     write_ablation,
     write_findings,
 )
-from biasloop.neurons.methods import METHODS, Method
+from biasloop.neurons.methods import METHODS, Method, method
 from biasloop.neurons.outcomes import model_scores
 from biasloop.neurons.permutation import permute_chains
 from biasloop.neurons.regression import Regression, hac_regression
@@ -60,6 +60,7 @@ __all__ = [
     "full_quantity",
     "hac_regression",
     "layer_counts",
+    "method",
     "model_scores",
     "of_same_layers",
     "overlap",

@@ -33,6 +33,10 @@ ASSOCIATIONS = pl.Schema(
 #: error rate on unrelated series is near what it says (docs/neurons.md).
 DEFAULT_METHOD = "differences"
 
+#: With fewer versions than this every method that goes by a standard error errs at twice its rate
+#: or more (docs/neurons.md).
+FEW_VERSIONS = 20
+
 _KEY = list(CHAIN)
 #: Short names on the command line.
 _SHORT = {"weight": "weight_mean", "activation": "activation_mean"}
@@ -166,7 +170,7 @@ def associate(
     if len(kept) < 3:
         raise InputError(
             f"{metric}: {len(kept)} versions have both neurons and a score; an association needs "
-            "at least 3, and means little below 20: more generations, seeds or regimes"
+            f"at least 3, and means little below {FEW_VERSIONS}: more generations, seeds or regimes"
         )
     if np.ptp(y[kept]) == 0:
         raise InputError(f"{metric} is {y[kept[0]]:g} in every version: nothing goes with it")

@@ -12,8 +12,11 @@ from biasloop.errors import InputError
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-#: A series that moves by less than this, relative to its size, is rounding and not movement.
-_STILL = 64 * np.finfo(float).eps
+#: A series that moves, per version, by fewer roundings of its size than this and the number of
+#: versions together, has not moved.
+_STILL = 64
+#: Neither has one whose squares add up to less: they would underflow.
+_LEAST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Layout:
     order
         The rows, in that order.
     spans
-        First and last-but-one of each chain in that order.
+        Where each chain begins in that order, and the place after its end.
     period
         The time of each version, in that order: 0, 1, ... within its chain.
     parameters
@@ -51,8 +54,8 @@ class Layout:
         return 1 + (len(self.spans) if self.fixed_effects else 1)
 
     def take(self, values: np.ndarray) -> Floats:
-        """Bring values of shape (versions, ...) in order; difference them where that is asked."""
-        given = np.ascontiguousarray(values, dtype=float)
+        """Copy values of shape (versions, ...) in order, differenced where that is asked."""
+        given = np.array(values, dtype=float, order="C")
         ordered = given[self.order] if (np.diff(self.order) != 1).any() else given
         if not self.differences:
             return ordered
@@ -60,21 +63,30 @@ class Layout:
         return np.concatenate([ordered[a + 1 : b] - ordered[a : b - 1] for a, b in starts])
 
     def center(self, values: Floats) -> Floats:
-        """Take out the mean, or each chain's; a series that stands still comes out as zeros."""
+        """Take out the mean, or each chain's, in place; return the sum of squares of what is left.
+
+        Returns
+        -------
+        np.ndarray
+            Without the axis of versions: 0 for a series that stands still, whose values are then
+            all 0; not finite for one with a value that is not finite, or too large to be squared.
+        """
         spans = self.spans if self.fixed_effects else ((0, self.size),)
-        centred = np.empty_like(values)
         level = np.zeros(values.shape[1:])
-        # What is not finite comes out as NaN, for the caller to find.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             for a, b in spans:
                 mean = values[a:b].mean(axis=0)
-                np.subtract(values[a:b], mean, out=centred[a:b])
+                values[a:b] -= mean
                 np.maximum(level, np.abs(mean), out=level)
-            spread = np.abs(centred).max(axis=0)
-            still = spread <= _STILL * (level + spread)
+            squares = np.einsum("i...,i...->...", values, values)
+            # A mean over many versions is itself rounded at every addition.
+            rounding = (_STILL + self.size) * np.finfo(float).eps * level
+            still = squares <= np.maximum(self.size * rounding**2, _LEAST)
+            still &= np.isfinite(squares)
         if still.any():
-            centred[..., still] = 0.0
-        return centred
+            values[..., still] = 0.0
+            squares = np.where(still, 0.0, squares)
+        return squares
 
 
 def _starts(spans: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int]]:

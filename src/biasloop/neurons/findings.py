@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,25 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import write_bytes, write_json
 from biasloop.loop import Results
 from biasloop.neurons.ablation import Ablation, ablation_of
-from biasloop.neurons.associate import ASSOCIATIONS, DEFAULT_METHOD, associate, full_quantity
+from biasloop.neurons.associate import (
+    ASSOCIATIONS,
+    DEFAULT_METHOD,
+    FEW_VERSIONS,
+    associate,
+    full_quantity,
+    versions,
+)
 from biasloop.neurons.corrections import LEVEL, Counts, Overlap, count_significant, overlap
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png
+from biasloop.neurons.methods import method as check_method
 from biasloop.neurons.outcomes import model_scores
 from biasloop.tables import CHAIN, read_table, write_table
 
 ASSOCIATIONS_FILE = "associations.parquet"
 _SUMMARY_FILE = "associations.json"
 _ABLATION_FILE = "ablation.json"
+#: What `_SUMMARY_FILE` holds: everything of `Findings` but the table.
+_SUMMARY = {"metrics", "method", "versions", "left_out", "let_in"}
 _KEY = list(CHAIN)
 
 
@@ -43,6 +53,8 @@ class Findings:
         How many model versions there were.
     left_out
         Metric -> versions left out because their leaning figures are withheld.
+    let_in
+        The same where they were asked to count all the same.
     """
 
     associations: pl.DataFrame
@@ -50,18 +62,27 @@ class Findings:
     method: str
     versions: int
     left_out: dict[str, int]
+    let_in: dict[str, int] = field(default_factory=dict)
+
+    def few(self) -> dict[str, int]:
+        """Give the metrics whose p-values rest on few versions, with how many those are."""
+        counted = {name: self.versions - self.left_out.get(name, 0) for name in self.metrics}
+        return {name: versions for name, versions in counted.items() if versions < FEW_VERSIONS}
 
     def counts(self) -> dict[str, Counts]:
         """Count significant neurons, by metric."""
         return {name: count_significant(self._pvalues(name)) for name in self.metrics}
 
     def overlap(self) -> Overlap | None:
-        """Hold the first two metrics' neurons against each other; None for one metric."""
+        """Hold the first two metrics' neurons against each other, of those tested for both.
+
+        None for one metric.
+        """
         if len(self.metrics) < 2:
             return None
-        with np.errstate(invalid="ignore"):
-            first, second = (self._pvalues(name) < LEVEL for name in self.metrics[:2])
-        return overlap(first, second)
+        first, second = (self._pvalues(name) for name in self.metrics[:2])
+        both = ~np.isnan(first) & ~np.isnan(second)
+        return overlap(first[both] < LEVEL, second[both] < LEVEL)
 
     def _pvalues(self, metric: str) -> np.ndarray:
         return self.associations.filter(pl.col("metric") == metric)["pvalue"].to_numpy()
@@ -93,7 +114,9 @@ def find(
     InputError
         See `associate` and `model_scores`.
     """
+    check_method(method)
     neurons = _together(runs, [run.neurons for run in runs])
+    have = versions(neurons, site, full_quantity(quantity)).keys
     sources = [
         _together(runs, [getattr(run, name) for run in runs])
         for name in ("scores", "leaning_scores", "set_scores")
@@ -101,24 +124,25 @@ def find(
     checked = _together(runs, [validity(tables_of(run)) for run in runs])
     withheld = checked.filter(pl.col("withheld") & (pl.col("generation") >= 0)).select(_KEY)
     names = tuple(dict.fromkeys(metrics))
-    left_out, parts = {}, []
+    left_out, let_in, parts = {}, {}, []
     for name in names:
         scores = model_scores(*sources, name)
-        if name.startswith("leaning:") and not include_withheld and withheld.height:
-            left_out[name] = scores.join(withheld, on=_KEY, how="semi").height
-            scores = scores.join(withheld, on=_KEY, how="anti")
+        if name.startswith("leaning:") and withheld.height:
+            counted = let_in if include_withheld else left_out
+            counted[name] = have.join(withheld, on=_KEY, how="semi").height
+            if not include_withheld:
+                scores = scores.join(withheld, on=_KEY, how="anti")
         try:
             found = associate(neurons, scores, name, full_quantity(quantity), site, method)
         except InputError as error:
             if not left_out.get(name):
                 raise
             raise InputError(
-                f"{error} ({left_out[name]} versions are left out, because their leaning figures "
-                "are withheld; --include-withheld lets them in)"
+                f"{error} ({left_out[name]} of {have.height} versions are left out, because their "
+                "leaning figures are withheld; --include-withheld lets them in)"
             ) from error
         parts.append(found)
-    versions = neurons.filter(pl.col("generation") >= 0).select(_KEY).n_unique()
-    return Findings(pl.concat(parts), names, method, versions, left_out)
+    return Findings(pl.concat(parts), names, method, have.height, left_out, let_in)
 
 
 def _together(runs: Sequence[Results], tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -144,6 +168,7 @@ def write_findings(folder: Path, findings: Findings) -> None:
             "method": findings.method,
             "versions": findings.versions,
             "left_out": findings.left_out,
+            "let_in": findings.let_in,
         },
     )
 
@@ -154,17 +179,23 @@ def read_findings(folder: Path) -> Findings | None:
     Raises
     ------
     StoreError
-        If a file is missing or damaged.
+        If a file is missing, damaged or of another version.
     """
     if not (folder / _SUMMARY_FILE).is_file():
         return None
     summary = _read_json(folder / _SUMMARY_FILE)
+    if not isinstance(summary, dict) or set(summary) != _SUMMARY:
+        raise StoreError(
+            f"{folder / _SUMMARY_FILE}: damaged, or of another version of biasloop; run "
+            "'biasloop neurons' again"
+        )
     return Findings(
         read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS),
         tuple(summary["metrics"]),
         summary["method"],
         summary["versions"],
         summary["left_out"],
+        summary["let_in"],
     )
 
 
@@ -200,7 +231,15 @@ def read_ablation(folder: Path) -> Ablation | None:
         If the file is damaged.
     """
     path = folder / _ABLATION_FILE
-    return ablation_of(_read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    stored = _read_json(path)
+    try:
+        return ablation_of(stored)
+    except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{path}: damaged, or of another version of biasloop; run 'biasloop ablate' again"
+        ) from error
 
 
 def _refuse_file(folder: Path) -> None:

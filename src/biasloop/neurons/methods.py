@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biasloop import seeds
 from biasloop.errors import InputError, nearest
 from biasloop.neurons.design import Floats
 from biasloop.neurons.permutation import permute_chains
@@ -141,6 +142,6 @@ def apply(
         time=time,
         fixed_effects=how.fixed_effects,
         differences=how.differences,
-        random=random or np.random.default_rng(0),
+        random=random or seeds.generator(0, "neurons", "permutation"),
     )
     return Regression(found.coef, found.stderr, pvalue, found.pearson, found.observations)

@@ -61,6 +61,7 @@ def false_positive_rates(
     metrics: int = 200,
     shared_trend: float = 0.0,
     shared_start: bool = False,
+    metric: Floats | None = None,
     maxlags: int = 1,
     seed: int = 0,
     methods: Sequence[str] = tuple(METHODS),
@@ -74,14 +75,19 @@ def false_positive_rates(
         See `simulate_chains`; 6 chains of 11 are as many versions as were published.
     neurons, metrics
         Neurons per metric, and metrics that are drawn anew.
+    metric
+        Shape (chains, versions): a metric as it was measured, against which neurons are drawn
+        ``metrics`` times. It stands in place of drawn metrics, and gives chains and versions.
     maxlags, methods, level
         Of the tests.
 
     Returns
     -------
     dict
-        Method -> its rate, and the rate's standard error over metrics.
+        Method -> its rate, and the rate's standard error over the ``metrics`` draws.
     """
+    if metric is not None:
+        chains, versions = metric.shape
     random = seeds.generator(seed, "neurons", "null")
     group = np.repeat(np.arange(chains), versions)
     time = np.tile(np.arange(versions), chains)
@@ -90,7 +96,11 @@ def false_positive_rates(
         x = simulate_chains(
             neurons, chains, versions, persistence, random, shared_trend, shared_start
         )
-        y = simulate_chains(1, chains, versions, persistence, random, shared_trend, shared_start)[0]
+        y = (
+            simulate_chains(1, chains, versions, persistence, random, shared_trend, shared_start)[0]
+            if metric is None
+            else metric.ravel()
+        )
         for name in methods:
             pvalues = apply(name, x, y, group, time, maxlags, random).pvalue
             rates[name][draw] = (pvalues < level).mean()

@@ -64,7 +64,9 @@ def permute_chains(
             "a permutation of chains needs at least two, all of one length; there are "
             f"{len(layout.spans)}, of {', '.join(map(str, sorted(lengths)))} versions"
         )
-    target = layout.center(layout.take(y)).reshape(len(layout.spans), -1)
+    target = layout.take(y)
+    layout.center(target)
+    target = target.reshape(len(layout.spans), -1)
     deals = target[_deals(len(target), most, random)].reshape(-1, layout.size)
     result = np.empty(len(x))
     step = max(1, _CHUNK // len(deals))
@@ -83,8 +85,9 @@ def _deals(chains: int, most: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _pvalues(x: np.ndarray, deals: Floats, layout: Layout) -> Floats:
-    centred = layout.center(layout.take(x.T)).T
-    size = np.abs(centred).max(axis=1, keepdims=True)
-    products = np.abs((centred / np.where(size > 0, size, 1.0)) @ deals.T)
-    extreme = (products >= products[:, :1] * (1 - _ROUNDING)).mean(axis=1)
-    return np.where(size[:, 0] > 0, extreme, np.nan)
+    centred = layout.take(x.T)
+    squares = layout.center(centred)
+    moves = squares > 0
+    products = np.abs(deals @ (centred / np.sqrt(np.where(moves, squares, 1.0))))
+    extreme = (products >= products[0] * (1 - _ROUNDING)).mean(axis=0)
+    return np.where(moves, extreme, np.nan)

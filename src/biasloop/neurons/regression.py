@@ -119,16 +119,19 @@ def hac_regression(
     layout = lay_out(len(y), groups, time, differences, fixed_effects)
     if covariance == "cluster" and len(layout.spans) < 2:
         raise InputError("covariance 'cluster' needs at least two chains")
-    target = layout.center(layout.take(y))
-    coef, variance, pearson = (np.empty(len(x)) for _ in range(3))
+    target = layout.take(y)
+    if not np.isfinite(layout.center(target)):
+        raise InputError(f"y: reaches {np.abs(y).max():.0e}, which is too large to use")
+    coef, stderr, pearson = (np.empty(len(x)) for _ in range(3))
     step = max(1, _CHUNK // max(1, len(y)))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
-        coef[part], variance[part], pearson[part] = _fit(
+        coef[part], stderr[part], pearson[part] = _fit(
             x[part], target, layout, covariance, maxlags, start
         )
     scale, freedom = _small_sample(layout, covariance)
-    stderr = np.sqrt(np.maximum(variance, 0.0) * (scale if small_sample else 1.0))
+    if small_sample:
+        stderr *= np.sqrt(scale)
     pvalue = _pvalues(coef, stderr, freedom if distribution == "t" else None)
     return Regression(coef, stderr, pvalue, pearson, layout.size)
 
@@ -137,27 +140,22 @@ def _fit(
     x: np.ndarray, target: Floats, layout: Layout, covariance: str, maxlags: int, first: int
 ) -> tuple[Floats, Floats, Floats]:
     # Versions first: sums over few versions of many neurons are then over whole rows.
-    values = layout.take(x.T)
-    centred = layout.center(values)
-    # Scaled to 1, so that neither tiny nor huge weights under- or overflow.
-    size = np.abs(centred).max(axis=0)
-    if np.isnan(size).any():
-        row = first + int(np.argmax(np.isnan(size)))
-        raise InputError(f"x: neuron {row} has a value that is not a number")
-    moving = size > 0
-    unit = np.divide(centred, np.where(moving, size, 1.0), out=centred)
-    squares = np.where(moving, np.einsum("ij,ij->j", unit, unit), np.nan)
-    coef = target @ unit / squares
+    centred = layout.take(x.T)
+    squares = layout.center(centred)
+    if not np.isfinite(squares).all():
+        row = first + int(np.argmin(np.isfinite(squares)))
+        raise InputError(f"x: neuron {row} has a value that is not a number, or too large to use")
+    squares = np.where(squares > 0, squares, np.nan)
+    coef = target @ centred / squares
     # By Frisch, Waugh and Lovell the slope is a regression on x without its mean(s), so the
     # slope's corner of the sandwich needs the scores of that one column only.
-    scores = unit * np.where(moving, coef, 0.0)
+    scores = centred * coef
     np.subtract(target[:, None], scores, out=scores)
-    scores *= unit
-    middle = COVARIANCES[covariance](scores, layout, maxlags)
-    spread = np.sqrt(target @ target)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pearson = np.clip(coef * np.sqrt(squares) / (spread if spread else np.nan), -1.0, 1.0)
-        return coef / size, middle / squares**2 / size**2, pearson
+    scores *= centred
+    middle = np.maximum(COVARIANCES[covariance](scores, layout, maxlags), 0.0)
+    spread = np.sqrt(target @ target) or np.nan
+    pearson = np.clip(coef * np.sqrt(squares) / spread, -1.0, 1.0)
+    return coef, np.sqrt(middle) / squares, pearson
 
 
 def _small_sample(layout: Layout, covariance: str) -> tuple[float, int]:

@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from biasloop.loop.results import Results
 from biasloop.neurons import (
+    ASSOCIATIONS_FILE,
     LEVEL,
     Ablation,
     Findings,
     ablation_png,
     correlations_png,
     counts_png,
+    method,
     read_ablation,
     read_findings,
 )
@@ -25,6 +29,8 @@ from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
 _ABSENT = Cell("–")
+#: How many neurons of each metric the report names.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def neurons_of(results: Results) -> Neurons | None:
     if found:
         texts += _association_texts(found)
         notices += _association_notices(found, results)
-        tables.append(_counts_table(found))
+        tables += [_counts_table(found), _strongest_table(found)]
         shown = found.associations
         pictures += [
             (_picture(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
@@ -82,6 +88,7 @@ def _summary(found: Findings | None) -> dict[str, Any] | None:
         "method": found.method,
         "versions": found.versions,
         "left_out": found.left_out,
+        "let_in": found.let_in,
         "counts": {name: asdict(count) for name, count in found.counts().items()},
         "overlap": asdict(meet) if meet else None,
     }
@@ -91,7 +98,8 @@ def _association_texts(found: Findings) -> list[str]:
     site, quantity = found.associations.select("site", "quantity").row(0)
     texts = [
         f"{quantity} at {site} over {words.counted(found.versions, 'model version')}, method "
-        f"“{found.method}”. An association over generations is not a cause."
+        f"“{found.method}” ({method(found.method).says}). An association over generations is not "
+        "a cause."
     ]
     meet = found.overlap()
     if meet:
@@ -111,6 +119,17 @@ def _association_notices(found: Findings, results: Results) -> list[str]:
         "leaning figures are withheld."
         for name, count in found.left_out.items()
         if count
+    ]
+    notices += [
+        f"{words.name(name)}: {count} of {found.versions} versions count although their leaning "
+        "figures are withheld: what goes with them may go with collapse, read as a leaning."
+        for name, count in found.let_in.items()
+        if count
+    ]
+    notices += [
+        f"{words.name(name)}: {count} model versions are few. More unrelated neurons have small "
+        "p-values than the column “by chance alone” says."
+        for name, count in found.few().items()
     ]
     here = results.neurons.filter(results.neurons["generation"] >= 0)
     if here.select(list(CHAIN)).n_unique() != found.versions:
@@ -138,6 +157,31 @@ def _counts_table(found: Findings) -> Table:
         )
         rows.append((words.name(name), cells))
     return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+
+
+def _strongest_table(found: Findings) -> Table:
+    columns = ("Pearson", "slope", "standard error", "p-value", "q-value")
+    rows = []
+    for metric in found.metrics:
+        tested = found.associations.filter(
+            pl.col("metric") == metric, pl.col("pvalue").is_not_nan()
+        )
+        for row in tested.sort("pvalue", "layer", "neuron").head(_SHOWN).iter_rows(named=True):
+            cells = (
+                Cell(words.signed(row["pearson"], 2)),
+                *(Cell(_three(row[name])) for name in ("coef", "stderr", "pvalue", "qvalue")),
+            )
+            place = f"layer {row['layer']}, neuron {row['neuron']}"
+            rows.append((f"{words.name(metric)}: {place}", cells))
+    return Table(
+        f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
+        f"{ASSOCIATIONS_FILE}",
+        (Part(columns, tuple(rows)),),
+    )
+
+
+def _three(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _ablation_text(ablation: Ablation) -> str:
