@@ -12,7 +12,6 @@ from biasloop.analysis.apart import CORRELATIONS, correlations
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
-    seed_weights,
     weighted_means,
 )
 from biasloop.analysis.collapse import (
@@ -36,6 +35,7 @@ from biasloop.analysis.intervals import paired_shares, wilson
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import Inference, holm, paired_mean
 from biasloop.analysis.planning import design_of
+from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
     Design,
     articles_needed,
@@ -107,6 +107,7 @@ __all__ = [
     "hotelling",
     "instrument_confusion",
     "jensen_shannon",
+    "joined_interval",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
@@ -118,7 +119,6 @@ __all__ = [
     "percentile_interval",
     "power",
     "saerens_shares",
-    "seed_weights",
     "standard_error",
     "summarise",
     "tables_evidence",

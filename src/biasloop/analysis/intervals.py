@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-_NORMAL_95 = 1.959963984540054
+#: Half the width of a 95 % interval in standard errors of a normal distribution.
+NORMAL_95 = 1.959963984540054
 
 
 def wilson(
-    hits: np.ndarray | float, n: np.ndarray | float, quantile: float = _NORMAL_95
+    hits: np.ndarray | float, n: np.ndarray | float, quantile: float = NORMAL_95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score interval of a share (Wilson 1927; Brown, Cai and DasGupta 2001).
 
