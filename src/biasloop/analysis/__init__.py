@@ -28,7 +28,7 @@ from biasloop.analysis.comparison import COMPARISONS, compare, hotelling
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
 from biasloop.analysis.distance import jensen_shannon, total_variation
-from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, confidence_shift
+from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, classifier_shifts
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.intervals import paired_shares, wilson
@@ -89,10 +89,10 @@ __all__ = [
     "article_weights",
     "articles_needed",
     "change_variance",
+    "classifier_shifts",
     "collapse_signs",
     "collapsed",
     "compare",
-    "confidence_shift",
     "contrasts",
     "correlations",
     "design_of",

@@ -12,7 +12,7 @@ from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument
 from biasloop.analysis.apart import correlations
 from biasloop.analysis.comparison import COMPARISONS, compare
 from biasloop.analysis.contrasts import GENERATION_0, contrasts, differences
-from biasloop.analysis.doubt import confidence_shift
+from biasloop.analysis.doubt import classifier_shifts
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import paired_mean
@@ -112,7 +112,7 @@ def tables_evidence(
         adjusted=adjusted(tables, found, confusion, settings.bootstrap, seed)
         if confusion
         else pl.DataFrame(schema=ADJUSTED),
-        shifts=confidence_shift(tables),
+        shifts=classifier_shifts(tables),
         correlations=correlations(found, leaning),
         held=_held(found, leaning, order, settings.equivalence_margin),
         confusion=confusion,
