@@ -27,6 +27,7 @@ from biasloop.analysis.bootstrap import (
     percentile_interval,
     weighted_means,
 )
+from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities
@@ -307,7 +308,11 @@ def _likelihood(
             saerens_shares(probabilities, prior, kept, steps=_LIKELIHOOD_STEPS, tolerance=1e-5)
         )
     articles = int((~np.isnan(cube[0, rows])).all(axis=0).sum())
-    return _with_interval(np.stack(values), np.mean(draws, axis=0), articles)
+    result = _with_interval(np.stack(values), np.mean(draws, axis=0), articles)
+    whole = np.round(result[0], 6)
+    edge = (whole == 0) | (whole == 1)  # no resample of articles shows what is left open
+    result[1:, edge] = wilson(whole[edge] * articles, articles)
+    return result
 
 
 def _number(value: float) -> float | None:

@@ -29,9 +29,9 @@ def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
     parts = []
     trend = _one(evidence.trends, quantity=quantity, regime=verdict.regime)
     if trend:
-        inside = _inside(trend["low"], trend["high"], 2)
+        inside = "" if trend["low"] is None else f"{_inside(trend['low'], trend['high'], 2)}; "
         parts.append(
-            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}; "
+            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}"
             f"{pvalue(trend['holm'])} after Holm)"
         )
     row = _one(
