@@ -134,8 +134,9 @@ def _change(quantity: str, level: Estimate, keys: Sequence[SetKey]) -> Estimate:
         draws[:, row] = level.draws[:, row] - level.draws[:, start]
         if level.withheld[start]:
             withheld[row] = True
+            own = f"Generation {keys[row][2]}: {reasons[row]}" if reasons[row] else ""
             reasons[row] = "; ".join(
-                part for part in (f"Generation 0: {level.reasons[start]}", reasons[row]) if part
+                part for part in (f"Generation 0: {level.reasons[start]}", own) if part
             )
     n = np.where(np.isnan(value), 0, level.n)
     return Estimate(quantity, value, draws, n, withheld, reasons)
