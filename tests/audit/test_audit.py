@@ -89,6 +89,7 @@ def test_no_lean_is_not_shown(real, tmp_path):
     found = bl.audit_set(real, given, 0.05, overrides=CHEAP)
     assert found.leans["holm"].min() > 0.05
     assert (found.leans["low"] < 0).all()
+    assert not any("lower on the synthetic set" in warning for warning in found.warnings)
 
 
 def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):
@@ -108,6 +109,7 @@ def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):
     assert value["leans"] == value["needed"] == []
     assert value["distance"] is None
     assert value["text"]["distinct_2"]["value"] < 0
+    assert any("lower on the synthetic set" in warning for warning in value["warnings"])
 
 
 def test_what_is_refused(real, tmp_path):

@@ -28,7 +28,13 @@ from biasloop.analysis.comparison import COMPARISONS, compare, hotelling
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
 from biasloop.analysis.distance import jensen_shannon, total_variation
-from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, classifier_shifts
+from biasloop.analysis.doubt import (
+    AGREEMENT,
+    MEASURES_OF_DOUBT,
+    SHIFTS,
+    agreement,
+    classifier_shifts,
+)
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.intervals import paired_shares, wilson
@@ -65,6 +71,7 @@ __all__ = [
     "CORRELATIONS",
     "FORETOLD",
     "MEASURES",
+    "MEASURES_OF_DOUBT",
     "MISSING",
     "SHIFTS",
     "SUMMARY",

@@ -44,7 +44,7 @@ def contrasts(found: Outcomes) -> pl.DataFrame:
     """Hold every generation against every reference.
 
     Intervals are 95 % t intervals of the mean paired difference (`paired_mean`); where a share
-    leaves that without a width, it is Newcombe's for paired shares (see `edge_interval`).
+    leaves that without a width, it is Newcombe's for paired shares (see `at_edge`).
 
     Returns
     -------
@@ -75,10 +75,8 @@ def differences(
     return after - before
 
 
-def edge_interval(
-    after: np.ndarray, before: np.ndarray, error: float, quantile: float = NORMAL_95
-) -> tuple[float, float] | None:
-    """Give the interval of a change of shares where t has none that can be believed.
+def at_edge(after: np.ndarray, before: np.ndarray, error: float) -> bool:
+    """Say whether t has no interval of a change of shares that can be believed.
 
     Parameters
     ----------
@@ -86,24 +84,34 @@ def edge_interval(
         0, 1 or NaN, shape (chains, articles).
     error
         The standard error of their mean difference.
-    quantile
-        The standard normal quantile of the level; for 95 % by default.
 
     Returns
     -------
-    tuple or None
-        Newcombe's interval, of several chains the mean of theirs, since articles are the same;
-        None where t will do: the difference has a standard error and, of one chain, neither share
-        is 0 or 1.
+    bool
+        True where that is 0 or, of one chain, a share on either side is 0 or 1.
     """
-    there = ~np.isnan(after - before).any(axis=0)
-    later, earlier = after[:, there], before[:, there]
-    at_edge = len(later) == 1 and any(values.mean() in (0.0, 1.0) for values in (later, earlier))
-    if error > 0 and not at_edge:
-        return None
+    later, earlier = _complete(after, before)
+    whole = any(values.mean() in (0.0, 1.0) for values in (later, earlier))
+    return error == 0 or (len(later) == 1 and whole)
+
+
+def newcombe(
+    after: np.ndarray, before: np.ndarray, quantile: float = NORMAL_95
+) -> tuple[float, float]:
+    """Give Newcombe's interval of a change of shares; of several chains the mean of theirs.
+
+    Chains that change alike share their articles, so several say no more than one.
+    """
+    later, earlier = _complete(after, before)
     ends = [paired_shares(*rows, quantile)[1:] for rows in zip(earlier, later, strict=True)]
     low, high = np.mean(ends, axis=0)
     return float(low), float(high)
+
+
+def _complete(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the articles that every chain has on both sides."""
+    there = ~np.isnan(after - before).any(axis=0)
+    return after[:, there], before[:, there]
 
 
 def pair(
@@ -133,7 +141,8 @@ def _contrast(
         return None
     low, high = inference.interval()
     if quantity.startswith("share:"):
-        low, high = edge_interval(after, before, inference.error) or (low, high)
+        if at_edge(after, before, inference.error):
+            low, high = newcombe(after, before)
         low, high = max(low, -1.0), min(high, 1.0)
     return (
         inference.value,

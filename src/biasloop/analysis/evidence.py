@@ -12,7 +12,7 @@ import polars as pl
 from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
 from biasloop.analysis.apart import correlations
 from biasloop.analysis.comparison import COMPARISONS, compare
-from biasloop.analysis.contrasts import GENERATION_0, contrasts, edge_interval, pair
+from biasloop.analysis.contrasts import GENERATION_0, at_edge, contrasts, newcombe, pair
 from biasloop.analysis.doubt import classifier_shifts
 from biasloop.analysis.equivalence import Equivalence, tost, within
 from biasloop.analysis.outcomes import Outcomes, outcomes
@@ -131,9 +131,8 @@ def _held(
             inference = paired_mean(after - before) if generation > 0 else None
             if inference is None:
                 continue
-            if edge_interval(after, before, inference.error):
-                ends = partial(edge_interval, after, before, inference.error)
-                result[regime] = within(inference.value, ends, margin)
+            if at_edge(after, before, inference.error):
+                result[regime] = within(inference.value, partial(newcombe, after, before), margin)
             else:
                 result[regime] = tost(inference, margin)
             break

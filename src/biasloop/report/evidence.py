@@ -169,8 +169,9 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
                 where = {"regime": regime, "seed": seed, "generation": generation}
                 row = _one(shifts, measure=measure, **where)
                 cells.append(Cell(words.percent(row["value"])) if row else _ABSENT)
-                figures = (row["shift"], row["low"], row["high"]) if row else (None,) * 3
-                cells.append(_figure(*figures, 100, 1))
+                cells.append(
+                    _figure(row["shift"], row["low"], row["high"], 100, 1) if row else _ABSENT
+                )
             of_seed = f", seed {seed}" if several and generation >= 0 else ""
             title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
             rows.append((title, tuple(cells)))
