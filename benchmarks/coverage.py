@@ -3,8 +3,8 @@
     python benchmarks/coverage.py [--simulations 1000] [--json coverage.json]
 
 Every row is a share of simulations: of intervals that hold the truth (95 % is wanted), or of
-tests that see a change where there is none (5 % is wanted). The trend tests are run ten times as
-often, since at 1,000 chance alone moves a level of 5 % by up to 1.4 points. Takes a few minutes on
+tests that see a change where there is none (5 % is wanted). Tests of a level of 5 % are run ten
+times as often, since at 1,000 chance alone moves it by up to 1.4 points. Takes a few minutes on
 one core.
 """
 
@@ -25,16 +25,20 @@ from biasloop.analysis import (
     Inference,
     Tables,
     adjusted,
+    article_weights,
     articles_needed,
+    joined_interval,
     linear_trend,
     mann_kendall,
     outcomes,
     paired_kendall,
     paired_mean,
     paired_shares,
+    percentile_interval,
     power,
     saerens_shares,
     tost,
+    weighted_means,
 )
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 
@@ -146,8 +150,6 @@ def false_trends(simulations: int, seed: int = 2, articles: int = 72, generation
 
 def edges(simulations: int, seed: int = 3, articles: int = 60) -> dict:
     """Coverage of a change of share near the edge, by Newcombe's and by the percentile interval."""
-    from biasloop.analysis import article_weights
-
     random = np.random.default_rng(seed)
     after = np.array([0.005, 0.045, 0.95])
     before = np.array([0.005, 0.015, 0.98])
@@ -164,20 +166,46 @@ def edges(simulations: int, seed: int = 3, articles: int = 60) -> dict:
     return {f"{name} (share 98 to 95 %, n 60)": count / simulations for name, count in hits.items()}
 
 
+def over_seeds(simulations: int, seed: int = 7, articles: int = 600, resamples: int = 300) -> dict:
+    """Coverage of a change's interval where chains differ, and of a bootstrap of seeds instead.
+
+    Each chain's true change is one of a normal distribution around 10 points; articles keep their
+    place within a chain by half.
+    """
+    random = np.random.default_rng(seed)
+    result = {}
+    for chains, between in ((2, 0.05), (3, 0.05), (5, 0.05), (3, 0.0)):
+        hits = {"joined": 0, "seeds resampled": 0}
+        for _ in range(simulations):
+            place = random.random(articles)
+            changes = np.empty((chains, articles))
+            for row, top in enumerate(0.45 + between * random.normal(size=chains)):
+                moved = np.where(random.random(articles) < 0.5, place, random.random(articles))
+                changes[row] = (moved < top).astype(float) - (place < 0.35)
+            draws = weighted_means(changes, article_weights(articles, resamples, random))
+            ends = percentile_interval(draws.mean(axis=1, keepdims=True))
+            low, high = joined_interval(changes.mean(axis=1), ends[0][0], ends[1][0], articles)
+            hits["joined"] += low <= 0.1 <= high
+            drawn = article_weights(chains, resamples, random)
+            ends = percentile_interval((draws * drawn).sum(axis=1, keepdims=True) / chains)
+            hits["seeds resampled"] += ends[0][0] <= 0.1 <= ends[1][0]
+        where = f"{chains} seeds, {100 * between:g} points apart"
+        result |= {f"{name} ({where})": count / simulations for name, count in hits.items()}
+    return result
+
+
 def false_equivalence(simulations: int, seed: int = 4, articles: int = 200) -> dict:
     """Share of equivalence tests that call a change of just the margin held."""
     random = np.random.default_rng(seed)
-    held = 0
-    for _ in range(simulations):
-        found = paired_mean(0.1 + random.normal(size=articles))
-        assert isinstance(found, Inference)
-        held += tost(found, 0.1).answer == "yes"
-    wide = 0
-    for _ in range(simulations):
-        found = paired_mean(0.5 + random.normal(size=articles))
-        wide += tost(found, 0.5).answer == "yes"
-    return {"TOST at the margin, 1.4 standard errors": held / simulations,
-            "TOST at the margin, 7 standard errors": wide / simulations}  # fmt: skip
+    result = {}
+    for margin, wide in ((0.1, "1.4"), (0.5, "7")):
+        held = 0
+        for _ in range(simulations):
+            found = paired_mean(margin + random.normal(size=articles))
+            assert isinstance(found, Inference)
+            held += tost(found, margin).answer == "yes"
+        result[f"TOST at the margin, {wide} standard errors"] = held / simulations
+    return result
 
 
 def powers(simulations: int, seed: int = 5) -> dict:
@@ -223,7 +251,8 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
         "coverage of 95 % intervals, true drift 10 points": coverage(simulations),
         "false alarms at 5 %, no drift, ten times as many": false_trends(10 * simulations),
         "coverage near the edge": edges(simulations),
-        "false equivalence at 5 %": false_equivalence(simulations),
+        "coverage over several seeds": over_seeds(simulations),
+        "false equivalence at 5 %, ten times as many": false_equivalence(10 * simulations),
         "power, 80 % asked for": powers(simulations),
         "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),
     }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from biasloop.analysis import article_weights, percentile_interval, seed_weights, weighted_means
+from biasloop.analysis import article_weights, percentile_interval, weighted_means
 
 
 def test_weights_count_draws_with_replacement(random: np.random.Generator) -> None:
@@ -17,11 +17,6 @@ def test_weights_count_draws_with_replacement(random: np.random.Generator) -> No
     # A count is Binomial(12, 1/12): mean 1, variance 11/12.
     assert weights.mean(axis=0) == pytest.approx(np.ones(12), abs=0.08)
     assert weights.var(axis=0) == pytest.approx(np.full(12, 11 / 12), abs=0.12)
-
-
-def test_one_seed_is_not_resampled(random: np.random.Generator) -> None:
-    assert (seed_weights(1, 50, random) == 1).all()
-    assert seed_weights(3, 50, random).sum(axis=1) == pytest.approx(np.full(50, 3.0))
 
 
 @given(

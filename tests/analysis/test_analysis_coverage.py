@@ -56,3 +56,19 @@ def test_em_is_nearer_than_counting(benchmark: ModuleType) -> None:
     found = benchmark.likelihood_error(60, seed=14)
     by_em, as_read = found.values()
     assert abs(by_em) < 0.01 < abs(as_read)
+
+
+def test_seeds_that_differ_are_covered_better_than_by_resampling_them(
+    benchmark: ModuleType,
+) -> None:
+    found = benchmark.over_seeds(150, seed=15, resamples=200)
+    where = "3 seeds, 5 points apart"
+    assert _within(found[f"joined ({where})"], 150, 0.91, 0.97), found
+    assert found[f"joined ({where})"] > found[f"seeds resampled ({where})"]
+    assert _within(found["joined (3 seeds, 0 points apart)"], 150, 0.95, 1.0), found
+
+
+def test_equivalence_keeps_its_level(benchmark: ModuleType) -> None:
+    narrow, wide = benchmark.false_equivalence(600, seed=16).values()
+    assert narrow < 0.01
+    assert _within(wide, 600, 0.035, 0.065), wide

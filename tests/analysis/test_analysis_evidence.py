@@ -11,8 +11,8 @@ from biasloop.analysis import (
     Confusion,
     adjusted,
     agreement,
+    classifier_shifts,
     compare,
-    confidence_shift,
     contrasts,
     correlations,
     differences,
@@ -192,9 +192,21 @@ def test_a_classifier_that_is_less_sure_is_doubtful(random: np.random.Generator)
     scores = score_rows(("real", 0, -1), "leaning_confidence", real)
     scores += score_rows(("a", 0, 1), "leaning_confidence", real - 0.1 * random.random(50) - 0.02)
     scores += score_rows(("b", 0, 1), "leaning_confidence", real - 0.01 * random.random(50))
-    rows = confidence_shift(make_tables(LABELS, scores))
+    rows = classifier_shifts(make_tables(LABELS, scores))
     assert rows["doubtful"].to_list() == [True, False]
     assert rows["shift"][0] == pytest.approx(-0.07, abs=0.02)
+    assert rows["measure"].unique().to_list() == ["confidence"]
+
+
+def test_a_second_classifier_that_no_longer_agrees_is_doubtful() -> None:
+    real = np.r_[np.ones(45), np.zeros(5)]
+    scores = score_rows(("real", 0, -1), "leaning_agreement", real)
+    scores += score_rows(("a", 0, 1), "leaning_agreement", np.r_[np.ones(25), np.zeros(25)])
+    scores += score_rows(("b", 0, 1), "leaning_agreement", np.r_[np.ones(43), np.zeros(7)])
+    rows = classifier_shifts(make_tables(LABELS, scores)).filter(measure="agreement")
+    assert rows["value"].to_list() == [0.5, 0.86]
+    assert rows["shift"].to_list() == pytest.approx([-0.4, -0.04])
+    assert rows["doubtful"].to_list() == [True, False]
 
 
 def test_bias_and_quality_that_drift_apart_correlate(random: np.random.Generator) -> None:

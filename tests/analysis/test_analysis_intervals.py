@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analysis_tables import leaning_rows, make_tables
+from analysis_tables import leaning_rows, make_tables, score_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from biasloop.analysis import paired_shares, summarise, wilson
+from biasloop.analysis import paired_shares, summarise, tables_evidence, wilson
+from biasloop.config import ReportConfig
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -63,3 +65,59 @@ def test_a_share_of_none_or_all_has_an_interval_with_a_width(get) -> None:
     fell = get(summary, "change:right", "synthetic", 2)
     first, last = np.ones(30), np.array([1.0] * 20 + [0.0] * 10)
     assert (fell["low"], fell["high"]) == pytest.approx(paired_shares(first, last)[1:])
+
+
+def _all_right(chains: int, generations: int = 3, articles: int = 12) -> list[tuple]:
+    """Two regimes and the real articles, each article of each read as right."""
+    sure = np.tile([0.0, 1.0], (articles, 1))
+    keys = [(r, s, g) for r in "ab" for s in range(chains) for g in range(generations)]
+    return [
+        row
+        for key in [("real", 0, -1), *keys]
+        for row in leaning_rows(key, sure, ("left", "right"))
+    ]
+
+
+@pytest.mark.parametrize("chains", [1, 3])
+def test_no_test_of_shares_at_the_edge_claims_certainty(get, chains: int) -> None:
+    tables = make_tables(leanings=_all_right(chains))
+    settings = ReportConfig(bootstrap=200, equivalence_margin=0.05)
+    counts = np.array([[40.0, 10.0], [8.0, 42.0]])
+    held_out = {"articles": {"labels": ["left", "right"], "confusion": counts.tolist()}}
+    cards = [{"metric": "leaning", "held_out": held_out}]
+    found = tables_evidence(tables, "right", ["a", "b"], settings, 0, cards)
+    for row in found.contrasts.iter_rows(named=True):
+        assert row["low"] < row["value"] < row["high"], row
+    for name in ("read", "adjusted", "likelihood"):
+        widths = found.adjusted[f"{name}_high"] - found.adjusted[f"{name}_low"]
+        assert widths.min() > 0.01, name
+    change = found.adjusted.drop_nulls("change")
+    assert (change["change_high"] - change["change_low"]).min() > 0.01
+    assert found.trends["low"].null_count() == found.trends.height > 0
+    assert found.comparisons["low"].null_count() == found.comparisons.height > 0
+    # Twelve articles that all stay cannot show that a share was held within 5 points.
+    assert {held.answer for held in found.held.values()} == {"not shown"}
+    assert all(held.low < 0 < held.high for held in found.held.values())
+    summary = summarise(tables, resamples=200)
+    for quantity in ("share:right", "change:left", "distance:tv", "distance:js"):
+        row = get(summary, quantity, "a", 2)
+        assert row["low"] <= row["value"] <= row["high"], quantity
+        assert row["high"] - row["low"] > 0.01, quantity
+
+
+def test_enough_articles_that_all_stay_are_held() -> None:
+    tables = make_tables(leanings=_all_right(1, 2, 400))
+    found = tables_evidence(tables, "right", ["a"], ReportConfig(bootstrap=100))
+    held = found.held["a"]
+    assert held.answer == "yes"
+    # Newcombe's interval of no change at the edge is Wilson's width either way.
+    margin = held.margin
+    quantile = np.sqrt(400 * margin / (1 - margin))
+    assert held.pvalue == pytest.approx(stats.norm.sf(quantile), rel=1e-6)
+
+
+def test_a_share_of_outside_articles_of_none_has_a_width(get) -> None:
+    scores = score_rows(("a", 0, 0), "outside_domain", np.zeros(20))
+    row = get(summarise(make_tables(scores=scores), 100), "outside_domain", "a", 0)
+    assert (row["value"], row["low"]) == (0, 0)
+    assert row["high"] == pytest.approx(proportion_confint(0, 20, method="wilson")[1])

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from biasloop import seeds
-from biasloop.analysis import SUMMARY, article_weights, seed_weights, summarise
+from biasloop.analysis import SUMMARY, article_weights, joined_interval, summarise
 from biasloop.errors import InputError
 
 LABELS = ("left", "center", "right")
@@ -79,7 +79,7 @@ def test_intervals_equal_a_plain_loop_with_the_same_resamples(
         assert row["low"] <= row["high"]
 
 
-def test_pooled_rows_equal_a_plain_loop_over_articles_and_seeds(
+def test_pooled_rows_equal_a_plain_loop_over_articles_widened_by_seeds(
     random: np.random.Generator, get: Callable
 ) -> None:
     chain_seeds = (0, 4, 9)
@@ -87,24 +87,24 @@ def test_pooled_rows_equal_a_plain_loop_over_articles_and_seeds(
     resamples, seed = 120, 1
     summary = summarise(tables, resamples, seed)
     weights = article_weights(25, resamples, seeds.generator(seed, "bootstrap", "articles"))
-    drawn = seed_weights(3, resamples, seeds.generator(seed, "bootstrap", "seeds", *chain_seeds))
     real = arrays[("real", 0, -1)]
     shares, distances = [], []
-    for counts, chains in zip(weights.astype(int), drawn.astype(int), strict=True):
+    for counts in weights.astype(int):
         chosen = np.repeat(np.arange(25), counts)
         there = np.bincount(real[chosen].argmax(axis=1), minlength=3) / 25
         own = [
             np.bincount(arrays[("accumulation", s, 1)][chosen].argmax(axis=1), minlength=3) / 25
-            for s in np.repeat(chain_seeds, chains)
+            for s in chain_seeds
         ]
         shares.append(np.mean([d[0] for d in own]))
         distances.append(np.mean([np.abs(d - there).sum() / 2 for d in own]))
     for quantity, draws in (("share:left", shares), ("distance:tv", distances)):
         row = get(summary, quantity, "accumulation", 1)
-        assert (row["low"], row["high"]) == pytest.approx(
-            tuple(np.percentile(draws, [2.5, 97.5])), abs=1e-9
-        )
         own_rows = [get(summary, quantity, "accumulation", 1, s)["value"] for s in chain_seeds]
+        low, high = np.percentile(draws, [2.5, 97.5])
+        expected = np.clip(joined_interval(np.array(own_rows), low, high, 25), 0, 1)
+        assert (row["low"], row["high"]) == pytest.approx(tuple(expected), abs=1e-9)
+        assert row["low"] < low
         assert row["value"] == pytest.approx(np.mean(own_rows))
         assert (row["n"], row["chains"]) == (75, 3)
 
@@ -179,9 +179,10 @@ def test_set_scores_keep_their_own_interval_and_pool(get: Callable) -> None:
         ]
     )
     row = get(summarise(two, 100, 0), "vocabulary", "s", 0)
-    error = 10 / stats.norm.ppf(0.975)
-    half = stats.norm.ppf(0.975) * np.sqrt(error**2 + 800 / 2)
-    assert (row["value"], row["low"]) == (120, pytest.approx(120 - half))
+    by_article, by_chain = (10 / stats.norm.ppf(0.975)) ** 2, 800 / 2
+    freedom = (by_article + by_chain) ** 2 / by_chain**2  # of the articles' part there are many
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(by_article + by_chain)
+    assert (row["value"], row["low"]) == (120, pytest.approx(120 - half, rel=1e-4))
 
 
 def test_ties_go_to_the_label_that_comes_first(get: Callable) -> None:

@@ -21,6 +21,7 @@ from biasloop.audit import (
 )
 from biasloop.cli.main import app
 from biasloop.errors import InputError
+from biasloop.theory import population_map
 
 
 def words(text):
@@ -88,6 +89,7 @@ def test_no_lean_is_not_shown(real, tmp_path):
     found = bl.audit_set(real, given, 0.05, overrides=CHEAP)
     assert found.leans["holm"].min() > 0.05
     assert (found.leans["low"] < 0).all()
+    assert not any("lower on the synthetic set" in warning for warning in found.warnings)
 
 
 def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):
@@ -107,6 +109,7 @@ def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):
     assert value["leans"] == value["needed"] == []
     assert value["distance"] is None
     assert value["text"]["distinct_2"]["value"] < 0
+    assert any("lower on the synthetic set" in warning for warning in value["warnings"])
 
 
 def test_what_is_refused(real, tmp_path):
@@ -131,13 +134,63 @@ def test_the_needed_share_is_the_least_that_keeps_within_the_tolerance(p, q, tol
     def off(share):
         return np.abs(next_shares(p, q, share, name) - q).max()
 
-    if found is None:
+    if np.isnan(found):
         assert off(1.0) > tolerance
         return
     for share in np.linspace(found, 1, 7):
         assert off(share) <= tolerance + 1e-9
     if found > 0:
         assert off(found - 1e-4) > tolerance
+
+
+@given(shares, shares, st.floats(0.001, 0.999))
+def test_the_maps_are_theory_s(p, q, real_share):
+    of_theory = {
+        "no amplification": ("mle", "density"),
+        "real data unweighted": ("wmle", "one"),
+        "real data weighted": ("wmle", "density"),
+    }
+    assert set(of_theory) == set(ASSUMPTIONS)
+    for name, (estimator, weight) in of_theory.items():
+        expected = population_map(
+            p,
+            tuple(q),
+            family="categorical",
+            estimator=estimator,
+            regime="preservation",
+            real_fraction=real_share,
+            real_weight=weight,
+        )
+        np.testing.assert_allclose(next_shares(p, q, real_share, name), expected, rtol=1e-9)
+        alone = population_map(p, tuple(q), family="categorical", estimator=estimator)
+        np.testing.assert_allclose(next_shares(p, q, 0.0, name), alone, rtol=1e-9)
+
+
+def test_many_needed_shares_are_one_after_the_other():
+    random = np.random.default_rng(1)
+    p, q = random.dirichlet(np.ones(3), (2, 40))
+    for name in ASSUMPTIONS:
+        together = needed_real_share(p, q, 0.05, name)
+        alone = [float(needed_real_share(*pair, 0.05, name)) for pair in zip(p, q, strict=True)]
+        np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("name", ASSUMPTIONS)
+def test_the_map_is_what_sampling_and_counting_gives(name):
+    random, size, real_share = np.random.default_rng(3), 400_000, 0.3
+    p, q = np.array([0.2, 0.3, 0.5]), np.array([0.35, 0.35, 0.3])
+    real = np.arange(size) < real_share * size
+    drawn = np.where(real, random.choice(3, size, p=q), random.choice(3, size, p=p))
+    likely = p[drawn]  # how likely the last model, which wrote the synthetic part, finds each
+    if name == "no amplification":
+        weights = np.ones(size)
+    elif name == "real data weighted":
+        weights = likely
+    else:  # the real part keeps its share of the weight
+        part = likely[~real].sum() / (1 - real_share)
+        weights = np.where(real, part / size, likely)
+    counted = np.bincount(drawn, weights, minlength=3) / weights.sum()
+    np.testing.assert_allclose(next_shares(p, q, real_share, name), counted, atol=0.005)
 
 
 @given(shares, shares, st.floats(0.01, 0.2))

@@ -1,6 +1,7 @@
 """The leaning metric, fitted on an invented corpus whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -56,6 +57,7 @@ def test_scores_are_those_of_the_contract(fitted, other_corpus):
         "domain_oov",
         "domain_repetition",
         "domain_words",
+        "leaning_agreement",
         "leaning_confidence",
         "outside_domain",
     ]
@@ -68,6 +70,25 @@ def test_scores_are_those_of_the_contract(fitted, other_corpus):
     )
     confidence = scored.scores.filter(metric="leaning_confidence")
     assert confidence["value"].to_list() == best["probability"].to_list()
+
+
+def test_the_second_classifier_reads_by_other_features(fitted, folder, other_corpus):
+    second = load_builtin(folder / "second")
+    assert second.candidate != load_builtin(folder).candidate
+    bodies = other_corpus["body"].to_list()
+    agree = second.probabilities(bodies).argmax(axis=1) == fitted.classify(bodies).argmax(axis=1)
+    scored = fitted.score(other_corpus).scores.filter(metric="leaning_agreement")
+    assert scored["value"].to_list() == agree.astype(float).tolist()
+    labels = np.array([["left", "right"].index(label) for label in other_corpus["label"]])
+    assert (second.probabilities(bodies).argmax(axis=1) == labels).mean() > 0.65
+    assert agree.mean() > 0.65
+
+
+def test_an_instrument_without_a_second_classifier_still_reads(fitted, other_corpus):
+    alone = replace(fitted, second=None).score(other_corpus)
+    both = fitted.score(other_corpus)
+    assert alone.leaning_scores.equals(both.leaning_scores)
+    assert "leaning_agreement" not in alone.scores["metric"].to_list()
 
 
 def test_the_card_is_whole_and_right(card, corpus):
@@ -86,8 +107,12 @@ def test_the_card_is_whole_and_right(card, corpus):
 
 def test_fitting_twice_gives_the_same_bytes(fitted, folder, corpus, make_context, tmp_path):
     METRICS["leaning"].fit(make_context(corpus), tmp_path)
-    files = sorted(path.name for path in folder.iterdir())
-    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+    def found(where):
+        return sorted(path.relative_to(where) for path in where.rglob("*") if path.is_file())
+
+    files = found(folder)
+    assert found(tmp_path) == files
     for name in files:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers.trainer_utils import validate_quantization_for_training
 
 from biasloop.assets import asset_path
 from biasloop.errors import InputError
@@ -15,6 +16,7 @@ def test_a_gguf_asset_becomes_a_safetensors_folder(tmp_path):
     except InputError:
         pytest.skip("needs `biasloop download smollm2-135m`")
     loaded = load_model("smollm2-135m", precision="float32")
+    validate_quantization_for_training(loaded.model)  # as the Trainer does first
     save_model(loaded, tmp_path / "model")
     again = load_model(str(tmp_path / "model"), precision="float32")
     ids = torch.tensor([loaded.tokenizer("The president said that")["input_ids"]])

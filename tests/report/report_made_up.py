@@ -166,6 +166,7 @@ def build_results(
         columns = {
             "leaning": {
                 "leaning_confidence": p.max(axis=1),
+                "leaning_agreement": (p.max(axis=1) > 0.5).astype(float),
                 "domain_words": own.normal(200, 10, articles),
                 "domain_oov": np.clip(own.normal(0.2 + 0.25 * gone, 0.03, articles), 0, 1),
                 "domain_distinct_3": np.clip(own.normal(0.95 - 0.5 * gone, 0.02, articles), 0, 1),

@@ -32,13 +32,15 @@ def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
     )
     assert speak(replace(VERDICT, signs=signs)).collapse == (
         "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
-        "200), 40.0 to 80.0. Not shown to be worse: text quality."
+        "200), 40.0 to 80.0. Not shown to be worse: text quality. Text quality rose by 0.20 "
+        "(95\u202f% interval 0.10 to 0.30), 2.32 to 1.67."
     )
     open_one = replace(signs[1], change=replace(twice, low=-0.1), answer="not shown")
     told = speak(replace(VERDICT, signs=(signs[0], open_one), collapsed="not shown")).collapse
     assert told.startswith("Collapse is not shown, and not ruled out: perplexity on held-out real")
+    assert "Text quality rose by 0.20" in told
     no = speak(replace(VERDICT, signs=signs[:1], collapsed="no")).collapse
-    assert no == "No worse than negligibly: text quality."
+    assert no.startswith("No worse than negligibly: text quality. Text quality rose by 0.20")
 
 
 def test_a_change_that_is_not_shown_keeps_its_signs() -> None:

@@ -12,7 +12,6 @@ from biasloop.analysis.apart import CORRELATIONS, correlations
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
-    seed_weights,
     weighted_means,
 )
 from biasloop.analysis.collapse import (
@@ -29,13 +28,20 @@ from biasloop.analysis.comparison import COMPARISONS, compare, hotelling
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
 from biasloop.analysis.distance import jensen_shannon, total_variation
-from biasloop.analysis.doubt import AGREEMENT, SHIFTS, agreement, confidence_shift
+from biasloop.analysis.doubt import (
+    AGREEMENT,
+    MEASURES_OF_DOUBT,
+    SHIFTS,
+    agreement,
+    classifier_shifts,
+)
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.intervals import paired_shares, wilson
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import Inference, holm, paired_mean
 from biasloop.analysis.planning import design_of
+from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
     Design,
     articles_needed,
@@ -65,6 +71,7 @@ __all__ = [
     "CORRELATIONS",
     "FORETOLD",
     "MEASURES",
+    "MEASURES_OF_DOUBT",
     "MISSING",
     "SHIFTS",
     "SUMMARY",
@@ -89,10 +96,10 @@ __all__ = [
     "article_weights",
     "articles_needed",
     "change_variance",
+    "classifier_shifts",
     "collapse_signs",
     "collapsed",
     "compare",
-    "confidence_shift",
     "contrasts",
     "correlations",
     "design_of",
@@ -107,6 +114,7 @@ __all__ = [
     "hotelling",
     "instrument_confusion",
     "jensen_shannon",
+    "joined_interval",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
@@ -118,7 +126,6 @@ __all__ = [
     "percentile_interval",
     "power",
     "saerens_shares",
-    "seed_weights",
     "standard_error",
     "summarise",
     "tables_evidence",

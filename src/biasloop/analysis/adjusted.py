@@ -25,17 +25,19 @@ from biasloop.analysis.adjustment import (
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
-    seed_weights,
     weighted_means,
 )
+from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import Outcomes
+from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities
 from biasloop.tables import BASE, REAL
 
 #: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the confusion
 #: counts, and its interval holds theirs and the articles' uncertainty; ``change`` is the change of
-#: the corrected share since Generation 0 (null for Generation 0, real and base); ``likelihood`` is
-#: the share by Saerens et al.'s EM, its interval over articles only. Shares are 0 to 1.
+#: the corrected share since Generation 0 (null for Generation 0, real and base), of the chains that
+#: have both; ``likelihood`` is the share by Saerens et al.'s EM, without the confusion counts'
+#: uncertainty. All intervals are widened by how far chains differ (`pooling`). Shares are 0 to 1.
 ADJUSTED = pl.Schema(
     {
         "regime": pl.String,
@@ -142,7 +144,7 @@ def adjusted(
     confusion
         The instrument's.
     resamples, seed
-        Of the bootstrap over articles, seeds and confusion counts together.
+        Of the bootstrap over articles and confusion counts together.
     likelihood
         Whether to find the shares by EM, too, which takes most of the time.
 
@@ -166,54 +168,118 @@ def adjusted(
     rows: list[tuple[object, ...]] = []
     order = [(REAL, -1), (BASE, -1)]
     order += [(regime, g) for regime in found.regimes() for g in found.generations(regime)]
-    starts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for regime, generation in order:
-        read = pooled.of(regime, generation)
+        read = pooled.of(regime, generation, found.seeds(regime))
         if read is None:
             continue
-        value, draws, articles, chains = read
-        level, levels = adjusted_shares(value, rates), adjusted_shares(draws, drawn)
-        free, frees = unbounded_shares(value, rates), unbounded_shares(draws, drawn)
-        if generation == 0:
-            starts[regime] = (free, frees)
+        as_read = _with_interval(read.chains, read.draws, read.articles)
+        corrected = _with_interval(
+            adjusted_shares(read.chains, rates),
+            adjusted_shares(read.draws, drawn),
+            read.articles,
+            adjusted_shares(read.chains.mean(axis=0), rates),
+        )
         change = np.full((3, len(names)), np.nan)
-        if generation > 0 and regime in starts:
-            moved, moves = free - starts[regime][0], frees - starts[regime][1]
-            change = np.clip(np.stack([moved, *percentile_interval(moves)]), -1, 1)
+        if generation > 0:
+            change = _corrected_change(pooled, regime, generation, rates, drawn, change)
         likely = np.full((3, len(names)), np.nan)
         if likelihood:
             likely = _likelihood(found, cube, weights, regime, generation, prior)
-        parts = (value, *percentile_interval(draws), level, *percentile_interval(levels), *change)
+        parts = (
+            *np.clip(as_read, 0, 1),
+            *np.clip(corrected, 0, 1),
+            *np.clip(change, -1, 1),
+            *np.clip(likely, 0, 1),
+        )
         for index, label in enumerate(tables.labels):
-            figures = [_number(part[index]) for part in (*parts, *likely)]
-            rows.append((regime, generation, label, *figures, articles, chains))
+            figures = [_number(part[index]) for part in parts]
+            rows.append((regime, generation, label, *figures, read.articles, len(read.chains)))
     return pl.DataFrame(rows, schema=ADJUSTED, orient="row")
 
 
+def _corrected_change(
+    pooled: _Pooled,
+    regime: str,
+    generation: int,
+    rates: np.ndarray,
+    drawn: np.ndarray,
+    absent: np.ndarray,
+) -> np.ndarray:
+    """Change since Generation 0 of the chains that have both, shape (3, labels)."""
+    seeds_there = pooled.seeds(regime, 0) & pooled.seeds(regime, generation)
+    before, after = (pooled.of(regime, g, sorted(seeds_there)) for g in (0, generation))
+    if before is None or after is None:
+        return absent
+    chains = unbounded_shares(after.chains, rates) - unbounded_shares(before.chains, rates)
+    draws = unbounded_shares(after.draws, drawn) - unbounded_shares(before.draws, drawn)
+    return _with_interval(chains, draws, min(before.articles, after.articles))
+
+
+def _with_interval(
+    chains: np.ndarray, draws: np.ndarray, articles: int, value: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean over chains and its 95 % interval, shape (3, labels).
+
+    Parameters
+    ----------
+    chains
+        Shape (chains, labels).
+    draws
+        Of their mean, shape (resamples, labels).
+    articles
+        What it rests on.
+    value
+        In place of the mean of the chains' figures: the figure of their mean.
+    """
+    ends = [
+        joined_interval(own, low, high, articles)
+        for own, low, high in zip(chains.T, *percentile_interval(draws), strict=True)
+    ]
+    return np.stack([chains.mean(axis=0) if value is None else value, *np.transpose(ends)])
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Shares as read: of each chain, shape (chains, labels), and their mean's resamples."""
+
+    chains: np.ndarray
+    draws: np.ndarray
+    articles: int
+
+
 class _Pooled:
-    """Shares as read, pooled over chains, and the same under every resample."""
+    """Shares as read of a generation's chains, and of their mean under every resample."""
 
     def __init__(
         self, found: Outcomes, names: Sequence[str], weights: np.ndarray, seed: int
     ) -> None:
         self._found, self._names, self._weights, self._seed = found, names, weights, seed
 
-    def of(self, regime: str, generation: int) -> tuple[np.ndarray, np.ndarray, int, int] | None:
-        hits = [self._found.chains(name, regime, generation) for name in self._names]
-        chains = len(hits[0])
-        if not chains:
+    def seeds(self, regime: str, generation: int) -> set[int]:
+        """Find the chains whose generation can be read."""
+        found = self._found
+        return {
+            s
+            for s in found.seeds(regime)
+            if not np.isnan(found.row(self._names[0], (regime, s, generation))).all()
+        }
+
+    def of(self, regime: str, generation: int, chains: Sequence[int]) -> _Read | None:
+        """Pool some chains; None where none of them can be read."""
+        there = self.seeds(regime, generation)
+        keys = [(regime, s, generation) for s in chains if s in there]
+        if not keys:
             return None
-        value = np.array([np.nanmean(rows, axis=1).mean() for rows in hits])
+        hits = [np.stack([self._found.row(name, key) for key in keys]) for name in self._names]
+        own = np.stack([np.nanmean(rows, axis=1) for rows in hits], axis=-1)
         drawn = np.stack([weighted_means(rows, self._weights) for rows in hits], axis=-1)
-        found = self._found.seeds(regime)
-        random = seeds.generator(self._seed, "bootstrap", "seeds", *found)
-        chosen = seed_weights(chains, len(drawn), random)
-        draws = np.einsum("rc,rck->rk", chosen, drawn) / chosen.sum(axis=1, keepdims=True)
+        draws = drawn.mean(axis=1)
         articles = int((~np.isnan(hits[0])).all(axis=0).sum())
+        value = own.mean(axis=0)
         if np.any((value == 0) | (value == 1)):  # no resample of articles shows what is left open
             random = seeds.generator(self._seed, "bootstrap", "edge", regime, generation + 1)
             draws = random.dirichlet(value * articles + 0.5, size=len(draws))
-        return value, draws, articles, chains
+        return _Read(own, draws, articles)
 
 
 def _likelihood(
@@ -241,8 +307,12 @@ def _likelihood(
         draws.append(
             saerens_shares(probabilities, prior, kept, steps=_LIKELIHOOD_STEPS, tolerance=1e-5)
         )
-    ends = percentile_interval(np.mean(draws, axis=0))
-    return np.stack([np.mean(values, axis=0), *ends])
+    articles = int((~np.isnan(cube[0, rows])).all(axis=0).sum())
+    result = _with_interval(np.stack(values), np.mean(draws, axis=0), articles)
+    whole = np.round(result[0], 6)
+    edge = (whole == 0) | (whole == 1)  # no resample of articles shows what is left open
+    result[1:, edge] = wilson(whole[edge] * articles, articles)
+    return result
 
 
 def _number(value: float) -> float | None:

@@ -1,10 +1,8 @@
 """Percentile bootstrap by weights. Knows arrays, not what their rows and columns stand for.
 
 A resample is a row of counts: how often each article was drawn. One matrix of counts serves every
-metric, generation and regime, so differences between them are paired by article. Where there are
-several seeds, articles and seeds are drawn independently of each other, since every prompt is in
-every chain: the pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied
-Statistics 1(2)).
+metric, generation and regime, so differences between them are paired by article. Seeds are not
+resampled, as they are too few for it: see `pooling`.
 """
 
 from __future__ import annotations
@@ -34,13 +32,6 @@ def article_weights(articles: int, resamples: int, random: np.random.Generator) 
         return np.zeros((resamples, 0))
     drawn = random.multinomial(articles, np.full(articles, 1 / articles), size=resamples)
     return drawn.astype(float)
-
-
-def seed_weights(chains: int, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Draw resamples of seeds, shape (resamples, chains); all ones where there is one seed."""
-    if chains == 1:
-        return np.ones((resamples, 1))
-    return article_weights(chains, resamples, random)
 
 
 def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

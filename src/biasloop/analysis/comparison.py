@@ -11,7 +11,8 @@ from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.paired import holm, paired_mean
 
 #: ``value`` is the change from Generation 0 to ``generation`` in ``regime`` less that in
-#: ``against``: of the share (0 to 1), or of quality (0 to 3). ``holm`` corrects for every row of
+#: ``against``: of the share (0 to 1), or of quality (0 to 3); its interval is null where every
+#: article changed by the same. ``holm`` corrects for every row of
 #: the table. ``joint_pvalue`` tests both quantities at once (Hotelling); it is the same in both
 #: rows of a pair of regimes, null with several chains.
 COMPARISONS = pl.Schema(
@@ -68,7 +69,8 @@ def compare(found: Outcomes, leaning: str, regimes: Sequence[str], against: str)
         for quantity, last, values in kept:
             inference = paired_mean(values)
             if inference is not None:
-                figures = (inference.value, *inference.interval(), inference.pvalue)
+                ends = inference.interval() if inference.error > 0 else (None, None)
+                figures = (inference.value, *ends, inference.pvalue)
                 counts = (inference.articles, inference.chains)
                 rows.append((quantity, regime, against, last, *figures, None, joint, *counts))
     frame = pl.DataFrame(rows, schema=COMPARISONS, orient="row")

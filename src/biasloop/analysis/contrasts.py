@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from biasloop.analysis.intervals import paired_shares
+from biasloop.analysis.intervals import NORMAL_95, paired_shares
 from biasloop.analysis.outcomes import HELD_OUT, TEXT, Outcomes, order_of
 from biasloop.analysis.paired import holm, paired_mean
 from biasloop.tables import BASE, REAL
@@ -43,9 +43,8 @@ CONTRASTS = pl.Schema(
 def contrasts(found: Outcomes) -> pl.DataFrame:
     """Hold every generation against every reference.
 
-    Intervals are 95 % t intervals of the mean paired difference (`paired_mean`); where that has
-    no width, or a share is 0 or 1 on either side, of one chain it is Newcombe's for paired shares
-    (`paired_shares`).
+    Intervals are 95 % t intervals of the mean paired difference (`paired_mean`); where a share
+    leaves that without a width, it is Newcombe's for paired shares (see `at_edge`).
 
     Returns
     -------
@@ -72,13 +71,53 @@ def differences(
     found: Outcomes, quantity: str, regime: str, generation: int, against: str
 ) -> np.ndarray:
     """Subtract the reference from each chain, shape (chains, articles); NaN where either lacks."""
-    after, before = _pair(found, quantity, regime, generation, against)
+    after, before = pair(found, quantity, regime, generation, against)
     return after - before
 
 
-def _pair(
+def at_edge(after: np.ndarray, before: np.ndarray, error: float) -> bool:
+    """Say whether t has no interval of a change of shares that can be believed.
+
+    Parameters
+    ----------
+    after, before
+        0, 1 or NaN, shape (chains, articles).
+    error
+        The standard error of their mean difference.
+
+    Returns
+    -------
+    bool
+        True where that is 0 or, of one chain, a share on either side is 0 or 1.
+    """
+    later, earlier = _complete(after, before)
+    whole = any(values.mean() in (0.0, 1.0) for values in (later, earlier))
+    return error == 0 or (len(later) == 1 and whole)
+
+
+def newcombe(
+    after: np.ndarray, before: np.ndarray, quantile: float = NORMAL_95
+) -> tuple[float, float]:
+    """Give Newcombe's interval of a change of shares; of several chains the mean of theirs.
+
+    Chains that change alike share their articles, so several say no more than one.
+    """
+    later, earlier = _complete(after, before)
+    ends = [paired_shares(*rows, quantile)[1:] for rows in zip(earlier, later, strict=True)]
+    low, high = np.mean(ends, axis=0)
+    return float(low), float(high)
+
+
+def _complete(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the articles that every chain has on both sides."""
+    there = ~np.isnan(after - before).any(axis=0)
+    return after[:, there], before[:, there]
+
+
+def pair(
     found: Outcomes, quantity: str, regime: str, generation: int, against: str
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Give a generation and its reference, chain by chain, each of shape (chains, articles)."""
     later, earlier = [], []
     for seed in found.seeds(regime):
         after = found.row(quantity, (regime, seed, generation))
@@ -96,17 +135,14 @@ def _pair(
 def _contrast(
     found: Outcomes, quantity: str, regime: str, generation: int, against: str
 ) -> tuple[object, ...] | None:
-    after, before = _pair(found, quantity, regime, generation, against)
+    after, before = pair(found, quantity, regime, generation, against)
     inference = paired_mean(after - before)
     if inference is None:
         return None
     low, high = inference.interval()
     if quantity.startswith("share:"):
-        there = ~np.isnan(after - before)
-        both = [values[there] for values in (after, before)]
-        flat = inference.error == 0 or any(values.mean() in (0.0, 1.0) for values in both)
-        if flat and len(after) == 1:
-            _, low, high = paired_shares(both[1], both[0])
+        if at_edge(after, before, inference.error):
+            low, high = newcombe(after, before)
         low, high = max(low, -1.0), min(high, 1.0)
     return (
         inference.value,

@@ -7,6 +7,8 @@ classifier is less sure than it was, and another classifier, built independently
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -16,16 +18,22 @@ from biasloop.analysis.tables import Tables, article_grid, metric_values, set_ke
 from biasloop.errors import InputError
 from biasloop.tables import CHAIN, REAL
 
-#: A fall of mean confidence by more than this makes the readings doubtful.
-DOUBTFUL_FALL = 0.05
+#: Measure -> its metric, and by how much its mean may fall before the readings are doubtful:
+#: the probability of the likeliest leaning, and the share of articles that a second classifier,
+#: of other features, reads alike.
+MEASURES_OF_DOUBT: Mapping[str, tuple[str, float]] = {
+    "confidence": ("leaning_confidence", 0.05),
+    "agreement": ("leaning_agreement", 0.1),
+}
 
-#: One row per set: the mean ``confidence`` (probability of the likeliest leaning) less that on the
-#: real articles that prompted them, with its 95 % interval. ``doubtful``: it fell by more than
-#: `DOUBTFUL_FALL` and the interval excludes 0.
+#: One row per set and measure: its mean, and that less the mean on the real articles that prompted
+#: them, with its 95 % interval. ``doubtful``: it fell by more than it may, and the interval
+#: excludes 0.
 SHIFTS = pl.Schema(
     {
         **CHAIN,
-        "confidence": pl.Float64,
+        "measure": pl.String,
+        "value": pl.Float64,
         "shift": pl.Float64,
         "low": pl.Float64,
         "high": pl.Float64,
@@ -49,26 +57,31 @@ AGREEMENT = pl.Schema(
 )
 
 
-def confidence_shift(tables: Tables) -> pl.DataFrame:
-    """Hold each set's confidence against that on the real articles, article by article.
+def classifier_shifts(tables: Tables) -> pl.DataFrame:
+    """Hold each set's confidence and agreement against those on the real articles, by article.
 
     Returns
     -------
     pl.DataFrame
-        `SHIFTS`, sorted; empty where the real articles' confidence was not scored.
+        `SHIFTS`, sorted by set within each measure; without what was not scored of the real
+        articles.
     """
     keys = set_keys(tables)
-    values = metric_values(tables, article_grid(tables, keys), "leaning_confidence")
+    grid = article_grid(tables, keys)
     real = [row for row, key in enumerate(keys) if key[0] == REAL]
     rows: list[tuple[object, ...]] = []
-    if real and not np.isnan(values[real[0]]).all():
+    for measure, (metric, tolerable) in MEASURES_OF_DOUBT.items():
+        values = metric_values(tables, grid, metric)
+        if not real or np.isnan(values[real[0]]).all():
+            continue
         for row, key in enumerate(keys):
             shift = paired_mean(values[row] - values[real[0]])
             if key[0] == REAL or shift is None:
                 continue
             low, high = shift.interval()
-            doubtful = shift.value < -DOUBTFUL_FALL and high < 0
-            rows.append((*key, float(np.nanmean(values[row])), shift.value, low, high, doubtful))
+            doubtful = shift.value < -tolerable and high < 0
+            mean = float(np.nanmean(values[row]))
+            rows.append((*key, measure, mean, shift.value, low, high, doubtful))
     return pl.DataFrame(rows, schema=SHIFTS, orient="row")
 
 

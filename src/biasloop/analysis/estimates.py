@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from biasloop import seeds
-from biasloop.analysis.bootstrap import article_weights, weighted_means
+from biasloop.analysis.bootstrap import article_weights, percentile_interval, weighted_means
 from biasloop.analysis.collapse import MEASURES, change_of
 from biasloop.analysis.distance import jensen_shannon, total_variation
 from biasloop.analysis.intervals import paired_shares, wilson
@@ -30,6 +30,8 @@ from biasloop.analysis.validity import validity
 from biasloop.tables import REAL
 
 _GEOMETRIC = ("perplexity", "holdout_perplexity")
+#: 1 or 0 of each article, so their means are shares.
+_SHARES = ("outside_domain", "leaning_agreement")
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Estimate:
     withheld, reasons
         Of each set, whether and why the figure must not be shown.
     edges
-        Low and high of sets whose share is 0 or 1 (of changes: at either end), where resamples
-        cannot show what is possible; NaN for the others. Shape (2, sets); None for no set.
+        Low and high of sets whose share is 0 or 1 (of changes: at either end; of distances: of
+        one leaning only), where resamples cannot show what is possible; NaN for the others.
+        Shape (2, sets); None for no set.
     """
 
     quantity: str
@@ -82,7 +85,7 @@ def estimates(
         len(held_out.article_ids), resamples, seeds.generator(seed, "bootstrap", "holdout")
     )
     if tables.leaning_scores.height:
-        yield from _leaning_estimates(tables, own, weights)
+        yield from _leaning_estimates(tables, own, weights, seed)
     clear = np.zeros(len(keys), dtype=bool)
     silent = [""] * len(keys)
     changes = {measure.change for measure in MEASURES}
@@ -91,7 +94,7 @@ def estimates(
         grid, drawn = (held_out, holdout_weights) if at_holdout else (own, weights)
         values = metric_values(tables, grid, metric)
         mean = _mean(metric, values, drawn, clear, silent)
-        yield mean
+        yield replace(mean, edges=_share_edges(mean)) if metric in _SHARES else mean
         logs = mean
         if metric in _GEOMETRIC:
             with np.errstate(divide="ignore"):
@@ -131,14 +134,17 @@ def _change(quantity: str, level: Estimate, keys: Sequence[SetKey]) -> Estimate:
         draws[:, row] = level.draws[:, row] - level.draws[:, start]
         if level.withheld[start]:
             withheld[row] = True
+            own = f"Generation {keys[row][2]}: {reasons[row]}" if reasons[row] else ""
             reasons[row] = "; ".join(
-                part for part in (f"Generation 0: {level.reasons[start]}", reasons[row]) if part
+                part for part in (f"Generation 0: {level.reasons[start]}", own) if part
             )
     n = np.where(np.isnan(value), 0, level.n)
     return Estimate(quantity, value, draws, n, withheld, reasons)
 
 
-def _leaning_estimates(tables: Tables, grid: Grid, weights: np.ndarray) -> Iterator[Estimate]:
+def _leaning_estimates(
+    tables: Tables, grid: Grid, weights: np.ndarray, seed: int
+) -> Iterator[Estimate]:
     checked = validity(tables)
     withheld = checked["withheld"].to_numpy().astype(bool)
     reasons = checked["reason"].to_list()
@@ -153,7 +159,8 @@ def _leaning_estimates(tables: Tables, grid: Grid, weights: np.ndarray) -> Itera
         change = _change(f"change:{label}", share, grid.keys)
         yield replace(change, edges=_change_edges(share, hit, grid.keys))
         yield _mean(f"probability:{label}", probabilities[index], weights, withheld, reasons)
-    yield from _distances(shares, grid.keys)
+    random = seeds.generator(seed, "bootstrap", "edge")
+    yield from _distances(shares, grid.keys, random)
 
 
 def _share_edges(share: Estimate) -> np.ndarray:
@@ -177,14 +184,24 @@ def _change_edges(share: Estimate, hit: np.ndarray, keys: Sequence[SetKey]) -> n
     return edges
 
 
-def _distances(shares: Sequence[Estimate], keys: Sequence[SetKey]) -> Iterator[Estimate]:
-    """Yield the distances from the real articles; none where those were not scored."""
+def _distances(
+    shares: Sequence[Estimate], keys: Sequence[SetKey], random: np.random.Generator
+) -> Iterator[Estimate]:
+    """Yield the distances from the real articles; none where those were not scored.
+
+    A set of one leaning only is the same in every resample; its shares are drawn from their
+    posterior under Jeffreys' prior instead, and the interval holds the distance itself.
+    """
     real = [row for row, (regime, _, _) in enumerate(keys) if regime == REAL]
     real = [row for row in real if shares[0].n[row] > 0]
     if not real:
         return
     value = np.stack([share.value for share in shares], axis=-1)
     draws = np.stack([share.draws for share in shares], axis=-1)
+    single = np.flatnonzero((value == 1).any(axis=1))
+    for row in single:
+        counts = value[row] * shares[0].n[row] + 0.5
+        draws[:, row] = random.dirichlet(counts, size=len(draws))
     value_there = value[real].mean(axis=0)
     draws_there = draws[:, real].mean(axis=1, keepdims=True)
     withheld = shares[0].withheld | shares[0].withheld[real].any()
@@ -194,11 +211,10 @@ def _distances(shares: Sequence[Estimate], keys: Sequence[SetKey]) -> Iterator[E
     ]
     n = np.where([regime == REAL for regime, _, _ in keys], 0, shares[0].n)
     for name, distance in (("tv", total_variation), ("js", jensen_shannon)):
-        yield Estimate(
-            f"distance:{name}",
-            distance(value, value_there),
-            distance(draws, draws_there),
-            n,
-            withheld,
-            reasons,
-        )
+        found, drawn = distance(value, value_there), distance(draws, draws_there)
+        edges = np.full((2, len(keys)), np.nan)
+        ends = np.stack(percentile_interval(drawn[:, single]))
+        edges[:, single] = [
+            np.minimum(ends[0], found[single]), np.maximum(ends[1], found[single])
+        ]  # fmt: skip
+        yield Estimate(f"distance:{name}", found, drawn, n, withheld, reasons, edges)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -11,9 +12,9 @@ import polars as pl
 from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
 from biasloop.analysis.apart import correlations
 from biasloop.analysis.comparison import COMPARISONS, compare
-from biasloop.analysis.contrasts import GENERATION_0, contrasts, differences
-from biasloop.analysis.doubt import confidence_shift
-from biasloop.analysis.equivalence import Equivalence, tost
+from biasloop.analysis.contrasts import GENERATION_0, at_edge, contrasts, newcombe, pair
+from biasloop.analysis.doubt import classifier_shifts
+from biasloop.analysis.equivalence import Equivalence, tost, within
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import paired_mean
 from biasloop.analysis.tables import Tables, tables_of
@@ -112,7 +113,7 @@ def tables_evidence(
         adjusted=adjusted(tables, found, confusion, settings.bootstrap, seed)
         if confusion
         else pl.DataFrame(schema=ADJUSTED),
-        shifts=confidence_shift(tables),
+        shifts=classifier_shifts(tables),
         correlations=correlations(found, leaning),
         held=_held(found, leaning, order, settings.equivalence_margin),
         confusion=confusion,
@@ -126,9 +127,13 @@ def _held(
     result: dict[str, Equivalence] = {}
     for regime in regimes if quantity in found.values else ():
         for generation in sorted(found.generations(regime), reverse=True):
-            moved = differences(found, quantity, regime, generation, GENERATION_0)
-            inference = paired_mean(moved) if generation > 0 else None
-            if inference is not None:
+            after, before = pair(found, quantity, regime, generation, GENERATION_0)
+            inference = paired_mean(after - before) if generation > 0 else None
+            if inference is None:
+                continue
+            if at_edge(after, before, inference.error):
+                result[regime] = within(inference.value, partial(newcombe, after, before), margin)
+            else:
                 result[regime] = tost(inference, margin)
-                break
+            break
     return result

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-_NORMAL_95 = 1.959963984540054
+#: Half the width of a 95 % interval in standard errors of a normal distribution.
+NORMAL_95 = 1.959963984540054
 
 
 def wilson(
-    hits: np.ndarray | float, n: np.ndarray | float, quantile: float = _NORMAL_95
+    hits: np.ndarray | float, n: np.ndarray | float, quantile: float = NORMAL_95
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score interval of a share (Wilson 1927; Brown, Cai and DasGupta 2001).
 
@@ -36,7 +37,9 @@ def wilson(
     return low, np.where(hits == n, 1.0, np.minimum(middle + half, 1.0))
 
 
-def paired_shares(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
+def paired_shares(
+    before: np.ndarray, after: np.ndarray, quantile: float = NORMAL_95
+) -> tuple[float, float, float]:
     """Newcombe's interval of a difference of shares in pairs (1998, method 10).
 
     It joins the two shares' score intervals by the correlation within pairs, so it has a width
@@ -46,11 +49,13 @@ def paired_shares(before: np.ndarray, after: np.ndarray) -> tuple[float, float, 
     ----------
     before, after
         0 or 1 of each article, shape (articles,); at least one article.
+    quantile
+        The standard normal quantile of the level; for 95 % by default.
 
     Returns
     -------
     tuple
-        ``after`` less ``before``, and the ends of its 95 % interval, within -1 and 1.
+        ``after`` less ``before``, and the ends of its interval, within -1 and 1.
     """
     n = len(before)
     first, second = float(after.mean()), float(before.mean())
@@ -63,7 +68,7 @@ def paired_shares(before: np.ndarray, after: np.ndarray) -> tuple[float, float, 
     if product > 0:  # Edwards' continuity correction, as in Newcombe's method 10
         product = max(product - n / 2, 0.0)
     correlation = product / np.sqrt(margins) if margins > 0 else 0.0
-    (low_1, high_1), (low_2, high_2) = wilson(first * n, n), wilson(second * n, n)
+    (low_1, high_1), (low_2, high_2) = (wilson(share * n, n, quantile) for share in (first, second))
     below, above = first - low_1, high_2 - second
     down = np.sqrt(max(below**2 - 2 * correlation * below * above + above**2, 0.0))
     below, above = second - low_2, high_1 - first

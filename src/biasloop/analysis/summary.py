@@ -36,9 +36,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from biasloop import seeds
-from biasloop.analysis.bootstrap import percentile_interval, seed_weights
+from biasloop.analysis.bootstrap import percentile_interval
 from biasloop.analysis.estimates import Estimate, estimates
+from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.tables import SetKey, Tables, set_keys, tables_of
 from biasloop.loop.results import Results
 from biasloop.tables import CHAIN
@@ -61,16 +61,22 @@ SUMMARY = pl.Schema(
     }
 )
 
-_NORMAL_95 = 1.959963984540054
+#: What a quantity can be, by the start of its name: an interval of several chains ends there.
+_BOUNDS = {
+    "share:": (0.0, 1.0),
+    "probability:": (0.0, 1.0),
+    "distance:": (0.0, 1.0),
+    "change:": (-1.0, 1.0),
+}
 
 
 def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) -> pl.DataFrame:
     """Estimate every quantity of every set, and pooled over seeds.
 
     Intervals are 95 % percentile bootstrap intervals over articles, with the same resamples for
-    every set (see `bootstrap`); rows pooled over several seeds resample the seeds as well. A
-    share of exactly 0 or 1 has its score interval, and a change from or to one Newcombe's (see
-    `intervals`), since resamples of it have no width.
+    every set (see `bootstrap`); rows pooled over several seeds are widened by how far those differ
+    (see `pooling`). A share of exactly 0 or 1 has its score interval, and a change from or to one
+    Newcombe's (see `intervals`), since resamples of it have no width.
 
     Parameters
     ----------
@@ -94,39 +100,16 @@ def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) ->
     """
     tables = tables_of(source) if isinstance(source, Results) else source
     keys = set_keys(tables)
-    chains = _ChainWeights(keys, resamples, seed)
     rows: list[tuple[object, ...]] = []
     for estimate in estimates(tables, keys, resamples, seed):
-        rows += _rows(estimate, keys, chains)
+        rows += _rows(estimate, keys)
     rows += _set_rows(tables)
     return pl.DataFrame(rows, schema=SUMMARY, orient="row").sort(
         "regime", "quantity", "generation", "seed", nulls_last=False
     )
 
 
-class _ChainWeights:
-    """Resamples of each regime's seeds; regimes with the same seeds share them, so are paired."""
-
-    def __init__(self, keys: Sequence[SetKey], resamples: int, seed: int) -> None:
-        self.chains = {
-            regime: sorted({s for r, s, _ in keys if r == regime}) for regime, _, _ in keys
-        }
-        self._weights = {
-            regime: seed_weights(
-                len(found), resamples, seeds.generator(seed, "bootstrap", "seeds", *found)
-            )
-            for regime, found in self.chains.items()
-        }
-
-    def of(self, regime: str, chain_seeds: Sequence[int]) -> np.ndarray:
-        """Weights of some of a regime's chains, shape (resamples, chains)."""
-        columns = [self.chains[regime].index(seed) for seed in chain_seeds]
-        return self._weights[regime][:, columns]
-
-
-def _rows(
-    estimate: Estimate, keys: Sequence[SetKey], chains: _ChainWeights
-) -> list[tuple[object, ...]]:
+def _rows(estimate: Estimate, keys: Sequence[SetKey]) -> list[tuple[object, ...]]:
     low, high = percentile_interval(estimate.draws)
     edges = np.full((2, len(keys)), np.nan) if estimate.edges is None else estimate.edges
     at_edge = ~np.isnan(edges[0])
@@ -157,12 +140,13 @@ def _rows(
     for (regime, generation), members in pools.items():
         figures = (estimate.value[members[0]], low[members[0]], high[members[0]])
         if len(members) > 1:
-            weights = chains.of(regime, [keys[row][1] for row in members])
-            draws = _pooled_draws(estimate.draws[:, members], weights)
-            ends = percentile_interval(draws[:, None])
-            figures = (estimate.value[members].mean(), ends[0][0], ends[1][0])
             if at_edge[members].all():
-                figures = (figures[0], low[members].mean(), high[members].mean())
+                ends = (low[members].mean(), high[members].mean())
+            else:
+                over_articles = estimate.draws[:, members].mean(axis=1, keepdims=True)
+                ends = tuple(end[0] for end in percentile_interval(over_articles))
+            articles = int(estimate.n[members].min())
+            figures = _pooled(estimate.quantity, estimate.value[members], ends, articles)
         held = bool(estimate.withheld[members].any())
         rows.append(
             _row(
@@ -180,12 +164,18 @@ def _rows(
     return rows
 
 
-def _pooled_draws(draws: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over the chains that each resample drew, shape (resamples,); NaN where it drew none."""
-    weights = np.where(np.isnan(draws), 0.0, weights)
-    total = weights.sum(axis=1)
-    sums = (np.nan_to_num(draws) * weights).sum(axis=1)
-    return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+def _pooled(
+    quantity: str,
+    values: np.ndarray,
+    over_articles: tuple[float, float],
+    articles: int | None,
+) -> tuple[float, float, float]:
+    """Mean over chains with its interval, kept within what the quantity can be."""
+    low, high = joined_interval(values, *over_articles, articles)
+    for start, bounds in _BOUNDS.items():
+        if quantity.startswith(start):
+            low, high = (float(np.clip(end, *bounds)) for end in (low, high))
+    return float(values.mean()), low, high
 
 
 def _pooled_reason(estimate: Estimate, keys: Sequence[SetKey], members: Sequence[int]) -> str:
@@ -219,9 +209,8 @@ def _number(value: float | None) -> float | None:
 def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
     """Rows of figures that only a whole set has.
 
-    Pooled over several chains: their mean; its variance is the square of the mean standard error
-    (the chains share their prompts, so their errors may be one) plus the variance of the chains'
-    mean.
+    Pooled over several chains: their mean; the chains share their prompts, so their errors may be
+    one, and the mean of their intervals is taken for that over articles.
     """
     rows = []
     pools: dict[tuple[str, int, str], list[tuple[float, float | None, float | None]]] = {}
@@ -235,15 +224,11 @@ def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
     for (regime, generation, metric), members in pools.items():
         figures = members[0]
         if len(members) > 1:
-            value = float(np.mean([member[0] for member in members]))
-            figures = (value, None, None)
-            widths = [
-                high - low for _, low, high in members if low is not None and high is not None
-            ]
-            if len(widths) == len(members):
-                error = np.mean(widths) / 2 / _NORMAL_95
-                between = np.var([member[0] for member in members], ddof=1) / len(members)
-                half = _NORMAL_95 * float(np.sqrt(error**2 + between))
-                figures = (value, value - half, value + half)
+            values = np.array([member[0] for member in members])
+            ends = [(low, high) for _, low, high in members if low is not None and high is not None]
+            figures = (float(values.mean()), None, None)
+            if len(ends) == len(members):
+                low, high = (float(end) for end in np.mean(ends, axis=0))
+                figures = _pooled(metric, values, (low, high), None)
         rows.append(_row(regime, None, generation, metric, figures, None, len(members), False, ""))
     return rows

@@ -26,7 +26,7 @@ class Kendall:
     tau
         The statistic over its largest value for the ties there are (tau-b); 0 for a constant.
     pvalue
-        Two-sided; exact for up to 50 values without ties. With 4 values it is at least 0.083,
+        Two-sided; exact for up to 33 values without ties. With 4 values it is at least 0.083,
         with 5 at least 0.017.
     """
 

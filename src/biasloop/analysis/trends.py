@@ -9,7 +9,8 @@ from biasloop.analysis.outcomes import Outcomes, order_of
 from biasloop.analysis.paired import holm
 from biasloop.analysis.trend import linear_trend, mann_kendall, paired_kendall
 
-#: ``slope`` is per generation, with its 95 % interval and p-value (`linear_trend`); ``holm``
+#: ``slope`` is per generation, with its 95 % interval (null where no article has a slope of its
+#: own, as of shares of 0) and p-value (`linear_trend`); ``holm``
 #: corrects that for the regimes (and, of shares, the leanings). The cross-checks: ``kendall_tau``
 #: and ``kendall_pvalue`` of the generations' means (`mann_kendall`), ``paired_tau`` and
 #: ``paired_pvalue`` of the articles' own statistics (`paired_kendall`). ``generations`` counts
@@ -62,7 +63,7 @@ def trends(found: Outcomes) -> pl.DataFrame:
                     quantity,
                     regime,
                     slope.value,
-                    *slope.interval(),
+                    *(slope.interval() if slope.error > 0 else (None, None)),
                     slope.pvalue,
                     None,
                     kendall.tau if kendall else None,

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.analysis import (
+    MEASURES_OF_DOUBT,
     Tables,
     adjusted,
     holm,
@@ -132,6 +133,7 @@ def audit(
     }
     detectable = _SHOWN * 0.5 * float(np.sqrt(1 / sizes[0] + 1 / sizes[1]))
     warnings = [f"{card['metric']}: {w}" for card in judged.cards for w in card.get("warnings", ())]
+    warnings += _shifted(tables)
     if withheld:
         return Audit(
             *sizes,
@@ -170,6 +172,26 @@ def audit(
         detectable,
         tuple(warnings),
     )
+
+
+def _shifted(tables: Tables) -> list[str]:
+    """Warn where the classifier is less sure, or less agreed with, than on the real articles."""
+    words = {
+        "confidence": "the classifier's mean confidence",
+        "agreement": "the share of articles that a second classifier reads alike",
+    }
+    found = []
+    for measure, (metric, tolerable) in MEASURES_OF_DOUBT.items():
+        own = tables.scores.filter(pl.col("metric") == metric)
+        sides = [own.filter(pl.col("regime") == name)["value"] for name in (REAL, _SYNTHETIC)]
+        moved = mean_difference(*(side.drop_nulls().to_numpy() for side in sides))
+        if moved and moved.value < -tolerable and moved.high < 0:
+            found.append(
+                f"leaning: {words[measure]} is {-100 * moved.value:.1f} points lower on the "
+                f"synthetic set (95 % {-100 * moved.high:.1f} to {-100 * moved.low:.1f}): its "
+                "errors there may be others than those that were measured"
+            )
+    return found
 
 
 def _tables(judged: Judged, outside_share: float) -> Tables:

@@ -3,24 +3,44 @@
 The model: a set of articles is a distribution p over leanings, the real one is q. The next model
 is fitted to a training set of which a share F is real, and writes with the fitted shares (see
 docs/theory.md). What weighs a training article is an assumption, so the answer is given for each.
+The maps are those of `theory.population_map`, written out so that many p and q are had at once; a
+test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
 
 from biasloop.errors import InputError
-from biasloop.theory import population_map
 
-#: Name -> estimator and real weight of `theory.population_map`: every article alike; synthetic
-#: ones by how likely the model found them and real ones fully; all by how likely it found them.
-ASSUMPTIONS: Mapping[str, tuple[str, str]] = {
-    "no amplification": ("mle", "density"),
-    "real data unweighted": ("wmle", "one"),
-    "real data weighted": ("wmle", "density"),
+
+def _unweighted(p: np.ndarray, q: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Every article alike."""
+    return (1 - share) * p + share * q
+
+
+def _real_unweighted(p: np.ndarray, q: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Synthetic articles by how likely the model found them, real ones fully."""
+    return (1 - share) * _scaled(p**2) + share * q
+
+
+def _all_weighted(p: np.ndarray, q: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """All articles by how likely the model found them."""
+    return _scaled(p * _unweighted(p, q, share))
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    return values / values.sum(axis=-1, keepdims=True)
+
+
+#: Name -> p, q and F (all broadcasting) to the next shares.
+ASSUMPTIONS: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    "no amplification": _unweighted,
+    "real data unweighted": _real_unweighted,
+    "real data weighted": _all_weighted,
 }
 
 #: One row per assumption. ``share`` (0 to 1, of the training set) is null where none suffices,
@@ -31,46 +51,36 @@ NEEDED = pl.Schema(
 )
 
 _GRID = np.linspace(0.0, 1.0, 101)
-_LARGEST = 1 - 1e-6
+_HALVINGS = 20
 
 
 def next_shares(
-    synthetic: np.ndarray, real: np.ndarray, real_share: float, assumption: str
+    synthetic: np.ndarray, real: np.ndarray, real_share: float | np.ndarray, assumption: str
 ) -> np.ndarray:
     """Give the next generation's shares.
 
     Parameters
     ----------
     synthetic, real
-        Shares by leaning, each above 0, of shape (..., leanings) and (leanings,).
+        Shares by leaning, each above 0, of shape (..., leanings).
     real_share
-        Real articles in the training set, 0 to 1.
+        Real articles in the training set, 0 to 1; shape (...).
     assumption
         One of `ASSUMPTIONS`.
     """
-    estimator, weight = ASSUMPTIONS[assumption]
-    if real_share <= 0:
-        return population_map(synthetic, tuple(real), family="categorical", estimator=estimator)
-    return population_map(
-        synthetic,
-        tuple(real),
-        family="categorical",
-        estimator=estimator,
-        regime="preservation",
-        real_fraction=min(real_share, _LARGEST),
-        real_weight=weight,
-    )
+    share = np.asarray(real_share, dtype=float)[..., None]
+    return ASSUMPTIONS[assumption](np.asarray(synthetic), np.asarray(real), share)
 
 
 def needed_real_share(
     synthetic: np.ndarray, real: np.ndarray, tolerance: float, assumption: str
-) -> float | None:
+) -> np.ndarray:
     """Find the least share of real data from which on every leaning stays within a tolerance.
 
     Parameters
     ----------
     synthetic, real
-        Shares by leaning, each above 0; shape (leanings,).
+        Shares by leaning, each above 0; shape (..., leanings).
     tolerance
         Largest distance of any leaning's next share from its real share, 0 to 1.
     assumption
@@ -78,27 +88,29 @@ def needed_real_share(
 
     Returns
     -------
-    float or None
-        To about 1e-6; None where not even (almost) real data alone suffice.
+    np.ndarray
+        Shape (...), to about 1e-8; NaN where not even real data alone suffice.
     """
     if not 0 < tolerance < 1:
         raise InputError(f"the tolerance must lie between 0 and 1, not {tolerance:g}")
+    p, q = np.broadcast_arrays(np.asarray(synthetic, float), np.asarray(real, float))
 
-    def beyond(share: float) -> bool:
-        after = next_shares(synthetic, real, share, assumption)
-        return bool(np.abs(after - real).max() > tolerance)
+    def beyond(share: np.ndarray) -> np.ndarray:
+        after = next_shares(p, q, share, assumption)
+        return np.abs(after - q).max(axis=-1) > tolerance
 
-    outside = [share for share in _GRID if beyond(float(share))]
-    if not outside:
-        return 0.0
-    low = float(outside[-1])
-    if low >= 1.0:
-        return None
-    high = low + float(_GRID[1])
-    while high - low > 1e-6:
+    outside = np.stack([beyond(np.full(p.shape[:-1], share)) for share in _GRID])
+    # The last grid point outside; -1 where none is.
+    last = len(_GRID) - 1 - np.argmax(outside[::-1], axis=0)
+    last = np.where(outside.any(axis=0), last, -1)
+    low = _GRID[np.maximum(last, 0)]
+    high = np.minimum(low + _GRID[1], 1.0)
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if beyond(middle) else (low, middle)
-    return high
+        still = beyond(middle)
+        low, high = np.where(still, middle, low), np.where(still, high, middle)
+    found = np.where(last < 0, 0.0, high)
+    return np.where(last == len(_GRID) - 1, np.nan, found)
 
 
 def needed_table(
@@ -106,7 +118,7 @@ def needed_table(
     real: np.ndarray,
     tolerance: float,
     random: np.random.Generator,
-    resamples: int = 60,
+    resamples: int = 2000,
 ) -> pl.DataFrame:
     """Answer for every assumption, with the uncertainty of both sets' shares.
 
@@ -124,15 +136,12 @@ def needed_table(
     pl.DataFrame
         `NEEDED`.
     """
-    draws = [
-        (random.dirichlet(synthetic + 0.5), random.dirichlet(real + 0.5)) for _ in range(resamples)
-    ]
-    centre = tuple((c + 0.5) / (c + 0.5).sum() for c in (synthetic, real))
+    drawn = [random.dirichlet(counts + 0.5, size=resamples) for counts in (synthetic, real)]
+    centre = [(counts + 0.5) / (counts + 0.5).sum() for counts in (synthetic, real)]
     rows = []
     for name in ASSUMPTIONS:
-        found = [needed_real_share(p, q, tolerance, name) for p, q in draws]
-        ordered = np.sort([np.inf if share is None else share for share in found])
-        low, high = np.quantile(ordered, [0.025, 0.975], method="inverted_cdf")
-        ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
-        rows.append((name, needed_real_share(*centre, tolerance, name), *ends))
+        found = np.nan_to_num(needed_real_share(*drawn, tolerance, name), nan=np.inf)
+        ends = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
+        figures = (float(needed_real_share(*centre, tolerance, name)), *map(float, ends))
+        rows.append((name, *(value if np.isfinite(value) else None for value in figures)))
     return pl.DataFrame(rows, schema=NEEDED, orient="row")

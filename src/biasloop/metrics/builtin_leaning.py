@@ -60,6 +60,9 @@ DESCRIPTIONS = {
     "minilm": "MiniLM embeddings + logistic regression",
 }
 
+#: What the second classifier may read by; it takes the first that the classifier itself does not.
+_SECOND = ("character-tfidf", "word-tfidf")
+
 
 @dataclass(frozen=True)
 class BuiltinClassifier:
@@ -229,6 +232,30 @@ def fit_builtin(
         by_articles,
         _hold_out_sources(problem, sources),
     )
+
+
+def fit_second(
+    texts: Sequence[str], truth: np.ndarray, labels: int, first: str | None
+) -> BuiltinClassifier:
+    """Fit a second classifier, to see where the two part: on other features, the same articles.
+
+    Parameters
+    ----------
+    texts, truth, labels
+        As for `fit_builtin`.
+    first
+        The features of the classifier that it is held against; None where that is not built in.
+
+    Returns
+    -------
+    BuiltinClassifier
+        Not calibrated: only its likeliest label is of use.
+    """
+    name = next(name for name in _SECOND if name != first)
+    prepared = CANDIDATES[name].prepare(texts)
+    features, _ = prepared.encode(np.arange(len(texts)))
+    linear = fit_linear(features, truth, labels, CANDIDATES[name].strength)
+    return BuiltinClassifier(name, prepared.encoder(), linear)
 
 
 def _hold_out_sources(problem: _Problem, sources: Sequence[str]) -> HeldOut | None:

@@ -20,7 +20,14 @@ import polars as pl
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.builtin_leaning import CANDIDATES, DESCRIPTIONS, fit_builtin, load_builtin
+from biasloop.metrics.builtin_leaning import (
+    CANDIDATES,
+    DESCRIPTIONS,
+    BuiltinClassifier,
+    fit_builtin,
+    fit_second,
+    load_builtin,
+)
 from biasloop.metrics.card import Card
 from biasloop.metrics.domain import Domain, fit_domain, measure
 from biasloop.metrics.evaluation import evaluate
@@ -36,6 +43,7 @@ _SOURCE_GAP = 0.1
 _NEAR_CHANCE = 0.1
 _FOLDS = 5
 _META = "leaning.json"
+_SECOND = "second"
 
 
 @dataclass(frozen=True)
@@ -52,12 +60,16 @@ class Leaning:
         What the classifier was validated on.
     max_words
         What the domain check reads of an article.
+    second
+        Another classifier, to see where the two part; None in an instrument that was fitted
+        before there was one.
     """
 
     labels: tuple[str, ...]
     classify: Callable[[Sequence[str]], np.ndarray]
     domain: Domain
     max_words: int
+    second: BuiltinClassifier | None = None
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: probabilities, confidence, and the domain's measures.
@@ -66,8 +78,9 @@ class Leaning:
         -------
         Scored
             ``leaning_scores`` with a row per article per label; ``scores`` with
-            ``leaning_confidence``, ``domain_words``, ``domain_oov``, ``domain_distinct_3``,
-            ``domain_repetition`` and ``outside_domain`` (1.0 or 0.0).
+            ``leaning_confidence``, ``leaning_agreement`` (1.0 where the second classifier's
+            likeliest label is the same, else 0.0), ``domain_words``, ``domain_oov``,
+            ``domain_distinct_3``, ``domain_repetition`` and ``outside_domain`` (1.0 or 0.0).
         """
         texts = [cut(body, self.max_words) for body in articles["body"]]
         ids = articles["article_id"].to_list()
@@ -77,6 +90,9 @@ class Leaning:
         measures = measure(texts, self.domain.vocabulary)
         measures["confidence"] = probabilities.max(axis=1)
         columns = {"leaning_confidence": measures["confidence"]}
+        if self.second:
+            read = self.second.probabilities(texts).argmax(axis=1)
+            columns["leaning_agreement"] = (read == probabilities.argmax(axis=1)).astype(float)
         columns |= {f"domain_{n}": v for n, v in measures.items() if n != "confidence"}
         columns["outside_domain"] = self.domain.outside(measures).astype(float)
         by_leaning = pl.DataFrame(
@@ -110,6 +126,7 @@ class LeaningKind:
             classifier: dict[str, Any] = {}
         else:
             card, domain, classifier = _measure_external(context, bodies, texts, truth)
+            fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
         write_json(
             folder / _META,
             {
@@ -138,7 +155,8 @@ class LeaningKind:
             def classify(bodies: Sequence[str]) -> np.ndarray:
                 return builtin.probabilities([cut(body, limit) for body in bodies])
 
-        return Leaning(labels, classify, domain, limit)
+        second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
+        return Leaning(labels, classify, domain, limit, second)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -181,6 +199,8 @@ def _fit_builtin(
     sources = context.articles["source"].fill_null("").to_list()
     fitted = fit_builtin(texts, truth, sources, len(labels), candidates, context.seed)
     fitted.classifier.save(folder)
+    second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
+    second.save(folder / _SECOND)
     by_articles = evaluate(labels, truth, fitted.by_article.probabilities)
     held_out = fitted.by_source or fitted.by_article
     by_sources = None

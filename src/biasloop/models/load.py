@@ -146,9 +146,10 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
         options["use_safetensors"] = True
     model = _load("model", location, AutoModelForCausalLM, **options)
     if location.gguf_file:
-        # The weights are plain tensors by now; only these two still call them quantised, and
-        # transformers refuses to save what is called so.
+        # The weights are plain tensors by now; only these still call them quantised, and
+        # transformers refuses to train or save what is called so.
         model.__dict__.pop("hf_quantizer", None)
+        model.__dict__.pop("is_quantized", None)
         model.config.__dict__.pop("quantization_config", None)
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: its tokenizer has no end-of-sequence token")

@@ -157,12 +157,15 @@ def _compared(reproduction: Reproduction) -> list[str]:
     for row in rows.iter_rows(named=True):
         scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
         decimals = digits(row["quantity"])
-        inside = words.between(scale * row["low"], scale * row["high"], decimals, sign=True)
+        inside = ""
+        if row["low"] is not None:
+            ends = scale * row["low"], scale * row["high"]
+            inside = f"{words.between(*ends, decimals, sign=True)}; "
         name, _, label = row["quantity"].partition(":")
         what = f"share “{words.name(label)}”" if label else name
         result.append(
             f"  {words.name(row['regime'])}, Generation {row['generation']}, {what}: "
-            f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}; "
+            f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}"
             f"{pvalue(row['holm'])} after Holm)"
         )
     return result

@@ -29,9 +29,9 @@ def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
     parts = []
     trend = _one(evidence.trends, quantity=quantity, regime=verdict.regime)
     if trend:
-        inside = _inside(trend["low"], trend["high"], 2)
+        inside = "" if trend["low"] is None else f"{_inside(trend['low'], trend['high'], 2)}; "
         parts.append(
-            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}; "
+            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}"
             f"{pvalue(trend['holm'])} after Holm)"
         )
     row = _one(
@@ -83,14 +83,15 @@ def tables_of_tests(
     Returns
     -------
     tuple
-        Trends, distances from base and real, regimes compared, shares read and corrected, bias
-        against quality: each where there is something to show.
+        Trends, distances from base and real, regimes compared, shares read and corrected, the
+        classifier's confidence, bias against quality: each where there is something to show.
     """
     found = [
         _trend_table(evidence.trends, regimes, labels),
         _contrast_table(evidence.contrasts, regimes, leaning),
         _comparison_table(evidence.comparisons, regimes),
         _adjusted_table(evidence, regimes, leaning),
+        _shift_table(evidence.shifts, regimes),
         _correlation_table(evidence.correlations, regimes),
     ]
     return tuple(table for table in found if table)
@@ -107,20 +108,7 @@ def doubts(evidence: Evidence) -> list[Caution]:
                 f"{words.visible(evidence.confusion.problem)}.",
             )
         )
-    doubtful = evidence.shifts.filter(pl.col("doubtful") & (pl.col("generation") >= 0))
-    scored = evidence.shifts.filter(pl.col("generation") >= 0).height
-    if doubtful.height:
-        worst = doubtful.sort("shift").row(0, named=True)
-        inside = _ends(worst["low"], worst["high"], 100, 1)
-        found.append(
-            Caution(
-                "Classifier on synthetic text",
-                f"In {doubtful.height} of {scored} sets it is less sure than on the real articles, "
-                f"at worst by {words.number(-100 * worst['shift'], 1)} points of mean confidence "
-                f"({inside}; {words.name(worst['regime'])}, Generation {worst['generation']}): its "
-                "errors there may be others than those that were measured.",
-            )
-        )
+    found += _shifted(evidence.shifts)
     own = evidence.adjusted.filter(
         (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
     )
@@ -136,6 +124,63 @@ def doubts(evidence: Evidence) -> list[Caution]:
             )
         )
     return found
+
+
+#: Measure -> what is told of a set where it fell.
+_DOUBTS = {
+    "confidence": ("it is less sure than on the real articles", "points of mean confidence"),
+    "agreement": (
+        "a second classifier, of other features, agrees with it less than on the real articles",
+        "points",
+    ),
+}
+
+
+def _shifted(shifts: pl.DataFrame) -> list[Caution]:
+    found = []
+    for measure, (what, unit) in _DOUBTS.items():
+        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
+        doubtful = own.filter("doubtful")
+        if not doubtful.height:
+            continue
+        worst = doubtful.sort("shift").row(0, named=True)
+        inside = _ends(worst["low"], worst["high"], 100, 1)
+        found.append(
+            Caution(
+                "Classifier on synthetic text",
+                f"In {doubtful.height} of {words.counted(own.height, 'set')} {what}, at worst by "
+                f"{words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
+                f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
+                "there may be others than those that were measured.",
+            )
+        )
+    return found
+
+
+def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
+    names = {"base": "base model"} | {regime: words.name(regime) for regime in regimes}
+    several = shifts["seed"].n_unique() > 1
+    sets = shifts.select("regime", "seed", "generation").unique().sort(pl.all())
+    rows = []
+    for regime, shown in names.items():
+        for _, seed, generation in sets.filter(pl.col("regime") == regime).iter_rows():
+            cells: list[Cell] = []
+            for measure in _DOUBTS:
+                where = {"regime": regime, "seed": seed, "generation": generation}
+                row = _one(shifts, measure=measure, **where)
+                cells.append(Cell(words.percent(row["value"])) if row else _ABSENT)
+                cells.append(
+                    _figure(row["shift"], row["low"], row["high"], 100, 1) if row else _ABSENT
+                )
+            of_seed = f", seed {seed}" if several and generation >= 0 else ""
+            title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
+            rows.append((title, tuple(cells)))
+    if not rows:
+        return None
+    less = "less that on the real articles, points"
+    columns = ("mean confidence", less, "read alike by a second classifier", less)
+    title = "Is the classifier as sure, and as agreed with, as on the real articles?"
+    return Table(title, (Part(columns, tuple(rows)),))
 
 
 def _trend_table(

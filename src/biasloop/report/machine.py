@@ -71,7 +71,7 @@ def _tests(evidence: Evidence) -> dict[str, Any]:
         "contrasts": evidence.contrasts.to_dicts(),
         "comparisons": evidence.comparisons.to_dicts(),
         "adjusted": evidence.adjusted.to_dicts(),
-        "confidence_shifts": evidence.shifts.to_dicts(),
+        "classifier_shifts": evidence.shifts.to_dicts(),
         "correlations": evidence.correlations.to_dicts(),
         "held": {regime: asdict(held) for regime, held in evidence.held.items()},
         "confusion": None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from biasloop.analysis import MEASURES, Change, Sign, Verdict
@@ -107,16 +108,28 @@ def collapse_measures() -> str:
 
 
 def _collapse(signs: tuple[Sign, ...]) -> str:
-    """Tell what got worse; if nothing is shown to have, what was looked at."""
-    shown = [_sign(sign) for sign in signs if sign.answer == "yes"]
-    others = [_SIGNS[sign.quantity][0] for sign in signs if sign.answer != "yes"]
+    """Tell what got worse, or what was looked at; the change of quality is told in any case."""
+    shown = [sign for sign in signs if sign.answer == "yes"]
+    others = [sign for sign in signs if sign.answer != "yes"]
+    told = shown or [sign for sign in signs if sign.answer == "not shown"]
+    quality = [sign for sign in signs if sign.quantity == "quality" and sign not in told]
+    sentences = []
     if shown:
-        rest = f" Not shown to be worse: {', '.join(others)}." if others else ""
-        return f"Collapse shows: {'; '.join(shown)}.{rest}"
-    open_ones = [_sign(sign) for sign in signs if sign.answer == "not shown"]
-    if open_ones:
-        return f"Collapse is not shown, and not ruled out: {'; '.join(open_ones)}."
-    return f"No worse than negligibly: {', '.join(others)}." if others else ""
+        sentences.append(f"Collapse shows: {'; '.join(map(_sign, shown))}.")
+        if others:
+            sentences.append(f"Not shown to be worse: {_titles(others)}.")
+    elif told:
+        sentences.append(
+            f"Collapse is not shown, and not ruled out: {'; '.join(map(_sign, told))}."
+        )
+    elif others:
+        sentences.append(f"No worse than negligibly: {_titles(others)}.")
+    sentences += [f"{_sign(sign).capitalize()}." for sign in quality]
+    return " ".join(sentences)
+
+
+def _titles(signs: Sequence[Sign]) -> str:
+    return ", ".join(_SIGNS[sign.quantity][0] for sign in signs)
 
 
 def _sign(sign: Sign) -> str:

@@ -65,7 +65,7 @@ def scaled(value: float | None, digits: int | None = None) -> str:
         return "–"
     if digits is None:
         digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
-        digits = 3 if abs(value) < 1 else digits
+        digits = 3 if abs(value) <= 1 else digits
     return number(value, digits)
 
 

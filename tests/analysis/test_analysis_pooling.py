@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from biasloop.analysis import joined_interval, paired_mean
+from biasloop.analysis.intervals import NORMAL_95
+
+
+def test_a_symmetric_interval_is_widened_to_that_of_crossed_articles_and_seeds(
+    random: np.random.Generator,
+) -> None:
+    values = random.normal(size=(4, 60)) + random.normal(size=(4, 1))
+    expected = paired_mean(values)
+    half = NORMAL_95 * np.sqrt(values.mean(axis=0).var(ddof=1) / 60)
+    mean = values.mean()
+    found = joined_interval(values.mean(axis=1), mean - half, mean + half, 60)
+    assert found == pytest.approx(expected.interval(), rel=1e-12)
+
+
+def test_skewness_is_kept_and_like_chains_change_nothing() -> None:
+    assert joined_interval(np.array([2.0]), 1.0, 4.0, 30) == (1.0, 4.0)
+    assert joined_interval(np.array([2.0, 2.0, 2.0]), 1.0, 4.0, 30) == (1.0, 4.0)
+    low, high = joined_interval(np.array([1.5, 2.0, 2.5]), 1.0, 4.0, 30)
+    assert (high - 2.0) / (2.0 - low) == pytest.approx(2.0)
+    assert low < 1.0
+
+
+def test_without_a_spread_of_articles_the_seeds_alone_are_held_against_t() -> None:
+    low, high = joined_interval(np.array([1.0, 3.0]), 2.0, 2.0, 30)
+    assert (low, high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)
+    assert np.isnan(joined_interval(np.array([1.0, 2.0]), np.nan, np.nan)).all()
