@@ -206,6 +206,13 @@ class LoopConfig(Section):
         "previous", description="the weights that a generation's fine-tuning starts from"
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    shards: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="parts that each set of articles is generated and scored in, each a stage of "
+        "its own: with --executor ray they run side by side. Sampled articles depend on it",
+    )
     bias_direction: Literal["auto", "gradient", "contrast", "none"] = Field(
         "auto",
         description="what each generation's parameter update is projected on: 'gradient' of the "
@@ -277,6 +284,42 @@ class MetricsConfig(Section):
     self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
 
 
+class StageResources(Section):
+    """What one kind of stage takes, where it is not what every stage takes."""
+
+    cpus: int | None = Field(None, ge=1, description="null takes executor.cpus")
+    gpus: float | None = Field(
+        None, ge=0, description="null takes one for what runs a model, where the cluster has any"
+    )
+    memory_gb: float | None = Field(None, gt=0, description="reserved on its node; null: nothing")
+
+
+StageKind = Literal[
+    "corpus",
+    "base",
+    "instrument",
+    "finetune",
+    "generate",
+    "score",
+    "contrast",
+    "update",
+    "neurons",
+    "join",
+]
+
+
+class ExecutorConfig(Section):
+    """What a stage takes of a machine. The number of threads decides the last bits of a result."""
+
+    cpus: int | None = Field(
+        None,
+        ge=1,
+        description="processor cores, and so threads, of every stage; null: all that the process "
+        "has or, on Ray, all of the smallest node, divided by its GPUs",
+    )
+    stages: dict[StageKind, StageResources] = {}
+
+
 class ReportConfig(Section):
     """What the report shows."""
 
@@ -318,6 +361,7 @@ class Config(Section):
     regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
     metrics: MetricsConfig = MetricsConfig()
     neurons: NeuronsConfig = NeuronsConfig()
+    executor: ExecutorConfig = ExecutorConfig()
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")

@@ -59,6 +59,7 @@ def computed_part(config: Config) -> dict[str, Any]:
     """Return the part of a config that decides what is computed, not what is shown or kept."""
     shown_or_kept = {
         "report": True,
+        "executor": True,
         "loop": {"keep_models"},
         "training": {"checkpoint_minutes"},
     }
