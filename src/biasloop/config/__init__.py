@@ -6,6 +6,7 @@ from biasloop.config.schema import (
     Columns,
     Config,
     CorpusConfig,
+    ExecutorConfig,
     GenerationConfig,
     LeaningConfig,
     LoopConfig,
@@ -16,6 +17,7 @@ from biasloop.config.schema import (
     RegimeConfig,
     ReportConfig,
     ScratchConfig,
+    StageResources,
     TrainingConfig,
 )
 from biasloop.config.yaml_text import read_yaml, write_yaml
@@ -25,6 +27,7 @@ __all__ = [
     "Columns",
     "Config",
     "CorpusConfig",
+    "ExecutorConfig",
     "GenerationConfig",
     "LeaningConfig",
     "LoopConfig",
@@ -35,6 +38,7 @@ __all__ = [
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
+    "StageResources",
     "TrainingConfig",
     "example_names",
     "example_text",
