@@ -155,6 +155,9 @@ class TrainingConfig(Section):
 class GenerationConfig(Section):
     """How a model writes its synthetic articles."""
 
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
+    )
     block_tokens: int = Field(64, ge=1, description="length of a prompt")
     new_tokens: int = Field(64, ge=1, description="length of a continuation")
     decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
@@ -166,6 +169,12 @@ class GenerationConfig(Section):
         None, ge=1, description="only this much of each article is continued; null takes all"
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _engine_decodes(self) -> Self:
+        if self.engine == "vllm" and self.decoding == "beam":
+            raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
+        return self
 
 
 class RegimeConfig(Section):

@@ -12,7 +12,7 @@ from biasloop.config import Config, TrainingConfig
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
-from biasloop.loop.shards import generate_stage, score_stage
+from biasloop.loop.shards import generate_stage, generation_settings, score_stage
 from biasloop.loop.stage import Progress, Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
@@ -347,7 +347,7 @@ def _update(config: Config, name: str, inputs: Mapping[str, Stage]) -> Stage:
     return Stage(
         "update",
         f"{name}: update",
-        {"generation": config.generation.model_dump(mode="json")} if sampled else {},
+        {"generation": generation_settings(config)} if sampled else {},
         inputs,
         lambda out, paths, progress, scratch: work.write_update(config.generation, paths, out),
         cost=1.0,

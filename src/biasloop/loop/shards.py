@@ -42,6 +42,12 @@ def generate_stage(
     )
 
 
+def generation_settings(config: Config) -> dict[str, Any]:
+    """Return how articles are written; the engine only where it is not what it always was."""
+    unused = {"engine"} if config.generation.engine == "transformers" else set()
+    return config.generation.model_dump(mode="json", exclude=unused)
+
+
 def _shards(config: Config) -> list[work.Shard]:
     count = config.loop.shards
     return [work.Shard(number, count) for number in range(count)]
@@ -59,7 +65,7 @@ def _generate(
         "generate",
         name,
         {
-            "generation": config.generation.model_dump(mode="json"),
+            "generation": generation_settings(config),
             "seed": seed if config.generation.decoding == "nucleus" else None,
             **_settings(shard),
         },

@@ -22,6 +22,7 @@ from biasloop.regimes import Regime
 from biasloop.seeds import generator
 from biasloop.stages import (
     articles_of,
+    continue_with_vllm,
     finetune,
     generate_blocks,
     pretrain,
@@ -170,9 +171,12 @@ def write_generated(
     shard: Shard = WHOLE,
 ) -> None:
     """Let the model write its articles, or a shard of them."""
-    loaded = load_model(str(inputs["model"] / "model"), precision=generation.precision)
+    folder = inputs["model"] / "model"
+    by_vllm = generation.engine == "vllm"
+    write = continue_with_vllm(folder) if by_vllm else None
+    loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
     real = shard.of(read_part(inputs["corpus"], "real"))
-    blocks = generate_blocks(loaded, real, generation, seed, progress)
+    blocks = generate_blocks(loaded, real, generation, seed, progress, write)
     write_table(out / "blocks.parquet", blocks)
     write_table(out / "articles.parquet", articles_of(loaded, real, blocks))
 

@@ -6,12 +6,14 @@ from biasloop.stages.generate import articles_of, generate_articles, generate_bl
 from biasloop.stages.pretrain import pretrain
 from biasloop.stages.train import TrainingLog, collate, train
 from biasloop.stages.update import UPDATE, log_odds, project_on_contrast, project_on_gradient
+from biasloop.stages.vllm_engine import continue_with_vllm
 
 __all__ = [
     "UPDATE",
     "TrainingLog",
     "articles_of",
     "collate",
+    "continue_with_vllm",
     "finetune",
     "generate_articles",
     "generate_blocks",
