@@ -327,6 +327,11 @@ class ExecutorConfig(Section):
         "has or, on Ray, all of the smallest node, divided by its GPUs",
     )
     stages: dict[StageKind, StageResources] = {}
+    sharding: Literal["auto", "none", "fsdp"] = Field(
+        "auto",
+        description="fine-tuning over all GPUs that a stage has, by FSDP: 'auto' where the "
+        "training does not fit one of them",
+    )
 
 
 class ReportConfig(Section):

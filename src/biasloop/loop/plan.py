@@ -320,6 +320,7 @@ def _finetune(
             out,
             progress,
             scratch,
+            config.executor.sharding,
         )
 
     articles = regime.expected_size(generation, 1)

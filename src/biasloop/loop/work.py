@@ -24,8 +24,10 @@ from biasloop.stages import (
     articles_of,
     continue_with_vllm,
     finetune,
+    finetune_together,
     generate_blocks,
     pretrain,
+    processes_for,
     project_on_contrast,
     project_on_gradient,
 )
@@ -138,6 +140,7 @@ def write_finetuned(
     out: Path,
     progress: Progress,
     scratch: Path,
+    sharding: str = "none",
 ) -> None:
     """Put the training set together and fine-tune; ``seeds`` are the set's and the training's."""
     real = read_part(inputs["corpus"], "real")
@@ -151,15 +154,22 @@ def write_finetuned(
         if generation
         else real
     )
-    loaded = load_model(str(inputs["start"] / "model"), precision="float32")
-    if training.precision != "float32":
-        loaded = replace(loaded, device=choose(training.precision))
-    log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
+    start, to = inputs["start"] / "model", out / "model"
+    processes = processes_for(start, sharding)
+    if processes > 1:
+        log = finetune_together(
+            start, articles, training, seeds[1], run_name, progress, scratch, to, processes
+        )
+    else:
+        loaded = load_model(str(start), precision="float32")
+        if training.precision != "float32":
+            loaded = replace(loaded, device=choose(training.precision))
+        log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
+        save_model(loaded, to)
     write_json(
         out / "training.json",
         {"losses": log.losses, "tokens": log.tokens, "articles": articles.height},
     )
-    save_model(loaded, out / "model")
 
 
 def write_generated(

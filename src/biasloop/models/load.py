@@ -115,7 +115,11 @@ def quiet() -> None:
 
 
 def load_model(
-    name: str, revision: str | None = None, precision: str = "auto", weights: bool = True
+    name: str,
+    revision: str | None = None,
+    precision: str = "auto",
+    weights: bool = True,
+    place: bool = True,
 ) -> LoadedModel:
     """Load a causal language model for reading, writing or training.
 
@@ -132,6 +136,8 @@ def load_model(
         ``auto``, ``float32`` or ``bfloat16``: of the weights.
     weights
         Whether to load them; without, the model has its shape only and takes no memory.
+    place
+        Whether to put them onto the device; without, they stay in main memory.
 
     Raises
     ------
@@ -164,7 +170,7 @@ def load_model(
         raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if weights:
+    if weights and place:
         model.to(torch.device(device.name))
     model.eval()
     return LoadedModel(model, tokenizer, device)
