@@ -55,11 +55,11 @@ def test_two_processes_learn_what_one_does(folder, tmp_path):
     both = load_model(str(tmp_path / "both"), precision="float32")
     start = safetensors.torch.load_file(folder / "model.safetensors")
     for name, weights in alone.model.state_dict().items():
-        torch.testing.assert_close(both.model.state_dict()[name], weights, rtol=0, atol=5e-4)
+        torch.testing.assert_close(both.model.state_dict()[name], weights, rtol=0, atol=1e-4)
     moved = max(
         float((alone.model.state_dict()[name] - was).abs().max()) for name, was in start.items()
     )
-    assert moved > 5e-3  # ten times what the two may differ by
+    assert moved > 2e-3  # twenty times what the two may differ by
     # Weights and words only: the Trainer's own pickle is not kept.
     assert {p.suffix for p in (tmp_path / "both").iterdir()} <= {".json", ".safetensors", ".jinja"}
 
@@ -70,7 +70,7 @@ def test_what_a_process_says_reaches_the_user(folder, tmp_path):
         finetune_together(
             folder, articles(["", ""]), TRAINING, 5, "x", print, None, tmp_path / "out", 2
         )
-    with pytest.raises(BiasloopError, match="cannot be read"):
+    with pytest.raises(BiasloopError, match="no such model folder"):
         finetune_together(
             tmp_path / "none", articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 2
         )

@@ -72,7 +72,12 @@ def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bo
     if as_json:
         print(
             json.dumps(
-                {**asdict(cost), "speeds": asdict(speeds) if speeds else None, "hours": hours}
+                {
+                    **asdict(cost),
+                    "operations": cost.operations,
+                    "speeds": asdict(speeds) if speeds else None,
+                    "hours": hours,
+                }
             )
         )
         return
@@ -90,6 +95,8 @@ def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bo
     print(f"tokens to train, epochs included: {total:,} ({parts})")
     print(f"tokens to generate: {cost.generate_tokens:,}, of {cost.prompt_tokens:,} of prompts")
     print(f"tokens to read, for perplexity and neurons: {cost.read_tokens:,}")
+    work = ", ".join(f"{what} {count:.2g}" for what, count in cost.operations.items())
+    print(f"floating-point operations: {sum(cost.operations.values()):.3g} ({work})")
     ends = f"{cost.disk_bytes / 1e9:,.2f} GB at the end, {cost.peak_bytes / 1e9:,.2f} GB at most"
     print(f"disk: {ends}")
     if speeds and hours is not None:

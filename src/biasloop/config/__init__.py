@@ -1,12 +1,12 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
+from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.load import example_names, example_text, load_config, parse_config
 from biasloop.config.schema import (
     BaseConfig,
     Columns,
     Config,
     CorpusConfig,
-    ExecutorConfig,
     GenerationConfig,
     LeaningConfig,
     LoopConfig,
@@ -17,7 +17,6 @@ from biasloop.config.schema import (
     RegimeConfig,
     ReportConfig,
     ScratchConfig,
-    StageResources,
     TrainingConfig,
 )
 from biasloop.config.yaml_text import read_yaml, write_yaml

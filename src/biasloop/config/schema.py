@@ -8,18 +8,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from biasloop.config.executor import ExecutorConfig
+from biasloop.config.section import Section
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused, values never change after reading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
-    )
 
 
 class Columns(Section):
@@ -291,47 +286,6 @@ class MetricsConfig(Section):
     quality: QualityConfig = QualityConfig()
     perplexity_batch_size: int = Field(8, ge=1)
     self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
-
-
-class StageResources(Section):
-    """What one kind of stage takes, where it is not what every stage takes."""
-
-    cpus: int | None = Field(None, ge=1, description="null takes executor.cpus")
-    gpus: float | None = Field(
-        None, ge=0, description="null takes one for what runs a model, where the cluster has any"
-    )
-    memory_gb: float | None = Field(None, gt=0, description="reserved on its node; null: nothing")
-
-
-StageKind = Literal[
-    "corpus",
-    "base",
-    "instrument",
-    "finetune",
-    "generate",
-    "score",
-    "contrast",
-    "update",
-    "neurons",
-    "join",
-]
-
-
-class ExecutorConfig(Section):
-    """What a stage takes of a machine. The number of threads decides the last bits of a result."""
-
-    cpus: int | None = Field(
-        None,
-        ge=1,
-        description="processor cores, and so threads, of every stage; null: all that the process "
-        "has or, on Ray, all of the smallest node, divided by its GPUs",
-    )
-    stages: dict[StageKind, StageResources] = {}
-    sharding: Literal["auto", "none", "fsdp"] = Field(
-        "auto",
-        description="fine-tuning over all GPUs that a stage has, by FSDP: 'auto' where the "
-        "training does not fit one of them",
-    )
 
 
 class ReportConfig(Section):

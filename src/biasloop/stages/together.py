@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,9 @@ _BYTES = 16
 
 #: The share of a GPU's memory that these may take; activations need the rest.
 _SHARE = 0.8
+
+#: Gives the last lines of an error stream.
+LastWords = Callable[[], list[str]]
 
 _JOB, _ARTICLES, _LOG, _ERROR = "job.json", "articles.parquet", "log.json", "error.json"
 
@@ -129,9 +132,7 @@ def finetune_together(
 
 
 @contextlib.contextmanager
-def _started(
-    job: Path, processes: int
-) -> Iterator[tuple[subprocess.Popen[str], Callable[[], list[str]]]]:
+def _started(job: Path, processes: int) -> Generator[tuple[subprocess.Popen[str], LastWords]]:
     command = [
         sys.executable,
         "-m",

@@ -253,20 +253,17 @@ def train(
             raise
         if save_to is not None:
             trainer.save_model(str(save_to))
-            (save_to / "training_args.bin").unlink(
-                missing_ok=True
-            )  # a pickle, which we do not keep
+            (save_to / "training_args.bin").unlink(missing_ok=True)  # a pickle
     loaded.model.eval()
     losses = tuple(float(row["loss"]) for row in trainer.state.log_history if "loss" in row)
     return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
 
 
 def _sharded(processes: int) -> dict[str, Any]:
-    """Say how a model is shared out: by FSDP over GPUs; on CPUs, which accelerate has no FSDP for,
-    each process holds it whole.
-    """
+    """Say how processes share a model: by FSDP on GPUs; on CPUs each holds it whole."""
     import torch
 
+    # accelerate 1.15 has FSDP for accelerators only, and quietly takes DDP on a CPU.
     if processes == 1 or not torch.cuda.is_available():
         return {}
     return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT"}}
