@@ -158,7 +158,7 @@ class Remote:
         with self._explained("deleting weights"):
             if mark not in self._there():
                 self._files.pipe_file(self._path(mark), b"")
-                self._there().add(mark)
+                self.refresh()  # of what others have put there, only the manifests are noted
             for name in [name for name in self._there() if name.startswith(weights)]:
                 self._remove(name)
 

@@ -84,7 +84,9 @@ class Store:
         """
         folder = self.path(stage)
         if self.remote and not self._has_here(stage):
-            self.remote.pull(folder)
+            with self._only_one(stage):
+                if not self._has_here(stage):  # another stage on this machine may have waited
+                    self.remote.pull(folder)
         if stage.key not in self._sound:
             found = damages(folder, self.manifest(stage))
             if found:
@@ -102,11 +104,16 @@ class Store:
         if not stage.shared:
             yield
             return
+        with self._only_one(stage):
+            remove_leftovers(self.path(stage).parent, stage.folder_name)
+            yield
+
+    @contextlib.contextmanager
+    def _only_one(self, stage: Stage) -> Generator[None]:
         folder = self.path(stage).parent
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{stage.folder_name}.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            remove_leftovers(folder, stage.folder_name)
             yield
 
     @contextlib.contextmanager
