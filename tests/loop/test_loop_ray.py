@@ -155,6 +155,14 @@ def test_without_ray_the_message_says_how_to_get_it(tiny, tmp_path, monkeypatch)
         bl.run(tiny, tmp_path / "run", executor="ray")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_a_cluster_that_does_not_answer_is_told_of_at_once(tiny, tmp_path, monkeypatch, address):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'biasloop[ray]'")
+    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="nothing answers there"):
+        bl.run(tiny, tmp_path / "run", executor="ray", address=address)
+
+
 def test_an_address_needs_the_executor(tiny, tmp_path):
     with pytest.raises(InputError, match="needs --executor ray"):
         bl.run(tiny, tmp_path / "run", address="auto")

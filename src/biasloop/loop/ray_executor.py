@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -34,6 +35,9 @@ _LOOK_EVERY = 0.5
 
 #: A stage whose worker process dies this often while its node lives is not tried again.
 _MOST_CRASHES = 3
+
+#: Seconds that a cluster gets to answer.
+_KNOCK_SECONDS = 10.0
 
 #: Seconds that cancelled stages get to end.
 _LAST_SECONDS = 5.0
@@ -99,6 +103,8 @@ def connected(address: str | None) -> Generator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    where = address or os.environ.get("RAY_ADDRESS", "")
+    _knock(where)
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -106,8 +112,7 @@ def connected(address: str | None) -> Generator[Any]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"--address {address or os.environ.get('RAY_ADDRESS', '')}: no Ray cluster can be "
-            f"reached there: {reason}"
+            f"--address {where}: no Ray cluster can be reached there: {reason}"
         ) from error
     if in_main and handler is not None:
         signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
@@ -115,6 +120,26 @@ def connected(address: str | None) -> Generator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out in seconds whether anything answers at ``HOST:PORT``: Ray itself tries for minutes.
+
+    Raises
+    ------
+    InputError
+        If nothing does.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: nothing answers there ({error}); is the cluster up, and is "
+            "this the address that 'ray start' printed?"
+        ) from error
 
 
 def _contents(plan: Plan) -> dict[str, Any]:
