@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from biasloop.assets import AssetInfo, cache_folder, download
 from biasloop.config import Config, load_config, parse_config
+from biasloop.errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,9 +29,12 @@ class Run:
     ----------
     folder
         Where it is.
+    url
+        Where it is kept, if not in ``folder``, which is then a copy of its tables.
     """
 
     folder: Path
+    url: str | None = None
 
     @cached_property
     def results(self) -> Results:
@@ -85,9 +89,13 @@ class Run:
 
     def report(self) -> Path:
         """Write the report into the run folder and return the path of its HTML file."""
+        from biasloop.loop import Remote
         from biasloop.report import write_report
 
-        return write_report(self.results, self.folder)
+        path = write_report(self.results, self.folder)
+        if self.url:
+            Remote(self.url).push_records(self.folder)
+        return path
 
 
 def _as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Config:
@@ -103,6 +111,8 @@ def run(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     listen: Listener | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
 ) -> Run:
     """Run an experiment, or go on with it where it stopped.
 
@@ -111,11 +121,16 @@ def run(
     config
         A `Config`, a mapping, the path of a YAML file, or the name of a built-in example.
     out
-        The run folder; None takes ``runs/NAME``.
+        The run folder, or a URL such as ``s3://BUCKET/RUN``; None takes ``runs/NAME``.
     overrides
         ``dotted.key=value`` texts, as with ``--set``.
     listen
         Told of every stage's start, progress and finish.
+    executor
+        ``local`` runs one stage after the other on this machine, ``ray`` side by side on a
+        cluster.
+    address
+        Of the Ray cluster; None takes ``RAY_ADDRESS``, one on this machine, or starts one on it.
 
     Returns
     -------
@@ -132,33 +147,48 @@ def run(
         check_folder,
         contents_of,
         execute,
+        execute_on_ray,
         locked,
         make_plan,
+        open_remote,
         open_run,
         silent,
     )
 
+    if executor not in ("local", "ray"):
+        raise InputError(f"--executor: '{executor}' is not one; known: local, ray")
+    if address and executor != "ray":
+        raise InputError("--address is that of a Ray cluster: it needs --executor ray")
     checked = _as_config(config, overrides)
-    folder = Path(out) if out else Path("runs") / checked.name
     contents = contents_of(checked)
     plan = make_plan(checked, contents)
-    check_folder(checked, folder)
+    folder, remote = open_remote(out or Path("runs") / checked.name, cache_folder())
+    check_folder(checked, folder, begun=remote is not None and remote.is_begun)
     with locked(folder):
         open_run(checked, folder, contents)
-        execute(plan, Store(folder, cache_folder()), listen or silent)
-    return Run(folder)
+        store = Store(folder, cache_folder(), remote)
+        if remote:
+            remote.push_records(folder)
+            store.publish(plan.stages.values())
+        if executor == "ray":
+            execute_on_ray(plan, store, listen or silent, address=address)
+        else:
+            execute(plan, store, listen or silent)
+    return Run(folder, remote.url if remote else None)
 
 
 def load_run(folder: str | Path) -> Run:
-    """Open a run folder.
+    """Open a run folder, or a run at a URL: its tables and report are then copied here.
 
     Raises
     ------
     InputError
         If it is not one.
     """
-    from biasloop.loop import read_config
+    from biasloop.loop import fetch, is_url, read_config
 
+    if is_url(folder):
+        return Run(fetch(str(folder), cache_folder()), str(folder))
     read_config(Path(folder))
     return Run(Path(folder))
 

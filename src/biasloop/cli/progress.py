@@ -24,7 +24,9 @@ def _print_json(event: Event) -> None:
 
 
 def _print_line(event: Event) -> None:
-    if event.event == "run":
+    if event.event == "warning":
+        print(f"warning: {event.message}", file=sys.stderr, flush=True)
+    elif event.event == "run":
         print(f"{event.message}: {event.done} of {event.total} stages are done", flush=True)
     elif event.event == "finish":
         speed = f", {event.tokens / event.seconds:,.0f} tokens/s" if event.tokens else ""
@@ -71,19 +73,26 @@ def _bars() -> Generator[Listener]:
     with progress:
         task = progress.add_task("starting", total=None, speed="", left="")
 
+        rates: dict[str, float] = {}  # tokens per second of what runs now, several on a cluster
+
         def show(event: Event) -> None:
-            speed = (
-                f"{event.tokens / event.seconds:,.0f} tokens/s"
-                if event.tokens and event.seconds
-                else ""
-            )
+            if event.event == "warning":
+                progress.console.print(f"warning: {event.message}", markup=False)
+                return
+            rate = event.tokens / event.seconds if event.seconds else 0.0
+            others = sum(own for name, own in rates.items() if name != event.name)
+            if event.event == "finish":
+                rates.pop(event.name, None)
+            elif event.name:
+                rates[event.name] = rate
+            beside = len(rates.keys() - {event.name})
             left = f"{_minutes(event.left)} left" if event.left is not None else ""
             progress.update(
                 task,
-                description=event.name or "biasloop",
+                description=(event.name or "biasloop") + (f" and {beside} more" if beside else ""),
                 completed=event.done,
                 total=event.total or None,
-                speed=speed,
+                speed=f"{rate + others:,.0f} tokens/s" if rate + others else "",
                 left=left,
             )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +16,18 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="the run folder [default: runs/NAME]")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="the run folder, or a URL: s3://BUCKET/RUN [default: runs/NAME]"),
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray: stages side by side on a cluster; see docs/scaling.md"),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="of the Ray cluster [default: RAY_ADDRESS, else this machine]"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
     ] = False,
@@ -37,7 +47,7 @@ def run(
         _show_cost(config, overrides or (), calibrate, as_json)
         return
     with listener(as_json) as listen:
-        finished = api.run(config, out, overrides or (), listen)
+        finished = api.run(config, out, overrides or (), listen, executor, address)
     path = finished.current_report() or finished.report()
     if as_json:
         import json
@@ -62,7 +72,12 @@ def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bo
     if as_json:
         print(
             json.dumps(
-                {**asdict(cost), "speeds": asdict(speeds) if speeds else None, "hours": hours}
+                {
+                    **asdict(cost),
+                    "operations": cost.operations,
+                    "speeds": asdict(speeds) if speeds else None,
+                    "hours": hours,
+                }
             )
         )
         return
@@ -80,6 +95,8 @@ def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bo
     print(f"tokens to train, epochs included: {total:,} ({parts})")
     print(f"tokens to generate: {cost.generate_tokens:,}, of {cost.prompt_tokens:,} of prompts")
     print(f"tokens to read, for perplexity and neurons: {cost.read_tokens:,}")
+    work = ", ".join(f"{what} {count:.2g}" for what, count in cost.operations.items())
+    print(f"floating-point operations: {sum(cost.operations.values()):.3g} ({work})")
     ends = f"{cost.disk_bytes / 1e9:,.2f} GB at the end, {cost.peak_bytes / 1e9:,.2f} GB at most"
     print(f"disk: {ends}")
     if speeds and hours is not None:
@@ -97,7 +114,9 @@ def _duration(hours: float) -> str:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, finished or not")],
+    folder: Annotated[
+        str, typer.Argument(metavar="RUN", help="a run folder or its URL, finished or not")
+    ],
 ) -> None:
     """Write a run's report again, from what the run has so far."""
     from biasloop import api

@@ -11,7 +11,9 @@ from biasloop.errors import StoreError
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, finished or not")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="a run folder or its URL, finished or not")
+    ],
     repair: Annotated[
         bool,
         typer.Option("--repair", help="remove what is damaged; 'biasloop run' then makes it again"),
@@ -20,9 +22,12 @@ def verify(
 ) -> None:
     """Hold every file of a run against the SHA-256 that was recorded when it was written."""
     from biasloop.assets import cache_folder
+    from biasloop.loop import Remote, fetch, is_url
     from biasloop.loop import verify as check
 
-    found = check(folder, cache_folder(), repair)
+    remote = Remote(run) if is_url(run) else None
+    folder = fetch(run, cache_folder(), whole=True) if remote else Path(run)
+    found = check(folder, cache_folder(), repair, remote=remote)
     if as_json:
         import json
 

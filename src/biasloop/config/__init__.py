@@ -1,5 +1,6 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
+from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.load import example_names, example_text, load_config, parse_config
 from biasloop.config.schema import (
     BaseConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "Columns",
     "Config",
     "CorpusConfig",
+    "ExecutorConfig",
     "GenerationConfig",
     "LeaningConfig",
     "LoopConfig",
@@ -35,6 +37,7 @@ __all__ = [
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
+    "StageResources",
     "TrainingConfig",
     "example_names",
     "example_text",

@@ -8,18 +8,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from biasloop.config.executor import ExecutorConfig
+from biasloop.config.section import Section
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are refused, values never change after reading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
-    )
 
 
 class Columns(Section):
@@ -155,6 +150,9 @@ class TrainingConfig(Section):
 class GenerationConfig(Section):
     """How a model writes its synthetic articles."""
 
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
+    )
     block_tokens: int = Field(64, ge=1, description="length of a prompt")
     new_tokens: int = Field(64, ge=1, description="length of a continuation")
     decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
@@ -166,6 +164,12 @@ class GenerationConfig(Section):
         None, ge=1, description="only this much of each article is continued; null takes all"
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    @model_validator(mode="after")
+    def _engine_decodes(self) -> Self:
+        if self.engine == "vllm" and self.decoding == "beam":
+            raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
+        return self
 
 
 class RegimeConfig(Section):
@@ -206,6 +210,13 @@ class LoopConfig(Section):
         "previous", description="the weights that a generation's fine-tuning starts from"
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    shards: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="parts that each set of articles is generated and scored in, each a stage of "
+        "its own: with --executor ray they run side by side. Sampled articles depend on it",
+    )
     bias_direction: Literal["auto", "gradient", "contrast", "none"] = Field(
         "auto",
         description="what each generation's parameter update is projected on: 'gradient' of the "
@@ -318,6 +329,7 @@ class Config(Section):
     regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
     metrics: MetricsConfig = MetricsConfig()
     neurons: NeuronsConfig = NeuronsConfig()
+    executor: ExecutorConfig = ExecutorConfig()
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")

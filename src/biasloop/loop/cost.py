@@ -69,6 +69,20 @@ class Estimate:
     disk_bytes: int
     peak_bytes: int
 
+    @property
+    def operations(self) -> dict[str, float]:
+        """Floating-point operations, of ``train``, ``generate`` and ``read``.
+
+        Six per parameter and token trained on, two per token read or written (Kaplan et al. 2020,
+        arXiv 2001.08361, section 2.1): attention over the context is left out.
+        """
+        once = 2.0 * self.parameters
+        return {
+            "train": 3 * once * sum(self.train_tokens.values()),
+            "generate": once * (self.generate_tokens + self.prompt_tokens),
+            "read": once * self.read_tokens,
+        }
+
 
 @dataclass(frozen=True)
 class Material:
@@ -135,6 +149,8 @@ def estimate(config: Config, material: Material) -> Estimate:
         + _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * real.height
         + _BYTES_PER_NEURON * units
     )
+    if config.loop.shards > 1:  # a shard's tables stay beside the whole's
+        tables *= 2
     disk = tables + kept * model_bytes
     return Estimate(
         stages=dict(Counter(stage.kind for stage in plan.stages.values())),

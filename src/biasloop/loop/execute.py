@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from biasloop.loop.events import Event, Listener
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan
+from biasloop.loop.resources import threads, threads_of
 from biasloop.loop.stage import Progress, Stage
 from biasloop.loop.store import Store
 
@@ -36,7 +37,7 @@ def missing_stages(plan: Plan, store: Store, targets: Sequence[Stage] | None = N
     return list(ordered.values())
 
 
-class _Clock:
+class Clock:
     """Estimates the time left from what the stages of each kind have taken so far."""
 
     def __init__(self, stages: list[Stage]) -> None:
@@ -44,6 +45,7 @@ class _Clock:
         self.rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def finished(self, stage: Stage, seconds: float) -> None:
+        """Note what a stage took; it waits no more."""
         self.waiting.remove(stage)
         rate = self.rates[stage.kind]
         rate[0] += seconds
@@ -78,7 +80,7 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
         start = time.monotonic()
         # An instrument of its own, fitted outside a run, may have inputs that it never reads.
         inputs = {
-            name: store.checked(source) if store.path(source).exists() else store.path(source)
+            name: store.checked(source) if store.has(source) else store.path(source)
             for name, source in stage.inputs.items()
         }
         with store.writing(stage) as folder:
@@ -111,7 +113,7 @@ def execute(
         store.remove_leftovers()
     missing = missing_stages(plan, store, targets)
     total = len(plan.stages) if targets is None else len(missing)
-    clock = _Clock(missing)
+    clock = Clock(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
     for stage in missing:
         done = total - len(clock.waiting)
@@ -140,20 +142,23 @@ def execute(
                     )
                 )
 
-        seconds = perform(stage, store, progress)
+        with threads(threads_of(plan.config, stage.kind)):
+            seconds = perform(stage, store, progress)
         clock.finished(stage, seconds)
         listen(
             Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
         )
-        _prune(plan, store, targets or (), clock.waiting)
-    _prune(plan, store, targets or (), ())
+        prune_weights(plan, store, targets or (), clock.waiting)
+    prune_weights(plan, store, targets or (), ())
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
-def _prune(plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]) -> None:
+def prune_weights(
+    plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]
+) -> None:
     """Delete fine-tuned weights that are not ``wanted``, not kept and not read by a stage to come.
 
-    ``waiting`` are stages that will run though their weights were deleted before.
+    ``waiting`` are stages that run, or will, though their weights were deleted before.
     """
     last = plan.config.loop.generations
     generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
@@ -175,4 +180,6 @@ def _prune(plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[
 
 
 def _is_pruned(store: Store, stage: Stage) -> bool:
+    if store.remote:
+        return store.remote.finished(stage.folder_name) and not store.has(stage)
     return (store.path(stage) / "pruned").exists()

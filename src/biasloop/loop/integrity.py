@@ -21,7 +21,8 @@ REMEDY = (
     "computes it again"
 )
 
-_WEIGHTS = "model/"
+#: Where a stage keeps the weights that may be pruned.
+WEIGHTS = "model/"
 _ALTERED = "is not as it was written: its SHA-256 differs"
 
 
@@ -82,7 +83,7 @@ def damages(folder: Path, record: dict[str, Any]) -> list[Damage]:
     """
 
     def is_pruned(name: str) -> bool:
-        return name.startswith(_WEIGHTS) and (folder / PRUNED).exists()
+        return name.startswith(WEIGHTS) and (folder / PRUNED).exists()
 
     found = []
     for name, expected in sorted(record["files"].items()):

@@ -12,6 +12,7 @@ from biasloop.config import Config, TrainingConfig
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
+from biasloop.loop.shards import generate_stage, generation_settings, score_stage
 from biasloop.loop.stage import Progress, Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
@@ -58,7 +59,7 @@ class Plan:
 
     @property
     def stages(self) -> dict[str, Stage]:
-        """Every stage, by key."""
+        """Every stage, by key; what is computed in shards has them after all others."""
         everything = [
             self.corpus,
             self.base,
@@ -70,6 +71,7 @@ class Plan:
             *self.updated.values(),
             *self.neurons.values(),
         ]
+        everything += [source for stage in everything for source in stage.inputs.values()]
         return {stage.key: stage for stage in everything}
 
     @property
@@ -162,11 +164,11 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     }
     finetuned: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {
-        (BASE, 0, -1): _generate(config, "base model", corpus, base, 0, -1)
+        (BASE, 0, -1): generate_stage(config, "base model", corpus, base, 0, -1)
     }
     scored = {
-        (REAL, 0, -1): _score(config, "real articles", corpus, base, instruments, {}),
-        (BASE, 0, -1): _score(
+        (REAL, 0, -1): score_stage(config, "real articles", corpus, base, instruments, {}),
+        (BASE, 0, -1): score_stage(
             config,
             "base model",
             corpus,
@@ -186,8 +188,10 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                 key = (regime.label, seed, generation)
                 name = f"{regime.label} seed {seed} generation {generation}"
                 finetuned[key] = _finetune(config, name, key, corpus, base, finetuned, generated)
-                generated[key] = _generate(config, name, corpus, finetuned[key], seed, generation)
-                scored[key] = _score(
+                generated[key] = generate_stage(
+                    config, name, corpus, finetuned[key], seed, generation
+                )
+                scored[key] = score_stage(
                     config,
                     name,
                     corpus,
@@ -316,53 +320,12 @@ def _finetune(
             out,
             progress,
             scratch,
+            config.executor.sharding,
         )
 
     articles = regime.expected_size(generation, 1)
     return Stage(
         "finetune", f"{name}: fine-tune", settings, inputs, run, cost=articles * training.epochs
-    )
-
-
-def _generate(
-    config: Config, name: str, corpus: Stage, model: Stage, seed: int, generation: int
-) -> Stage:
-    stream = integer(config.seed, "generate", seed, generation + 1)
-    return Stage(
-        "generate",
-        f"{name}: generate",
-        {
-            "generation": config.generation.model_dump(mode="json"),
-            "seed": stream if config.generation.decoding == "nucleus" else None,
-        },
-        {"corpus": corpus, "model": model},
-        lambda out, inputs, progress, scratch: work.write_generated(
-            config.generation, stream, inputs, out, progress
-        ),
-        cost=1.0,
-    )
-
-
-def _score(
-    config: Config,
-    name: str,
-    corpus: Stage,
-    base: Stage,
-    instruments: Mapping[str, Stage],
-    inputs: Mapping[str, Stage],
-) -> Stage:
-    return Stage(
-        "score",
-        f"{name}: score",
-        {"metrics": config.metrics.model_dump(mode="json"), "seed": config.seed},
-        {
-            "corpus": corpus,
-            "base": base,
-            **{f"instrument-{metric}": stage for metric, stage in instruments.items()},
-            **inputs,
-        },
-        lambda out, paths, progress, scratch: work.write_scores(config, paths, out),
-        cost=1.0,
     )
 
 
@@ -385,7 +348,7 @@ def _update(config: Config, name: str, inputs: Mapping[str, Stage]) -> Stage:
     return Stage(
         "update",
         f"{name}: update",
-        {"generation": config.generation.model_dump(mode="json")} if sampled else {},
+        {"generation": generation_settings(config)} if sampled else {},
         inputs,
         lambda out, paths, progress, scratch: work.write_update(config.generation, paths, out),
         cost=1.0,

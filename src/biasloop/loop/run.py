@@ -23,6 +23,7 @@ from biasloop.files import (
 )
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan, SetKey, make_plan
+from biasloop.loop.remote import RUN_FILE
 from biasloop.loop.results import Results
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
@@ -40,7 +41,6 @@ from biasloop.tables import (
 )
 
 CONFIG_FILE = "config.yaml"
-RUN_FILE = "run.json"
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
 _LONGEST = 1_000_000
 _LIBRARIES = (
@@ -59,6 +59,7 @@ def computed_part(config: Config) -> dict[str, Any]:
     """Return the part of a config that decides what is computed, not what is shown or kept."""
     shown_or_kept = {
         "report": True,
+        "executor": True,
         "loop": {"keep_models"},
         "training": {"checkpoint_minutes"},
     }
@@ -117,8 +118,10 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
             write_text(path, text)
 
 
-def check_folder(config: Config, root: Path) -> None:
+def check_folder(config: Config, root: Path, begun: bool = False) -> None:
     """Refuse a folder that cannot become, or is not, the run of a config; writes nothing.
+
+    ``begun`` says that there are stages of the run elsewhere, of which the folder is the mirror.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def check_folder(config: Config, root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; --out takes a folder")
     if (root / RUN_FILE).is_file():
-        if any((root / "stages").glob("*/stage.json")):
+        if begun or any((root / "stages").glob("*/stage.json")):
             _check_same(config, root)
     elif root.is_dir() and not (_lost_its_record(root) or _is_untouched(root)):
         raise InputError(

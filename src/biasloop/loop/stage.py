@@ -28,8 +28,8 @@ class Stage:
     Attributes
     ----------
     kind
-        ``corpus``, ``base``, ``instrument``, ``finetune``, ``generate``, ``score``, ``contrast``,
-        ``update`` or ``neurons``.
+        ``corpus``, ``base``, ``instrument``, ``finetune``, ``generate``, ``score``, ``join``,
+        ``contrast``, ``update`` or ``neurons``.
     name
         What a person calls it, for example ``synthetic seed 0 generation 3: finetune``.
     settings

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import fcntl
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from biasloop.files import (
     write_json,
 )
 from biasloop.loop.integrity import MANIFEST, PRUNED, REMEDY, damages, read_manifest, seal
+from biasloop.loop.remote import Remote
 from biasloop.loop.stage import Stage
 
 
@@ -32,11 +33,14 @@ class Store:
         The run folder.
     cache
         Folder of outputs that all runs share, such as pre-trained base models.
+    remote
+        Where the run is kept, if not in ``root``, which is then its mirror.
     """
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    def __init__(self, root: Path, cache: Path, remote: Remote | None = None) -> None:
         self.root = root
         self.cache = cache
+        self.remote = remote
         self._sound: set[str] = set()
 
     def _home(self, stage: Stage) -> Path:
@@ -52,6 +56,11 @@ class Store:
 
     def has(self, stage: Stage) -> bool:
         """Say whether a stage's output is complete and nothing of it was pruned."""
+        if self.remote:
+            return self.remote.has(stage.folder_name)
+        return self._has_here(stage)
+
+    def _has_here(self, stage: Stage) -> bool:
         folder = self.path(stage)
         return (folder / MANIFEST).is_file() and not (folder / PRUNED).exists()
 
@@ -74,6 +83,10 @@ class Store:
             If a file is missing or altered; the message names the first one.
         """
         folder = self.path(stage)
+        if self.remote and not self._has_here(stage):
+            with self._only_one(stage):
+                if not self._has_here(stage):  # another stage on this machine may have waited
+                    self.remote.pull(folder)
         if stage.key not in self._sound:
             found = damages(folder, self.manifest(stage))
             if found:
@@ -91,11 +104,16 @@ class Store:
         if not stage.shared:
             yield
             return
+        with self._only_one(stage):
+            remove_leftovers(self.path(stage).parent, stage.folder_name)
+            yield
+
+    @contextlib.contextmanager
+    def _only_one(self, stage: Stage) -> Generator[None]:
         folder = self.path(stage).parent
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{stage.folder_name}.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            remove_leftovers(folder, stage.folder_name)
             yield
 
     @contextlib.contextmanager
@@ -110,6 +128,8 @@ class Store:
             remove_folder(target)
         with new_folder(target) as folder:
             yield folder
+        if self.remote:
+            self.remote.push(target)
 
     def record(self, stage: Stage, folder: Path, seconds: float) -> None:
         """Write a stage's manifest into its output folder: the last file of it."""
@@ -146,12 +166,24 @@ class Store:
     def prune(self, stage: Stage) -> None:
         """Delete a fine-tuned model's weights; its record stays."""
         folder = self.path(stage)
-        if stage.shared or not (folder / MANIFEST).is_file():
+        if stage.shared:
+            return
+        if self.remote:
+            self.remote.prune(stage.folder_name)
+        if not (folder / MANIFEST).is_file():
             return
         if not (folder / PRUNED).exists():
             (folder / PRUNED).touch()
             sync_folder(folder)
         shutil.rmtree(folder / "model", ignore_errors=True)
+
+    def publish(self, stages: Iterable[Stage]) -> None:
+        """Copy to the remote what was finished here but, the process being killed, not copied."""
+        if not self.remote:
+            return
+        for stage in stages:
+            if self._has_here(stage) and not self.remote.finished(stage.folder_name):
+                self.remote.push(self.path(stage))
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half-made; the run's lock must be held."""

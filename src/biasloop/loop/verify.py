@@ -11,6 +11,7 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import remove_folder
 from biasloop.loop.integrity import MANIFEST, Damage, damages, read_manifest
 from biasloop.loop.plan import make_plan
+from biasloop.loop.remote import Remote
 from biasloop.loop.run import CONFIG_FILE, RUN_FILE, read_config, read_contents
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
@@ -49,7 +50,11 @@ class Verification:
 
 
 def verify(
-    root: Path, cache: Path, repair: bool = False, count: Count = lambda done, total: None
+    root: Path,
+    cache: Path,
+    repair: bool = False,
+    count: Count = lambda done, total: None,
+    remote: Remote | None = None,
 ) -> Verification:
     """Check every finished stage of a run, its shared ones in the cache too.
 
@@ -64,6 +69,8 @@ def verify(
         them again.
     count
         Told of the stages done.
+    remote
+        What ``root`` is a whole copy of, if anything: what is damaged is removed there, too.
 
     Raises
     ------
@@ -92,6 +99,8 @@ def verify(
             if here and repair:
                 with store.alone(stage):
                     remove_folder(store.path(stage))
+                if remote:
+                    remote.remove(stage.folder_name)
             count(done, len(finished))
         return Verification(
             len(finished),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -15,22 +15,45 @@ from biasloop.device import choose
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.stage import Progress
-from biasloop.metrics import FitContext, metric_kind, perplexities
-from biasloop.metrics.base import SCORED
+from biasloop.metrics import FitContext, Scored, metric_kind, perplexities
+from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
 from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
 from biasloop.seeds import generator
 from biasloop.stages import (
     articles_of,
+    continue_with_vllm,
     finetune,
+    finetune_together,
     generate_blocks,
     pretrain,
+    processes_for,
     project_on_contrast,
     project_on_gradient,
 )
 from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 
 Inputs = Mapping[str, Path]
+
+#: What the input names of a set's shards begin with; a number follows.
+SHARD = "shard-"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of ``count`` contiguous parts of a table, as even as can be; the first are longer."""
+
+    number: int
+    count: int
+
+    def of(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Cut the shard out of a table."""
+        size, longer = divmod(table.height, self.count)
+        start = self.number * size + min(self.number, longer)
+        return table[start : start + size + (self.number < longer)]
+
+
+WHOLE = Shard(0, 1)
 
 
 def read_part(corpus: Path, part: str) -> pl.DataFrame:
@@ -117,6 +140,7 @@ def write_finetuned(
     out: Path,
     progress: Progress,
     scratch: Path,
+    sharding: str = "none",
 ) -> None:
     """Put the training set together and fine-tune; ``seeds`` are the set's and the training's."""
     real = read_part(inputs["corpus"], "real")
@@ -130,24 +154,39 @@ def write_finetuned(
         if generation
         else real
     )
-    loaded = load_model(str(inputs["start"] / "model"), precision="float32")
-    if training.precision != "float32":
-        loaded = replace(loaded, device=choose(training.precision))
-    log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
+    start, to = inputs["start"] / "model", out / "model"
+    processes = processes_for(start, sharding)
+    if processes > 1:
+        log = finetune_together(
+            start, articles, training, seeds[1], run_name, progress, scratch, to, processes
+        )
+    else:
+        loaded = load_model(str(start), precision="float32")
+        if training.precision != "float32":
+            loaded = replace(loaded, device=choose(training.precision))
+        log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
+        save_model(loaded, to)
     write_json(
         out / "training.json",
         {"losses": log.losses, "tokens": log.tokens, "articles": articles.height},
     )
-    save_model(loaded, out / "model")
 
 
 def write_generated(
-    generation: GenerationConfig, seed: int, inputs: Inputs, out: Path, progress: Progress
+    generation: GenerationConfig,
+    seed: int,
+    inputs: Inputs,
+    out: Path,
+    progress: Progress,
+    shard: Shard = WHOLE,
 ) -> None:
-    """Let the model write its articles."""
-    loaded = load_model(str(inputs["model"] / "model"), precision=generation.precision)
-    real = read_part(inputs["corpus"], "real")
-    blocks = generate_blocks(loaded, real, generation, seed, progress)
+    """Let the model write its articles, or a shard of them."""
+    folder = inputs["model"] / "model"
+    by_vllm = generation.engine == "vllm"
+    write = continue_with_vllm(folder) if by_vllm else None
+    loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
+    real = shard.of(read_part(inputs["corpus"], "real"))
+    blocks = generate_blocks(loaded, real, generation, seed, progress, write)
     write_table(out / "blocks.parquet", blocks)
     write_table(out / "articles.parquet", articles_of(loaded, real, blocks))
 
@@ -219,40 +258,110 @@ def write_neurons(neurons: NeuronsConfig, inputs: Inputs, out: Path) -> None:
 
 def write_scores(config: Config, inputs: Inputs, out: Path) -> None:
     """Score a set of articles for every metric, and its model on held-out real text."""
-    articles = (
-        read_table(inputs["articles"] / "articles.parquet", ARTICLES)
-        if "articles" in inputs
-        else read_part(inputs["corpus"], "real")
-    )
-    none = pl.DataFrame(schema=ARTICLES)
-    scored = [
-        metric_kind(name)
-        .load(
-            fit_context(config, inputs, none),
-            inputs[f"instrument-{name}"] / "instrument",
-        )
-        .score(articles)
-        for name in config.metrics.names
-    ]
+    articles = _articles(inputs)
+    scored = [_scored(config, name, inputs, articles) for name in config.metrics.names]
     scores = [part.scores for part in scored]
+    if "model" in inputs:
+        scores.append(_holdout_perplexity(config, inputs))
+    _write_scores(out, scores, [p.leaning_scores for p in scored], [p.set_scores for p in scored])
+
+
+def write_shard_scores(config: Config, inputs: Inputs, out: Path, shard: Shard) -> None:
+    """Score a shard of a set of articles, for every metric that needs no more of it."""
+    articles = shard.of(_articles(inputs))
+    scored = [
+        _scored(config, name, inputs, articles)
+        for name in config.metrics.names
+        if not metric_kind(name).whole_set
+    ]
+    _write_scores(
+        out,
+        [p.scores for p in scored],
+        [p.leaning_scores for p in scored],
+        [p.set_scores for p in scored],
+    )
+
+
+def write_holdout_scores(config: Config, inputs: Inputs, out: Path) -> None:
+    """Score a model on held-out real text."""
+    _write_scores(out, [_holdout_perplexity(config, inputs)], [], [])
+
+
+def join_generated(inputs: Inputs, out: Path) -> None:
+    """Put the shards of a set of articles together, in order."""
+    for table, schema in (("blocks", BLOCKS), ("articles", ARTICLES)):
+        write_table(out / f"{table}.parquet", pl.concat(_shards(inputs, table, schema)))
+
+
+def join_scores(config: Config, inputs: Inputs, out: Path) -> None:
+    """Put the scores of shards together, and score the set for what needs the whole of it."""
+    articles = _articles(inputs)
+    scored = [
+        _scored(config, name, inputs, articles)
+        for name in config.metrics.names
+        if metric_kind(name).whole_set
+    ]
+    # Metric by metric, and in each the articles in order: as if they had been scored at once.
+    by_article = pl.concat(_shards(inputs, "scores", SCORED))
+    parts = by_article.partition_by("metric", maintain_order=True)
+    scores = [*parts, *(p.scores for p in scored)]
+    if "holdout" in inputs:
+        scores.append(read_table(inputs["holdout"] / "scores.parquet", SCORED))
+    _write_scores(
+        out,
+        scores,
+        [*_shards(inputs, "leaning_scores", SCORED_LEANINGS), *(p.leaning_scores for p in scored)],
+        [*_shards(inputs, "set_scores", SCORED_SETS), *(p.set_scores for p in scored)],
+    )
+
+
+def _articles(inputs: Inputs) -> pl.DataFrame:
+    if "articles" in inputs:
+        return read_table(inputs["articles"] / "articles.parquet", ARTICLES)
+    return read_part(inputs["corpus"], "real")
+
+
+def _shards(inputs: Inputs, table: str, schema: pl.Schema) -> list[pl.DataFrame]:
+    names = sorted((n for n in inputs if n.startswith(SHARD)), key=lambda n: int(n[len(SHARD) :]))
+    return [read_table(inputs[name] / f"{table}.parquet", schema) for name in names]
+
+
+def _scored(config: Config, name: str, inputs: Inputs, articles: pl.DataFrame) -> Scored:
+    context = fit_context(config, inputs, pl.DataFrame(schema=ARTICLES))
+    instrument = inputs[f"instrument-{name}"] / "instrument"
+    return metric_kind(name).load(context, instrument).score(articles)
+
+
+def _holdout_perplexity(config: Config, inputs: Inputs) -> pl.DataFrame:
     held_out = read_part(inputs["corpus"], "holdout")
-    if "model" in inputs and held_out.height:
-        loaded = load_model(str(inputs["model"] / "model"), precision="float32")
-        values = perplexities(
-            loaded.model,
-            loaded.tokenizer,
-            held_out["body"].to_list(),
-            config.metrics.perplexity_batch_size,
-        )
-        frame = pl.DataFrame(
-            {"article_id": held_out["article_id"], "value": values},
-            schema={"article_id": pl.String, "value": pl.Float64},
-        )
-        scores.append(
-            frame.with_columns(
-                pl.lit("holdout_perplexity").alias("metric"), pl.col("value").fill_nan(None)
-            ).select("article_id", "metric", "value")
-        )
-    write_table(out / "scores.parquet", pl.concat([conform(s, SCORED) for s in scores]))
-    write_table(out / "leaning_scores.parquet", pl.concat([p.leaning_scores for p in scored]))
-    write_table(out / "set_scores.parquet", pl.concat([p.set_scores for p in scored]))
+    if not held_out.height:
+        return SCORED.to_frame()
+    loaded = load_model(str(inputs["model"] / "model"), precision="float32")
+    values = perplexities(
+        loaded.model,
+        loaded.tokenizer,
+        held_out["body"].to_list(),
+        config.metrics.perplexity_batch_size,
+    )
+    frame = pl.DataFrame(
+        {"article_id": held_out["article_id"], "value": values},
+        schema={"article_id": pl.String, "value": pl.Float64},
+    )
+    return frame.with_columns(
+        pl.lit("holdout_perplexity").alias("metric"), pl.col("value").fill_nan(None)
+    ).select("article_id", "metric", "value")
+
+
+def _write_scores(
+    out: Path,
+    scores: Sequence[pl.DataFrame],
+    leaning_scores: Sequence[pl.DataFrame],
+    set_scores: Sequence[pl.DataFrame],
+) -> None:
+    for name, schema, frames in (
+        ("scores", SCORED, scores),
+        ("leaning_scores", SCORED_LEANINGS, leaning_scores),
+        ("set_scores", SCORED_SETS, set_scores),
+    ):
+        whole = pl.concat([schema.to_frame(), *(conform(frame, schema) for frame in frames)])
+        write_table(out / f"{name}.parquet", whole)

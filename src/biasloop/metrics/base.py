@@ -80,7 +80,16 @@ class Metric(Protocol):
 
 
 class MetricKind(Protocol):
-    """A metric's name in the registry: how to fit it and how to read it back."""
+    """A metric's name in the registry: how to fit it and how to read it back.
+
+    Attributes
+    ----------
+    whole_set
+        Whether its figures need the whole set of articles at once. Where not, every article is
+        scored by itself, so that a set can be scored in parts.
+    """
+
+    whole_set: bool
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write the instrument's files into an existing, empty folder; equal input, equal bytes.

@@ -164,6 +164,8 @@ class Diversity:
 class DiversityKind:
     """The registry's entry: nothing to fit."""
 
+    whole_set = True
+
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument."""
 

@@ -142,6 +142,8 @@ class Perplexity:
 class PerplexityKind:
     """The registry's entry: nothing to fit; the base model is loaded."""
 
+    whole_set = False
+
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument but the base model itself."""
 

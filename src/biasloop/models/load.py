@@ -114,7 +114,13 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def load_model(name: str, revision: str | None = None, precision: str = "auto") -> LoadedModel:
+def load_model(
+    name: str,
+    revision: str | None = None,
+    precision: str = "auto",
+    weights: bool = True,
+    place: bool = True,
+) -> LoadedModel:
     """Load a causal language model for reading, writing or training.
 
     Only safetensors and GGUF weights are read (never pickle), and no code of the model's
@@ -128,6 +134,10 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
         Of a hub model.
     precision
         ``auto``, ``float32`` or ``bfloat16``: of the weights.
+    weights
+        Whether to load them; without, the model has its shape only and takes no memory.
+    place
+        Whether to put them onto the device; without, they stay in main memory.
 
     Raises
     ------
@@ -135,7 +145,7 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
         If the model or its tokenizer cannot be read; the message says what was tried.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     quiet()
     device = choose(precision)
@@ -144,7 +154,12 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
-    model = _load("model", location, AutoModelForCausalLM, **options)
+    if weights:
+        model = _load("model", location, AutoModelForCausalLM, **options)
+    else:
+        shape = _load("config", location, AutoConfig)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(shape)
     if location.gguf_file:
         # The weights are plain tensors by now; only these still call them quantised, and
         # transformers refuses to train or save what is called so.
@@ -155,7 +170,9 @@ def load_model(name: str, revision: str | None = None, precision: str = "auto") 
         raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.to(torch.device(device.name)).eval()
+    if weights and place:
+        model.to(torch.device(device.name))
+    model.eval()
     return LoadedModel(model, tokenizer, device)
 
 

@@ -49,6 +49,7 @@ def finetune(
     run_name: str = "biasloop",
     on_progress: Progress | None = None,
     checkpoints: Path | None = None,
+    save_to: Path | None = None,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -64,6 +65,8 @@ def finetune(
         Of the order of samples and of dropout.
     checkpoints
         A folder for this training's checkpoints, to resume from; see `train`.
+    save_to
+        Where the weights go, whole, if they lie in several processes; see `train`.
 
     Raises
     ------
@@ -84,4 +87,5 @@ def finetune(
         on_progress=on_progress,
         checkpoints=checkpoints,
         checkpoint_minutes=config.checkpoint_minutes,
+        save_to=save_to,
     )

@@ -17,6 +17,9 @@ from biasloop.tables import ARTICLES, BLOCKS, conform
 #: Called with the tokens written since the last call.
 Progress = Callable[[int], None]
 
+#: Continues prompts as `continue_prompts` does.
+Writer = Callable[..., Sequence[Sequence[int]]]
+
 
 def _decoding(config: GenerationConfig) -> dict[str, Any]:
     if config.decoding == "beam":
@@ -101,6 +104,7 @@ def generate_blocks(
     config: GenerationConfig,
     seed: int,
     on_progress: Progress | None = None,
+    write: Writer | None = None,
 ) -> pl.DataFrame:
     """Let a model continue every block of every real article.
 
@@ -115,6 +119,8 @@ def generate_blocks(
         Blocks and decoding.
     seed
         Of nucleus sampling.
+    write
+        What continues prompts, in place of `continue_prompts`.
 
     Returns
     -------
@@ -124,8 +130,14 @@ def generate_blocks(
     Raises
     ------
     InputError
-        If a block and its continuation do not fit the model's context.
+        If a block and its continuation do not fit the model's context, or ``generation.engine``
+        is one that is not given: it reads a model from its folder, and this one is in memory.
     """
+    if config.engine != "transformers" and write is None:
+        raise InputError(
+            f"generation.engine: {config.engine} writes with a model in a folder, and this one is "
+            "changed in memory; take generation.engine: transformers for it"
+        )
     needed = config.block_tokens + config.new_tokens
     if needed > loaded.context:
         raise InputError(
@@ -144,7 +156,9 @@ def generate_blocks(
             prompts_of(title, body, config.block_tokens, config.max_article_tokens)
         )
     ]
-    written = continue_prompts(loaded, [prompt for *_, prompt in rows], config, seed, on_progress)
+    written = (write or continue_prompts)(
+        loaded, [prompt for *_, prompt in rows], config, seed, on_progress
+    )
     return pl.DataFrame(
         [(*row, tokens) for row, tokens in zip(rows, written, strict=True)],
         schema=BLOCKS,

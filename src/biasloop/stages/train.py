@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -139,6 +140,7 @@ def train(
     on_progress: Progress | None = None,
     checkpoints: Path | None = None,
     checkpoint_minutes: float = 10.0,
+    save_to: Path | None = None,
 ) -> TrainingLog:
     """Train a model in place on token samples.
 
@@ -162,6 +164,8 @@ def train(
         The folder is the caller's to delete once the result is safe.
     checkpoint_minutes
         Wall time between two checkpoints; 0 makes one after every step.
+    save_to
+        Where to gather the weights once trained, if they lie in several processes.
 
     Raises
     ------
@@ -192,13 +196,15 @@ def train(
         )
         kept = Checkpoints(checkpoints, training)
     pad_token_id = loaded.tokenizer.pad_token_id
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     watch = _watch(kept, checkpoint_minutes, on_progress)
     with _output(kept) as folder:
         try:
             arguments = TrainingArguments(
                 output_dir=str(folder),
                 run_name=run_name,
-                per_device_train_batch_size=batch_size,
+                per_device_train_batch_size=batch_size // processes,
+                **_sharded(processes),
                 num_train_epochs=epochs,
                 max_steps=steps,
                 learning_rate=learning_rate,
@@ -219,6 +225,8 @@ def train(
                 remove_unused_columns=False,
                 dataloader_pin_memory=loaded.device.name == "cuda",
             )
+            # One process is one GPU: more of them would multiply the batch.
+            arguments._n_gpu = min(arguments.n_gpu, 1)
             trainer = Trainer(
                 model=loaded.model,
                 args=arguments,
@@ -243,9 +251,22 @@ def train(
                     "checkpoint before"
                 ) from error
             raise
+        if save_to is not None:
+            trainer.save_model(str(save_to))
+            (save_to / "training_args.bin").unlink(missing_ok=True)  # a pickle
     loaded.model.eval()
     losses = tuple(float(row["loss"]) for row in trainer.state.log_history if "loss" in row)
     return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
+
+
+def _sharded(processes: int) -> dict[str, Any]:
+    """Say how processes share a model: by FSDP on GPUs; on CPUs each holds it whole."""
+    import torch
+
+    # accelerate 1.15 has FSDP for accelerators only, and quietly takes DDP on a CPU.
+    if processes == 1 or not torch.cuda.is_available():
+        return {}
+    return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT"}}
 
 
 def _watch(kept: Checkpoints | None, minutes: float, on_progress: Progress | None) -> Any:  # noqa: ANN401

@@ -1,0 +1,207 @@
+"""One fine-tuning in several processes, a GPU each: for a model that is larger than one GPU.
+
+accelerate's FSDP shards weights, gradients and optimiser over them. The processes are started by
+torch's launcher and given a folder, never code. Knows no regime and no store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from biasloop import errors
+from biasloop.config import TrainingConfig
+from biasloop.device import choose
+from biasloop.errors import BiasloopError, InputError
+from biasloop.files import write_json
+from biasloop.models import load_model
+from biasloop.stages.finetune import finetune
+from biasloop.stages.train import Progress, TrainingLog
+from biasloop.tables import ARTICLES, read_table, write_table
+
+#: Bytes per parameter in training: weights, gradients and Adam's two moments, all in float32.
+_BYTES = 16
+
+#: The share of a GPU's memory that these may take; activations need the rest.
+_SHARE = 0.8
+
+#: Gives the last lines of an error stream.
+LastWords = Callable[[], list[str]]
+
+_JOB, _ARTICLES, _LOG, _ERROR = "job.json", "articles.parquet", "log.json", "error.json"
+
+
+def processes_for(folder: Path, sharding: str) -> int:
+    """Say over how many processes to fine-tune the model in a folder; 1 is this one.
+
+    Parameters
+    ----------
+    folder
+        In transformers format.
+    sharding
+        ``none``: never more than this process; ``fsdp``: one for each GPU; ``auto``: likewise,
+        where the training does not fit one GPU.
+
+    Raises
+    ------
+    InputError
+        If ``fsdp`` is asked for with fewer than two GPUs.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if sharding == "fsdp" and gpus < 2:
+        raise InputError(
+            f"executor.sharding: fsdp shards a model over GPUs, and this process has {gpus}; take "
+            "auto, or reserve more with executor.stages.finetune.gpus"
+        )
+    if sharding == "none" or gpus < 2:
+        return 1
+    memory = torch.cuda.get_device_properties(0).total_memory
+    return gpus if sharding == "fsdp" or _needs(folder) > _SHARE * memory else 1
+
+
+def _needs(folder: Path) -> int:
+    """Count the bytes of a model in training, activations left out."""
+    shape = load_model(str(folder), weights=False)
+    return _BYTES * sum(parameter.numel() for parameter in shape.model.parameters())
+
+
+def finetune_together(
+    folder: Path,
+    articles: pl.DataFrame,
+    config: TrainingConfig,
+    seed: int,
+    run_name: str,
+    on_progress: Progress,
+    checkpoints: Path | None,
+    out: Path,
+    processes: int,
+) -> TrainingLog:
+    """Fine-tune the model in a folder in several processes, into the folder ``out``.
+
+    The batch is shared out, so that a step sees what it sees in one process.
+
+    Raises
+    ------
+    InputError
+        If the batch cannot be shared out evenly, or as `finetune` does.
+    BiasloopError
+        If a process dies.
+    """
+    if config.batch_size % processes:
+        raise InputError(
+            f"training.batch_size: {config.batch_size} cannot be shared out over {processes} "
+            "processes; take a multiple"
+        )
+    with tempfile.TemporaryDirectory(prefix="biasloop-together-") as name:
+        job = Path(name)
+        write_table(job / _ARTICLES, articles)
+        settings = {
+            "model": str(folder.resolve()),
+            "training": config.model_dump(mode="json"),
+            "seed": seed,
+            "run_name": run_name,
+            "checkpoints": str(checkpoints.resolve()) if checkpoints else None,
+            "out": str(out.resolve()),
+        }
+        write_json(job / _JOB, settings)
+        with _started(job, processes) as (process, last_words):
+            for line in process.stdout or ():
+                if line.startswith("tokens "):
+                    on_progress(int(line.split()[1]))
+            code = process.wait()
+        if (job / _ERROR).is_file():
+            told = json.loads((job / _ERROR).read_text(encoding="utf-8"))
+            raise getattr(errors, told["error"], BiasloopError)(told["message"])
+        if code or not (job / _LOG).is_file():
+            said = " ".join("".join(last_words()).split())[-400:]
+            raise BiasloopError(f"{run_name}: a process of the fine-tuning died: {said}")
+        log = json.loads((job / _LOG).read_text(encoding="utf-8"))
+        return TrainingLog(log["steps"], log["tokens"], tuple(log["losses"]))
+
+
+@contextlib.contextmanager
+def _started(job: Path, processes: int) -> Generator[tuple[subprocess.Popen[str], LastWords]]:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "--module",
+        "biasloop.stages.together",
+        str(job),
+    ]
+    with (job / "stderr").open("w+", encoding="utf-8") as said:
+        # Its standard input is a pipe that ends when we do, however we end.
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        )
+        try:
+            yield process, lambda: (said.seek(0), said.readlines()[-40:])[1]
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+                process.wait()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _main(job: Path) -> None:
+    """Be one of the processes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+
+    first = os.environ["RANK"] == "0"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    settings = json.loads((job / _JOB).read_text(encoding="utf-8"))
+    training = TrainingConfig(**settings["training"])
+    try:
+        loaded = load_model(settings["model"], precision="float32", place=False)
+        log = finetune(
+            replace(loaded, device=choose(training.precision)),
+            read_table(job / _ARTICLES, ARTICLES),
+            training,
+            settings["seed"],
+            settings["run_name"],
+            (lambda tokens: print(f"tokens {tokens}", flush=True)) if first else None,
+            Path(settings["checkpoints"]) if settings["checkpoints"] else None,
+            Path(settings["out"]),
+        )
+    except BiasloopError as error:
+        if first:
+            write_json(job / _ERROR, {"error": type(error).__name__, "message": str(error)})
+        sys.exit(1)
+    if first:
+        loaded.tokenizer.save_pretrained(settings["out"])
+        found = {"steps": log.steps, "tokens": log.tokens, "losses": log.losses}
+        write_json(job / _LOG, found)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
