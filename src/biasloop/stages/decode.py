@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.models import LoadedModel
+from biasloop.models import READ_AT_ONCE, LoadedModel
 from biasloop.stages.sampling import Choice
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
@@ -22,9 +22,6 @@ TOKEN = np.int32
 #: Token ids of one text.
 Tokens = Sequence[int] | np.ndarray
 
-#: Prompt tokens that are read at once. More gain nothing, and the largest tensor between two
-#: layers then takes more than the 32 MB up to which the C library gives memory out again.
-_READ_AT_ONCE = 2048
 #: Rows that are finished are dropped when they are this share of a batch.
 _DROPPED_SHARE = 0.25
 
@@ -102,7 +99,7 @@ def decode(
         return (torch.arange(start, stop, device=device) >= padding[rows, None]).long()
 
     tokens = torch.empty(count, dtype=torch.long, device=device)
-    size = max(1, _READ_AT_ONCE // width)
+    size = max(1, READ_AT_ONCE // width)
     everyone = torch.arange(count, device=device)
     for at in range(0, count, size):
         rows = everyone[at : at + size]
