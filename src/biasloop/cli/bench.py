@@ -66,6 +66,9 @@ def bench(
         ]
         found[name] = figures
         console.print(_table(name, figures))
+        for figure in figures:
+            if figure.note:
+                console.print(f"{figure.stage}, {figure.what}: {figure.note}", highlight=False)
     if json_file is not None:
         write_json(
             json_file,
@@ -88,7 +91,7 @@ def _table(model: str, figures: list[Figure]) -> Table:
     from rich.table import Table
 
     table = Table(title=f"model: {escape(model)}", title_justify="left", box=None)
-    for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak", "note"):
+    for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak"):
         numeric = heading in {"speed", "ratio", "wanted", "of peak"}
         table.add_column(heading, justify="right" if numeric else "left")
     for figure in figures:
@@ -101,7 +104,6 @@ def _table(model: str, figures: list[Figure]) -> Table:
             f"{figure.ratio:.1f}x",
             "" if wanted is None else f"{wanted:g}x",
             "" if share is None else f"{100 * share:.0f} %",
-            escape(figure.note),
         )
     return table
 
