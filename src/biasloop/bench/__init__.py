@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 
 from biasloop.bench.figure import Figure
-from biasloop.bench.generation import generation
-from biasloop.bench.scoring import leaning, perplexity, quality
+from biasloop.bench.generation import measure_generation
+from biasloop.bench.scoring import measure_leaning, measure_perplexity, measure_quality
 from biasloop.bench.settings import BenchSettings
 
 __all__ = ["BENCHMARKS", "BenchSettings", "Figure"]
 
 #: Stage -> what measures it. One line each.
 BENCHMARKS: Mapping[str, Callable[[BenchSettings], list[Figure]]] = {
-    "generate": generation,
-    "leaning": leaning,
-    "quality": quality,
-    "perplexity": perplexity,
+    "generate": measure_generation,
+    "leaning": measure_leaning,
+    "quality": measure_quality,
+    "perplexity": measure_perplexity,
 }

@@ -24,7 +24,7 @@ from biasloop.stages.generate import continue_prompts
 _ALONE = "one prompt at a time, float32"
 
 
-def generation(settings: BenchSettings) -> list[Figure]:
+def measure_generation(settings: BenchSettings) -> list[Figure]:
     """Measure greedy and nucleus decoding of 64 tokens after 64, in both precisions."""
     loaded = language_model(settings)
     tokens = 16 if settings.quick else 64

@@ -19,7 +19,7 @@ _ARTICLE = (80, 400)
 _SENTENCE = (6, 30)
 
 
-def leaning(settings: BenchSettings) -> list[Figure]:
+def measure_leaning(settings: BenchSettings) -> list[Figure]:
     """Measure a transformer classifier over articles."""
     config = MetricsConfig().leaning
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
@@ -30,7 +30,7 @@ def leaning(settings: BenchSettings) -> list[Figure]:
     ]
 
 
-def quality(settings: BenchSettings) -> list[Figure]:
+def measure_quality(settings: BenchSettings) -> list[Figure]:
     """Measure a transformer classifier over sentences."""
     config = MetricsConfig().quality
     sentences = texts(settings.seed, 64 if settings.quick else 512, *_SENTENCE)
@@ -62,7 +62,7 @@ def _classified(
     )
 
 
-def perplexity(settings: BenchSettings) -> list[Figure]:
+def measure_perplexity(settings: BenchSettings) -> list[Figure]:
     """Measure perplexity of articles under the model."""
     loaded = language_model(settings)
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
