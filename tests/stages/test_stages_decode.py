@@ -1,5 +1,6 @@
 """The decoding loop against transformers' ``generate``, one prompt at a time, model by model."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +179,21 @@ def test_a_window_shorter_than_the_text_is_left_to_transformers():
     model = build(CONFIGS["mistral"]).model
     assert keeps_keys_and_values(model, 100)
     assert not keeps_keys_and_values(model, 101)
+
+
+def test_bfloat16_writes_what_generate_writes_in_bfloat16_up_to_its_rounding(loaded):
+    """Attention is in float32 here: tokens may differ where bfloat16 cannot tell them apart."""
+    model = copy.deepcopy(loaded.model).to(torch.bfloat16)
+    narrow = replace(loaded, model=model, device=Device("cpu", "bfloat16"))
+    before = model.config._attn_implementation
+    prompts, end = prompts_of_many_lengths(), loaded.tokenizer.eos_token_id
+    config = GenerationConfig(block_tokens=24, new_tokens=6)
+    found = continue_prompts(narrow, prompts, config, seed=0)
+    assert model.config._attn_implementation == before
+    same = 0
+    for prompt, tokens in zip(prompts, found, strict=True):
+        same += tokens.tolist() == alone(narrow, prompt, 6, end)[0]
+    assert same >= 0.7 * len(prompts)
 
 
 def test_no_prompts_and_one_token():

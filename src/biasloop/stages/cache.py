@@ -7,11 +7,56 @@ far as it is filled. Import it lazily: it needs torch and transformers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+#: Name of `_attend` among transformers' attention functions.
+_IN_PRECISION_OF_KEYS = "biasloop_sdpa"
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,  # noqa: ANN401 - transformers' signature
+) -> tuple[torch.Tensor, None]:
+    output, _ = sdpa_attention_forward(
+        module, query.to(key.dtype), key, value, attention_mask, **options
+    )
+    return output.to(query.dtype), None
+
+
+AttentionInterface.register(_IN_PRECISION_OF_KEYS, _attend)
+AttentionMaskInterface.register(_IN_PRECISION_OF_KEYS, sdpa_mask)
+
+
+@contextmanager
+def keys_kept_as(model: Any) -> Iterator[torch.dtype]:  # noqa: ANN401 - not typed
+    """Give the type to keep a model's keys in, and let its attention take them for as long."""
+    config = model.config
+    wider = (
+        model.device.type == "cpu"
+        and model.dtype == torch.bfloat16
+        and config._attn_implementation == "sdpa"
+    )
+    if not wider:
+        yield model.dtype
+        return
+    config._attn_implementation = _IN_PRECISION_OF_KEYS
+    try:
+        yield torch.float32
+    finally:
+        config._attn_implementation = "sdpa"
 
 
 class Filling:
@@ -33,14 +78,16 @@ class Filling:
 class _Layer(CacheLayerMixin):
     is_sliding = False
 
-    def __init__(self, count: int, length: int, filling: Filling) -> None:
+    def __init__(self, count: int, length: int, dtype: torch.dtype, filling: Filling) -> None:
         super().__init__()
-        self.count, self.length, self.filling = count, length, filling
+        self.count, self.length, self.dtype, self.filling = count, length, dtype, filling
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         # Zeros: what a mask hides must still be a number.
         self.memory = tuple(
-            states.new_zeros((self.count, states.shape[1], self.length, states.shape[3]))
+            states.new_zeros(
+                (self.count, states.shape[1], self.length, states.shape[3]), dtype=self.dtype
+            )
             for states in (key_states, value_states)
         )
         self.is_initialized = True
@@ -86,13 +133,15 @@ class BlockCache(Cache):
         Rows of the batch.
     length
         Of a prompt and its continuation together.
+    dtype
+        Of keys and values: see `keys_kept_as`.
     """
 
-    def __init__(self, count: int, length: int) -> None:
+    def __init__(self, count: int, length: int, dtype: torch.dtype) -> None:
         self.filling = Filling()
         super().__init__(
             layer_class_to_replicate=partial(  # ty: ignore[invalid-argument-type]
-                _Layer, count, length, self.filling
+                _Layer, count, length, dtype, self.filling
             )
         )
 

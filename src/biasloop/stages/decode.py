@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from biasloop.models import READ_AT_ONCE, LoadedModel
 from biasloop.stages.sampling import Choice
+
+if TYPE_CHECKING:
+    from biasloop.stages.cache import BlockCache
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
 TOKEN = np.int32
@@ -68,16 +71,27 @@ def decode(
         Continuations, int32, in the order of the prompts; one that the model ended has the
         end-of-sequence token for its last.
     """
-    import torch
+    from biasloop.stages.cache import BlockCache, keys_kept_as
 
-    from biasloop.stages.cache import BlockCache
+    with keys_kept_as(loaded.model) as dtype:
+        cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens, dtype)
+        return _decode(loaded, prompts, new_tokens, choice, cache)
+
+
+def _decode(
+    loaded: LoadedModel,
+    prompts: Sequence[Tokens],
+    new_tokens: int,
+    choice: Choice,
+    cache: BlockCache,
+) -> list[np.ndarray]:
+    import torch
 
     model: Any = loaded.model
     end = loaded.tokenizer.eos_token_id
     device = torch.device(loaded.device.name)
     accepted = inspect.signature(model.forward).parameters
     width, count = len(prompts[0]), len(prompts)
-    cache = BlockCache(count, width + new_tokens)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     padding = width - lengths
 
