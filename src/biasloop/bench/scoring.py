@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 
 from biasloop.bench import baselines, operations
@@ -23,43 +26,50 @@ def measure_leaning(settings: BenchSettings) -> list[Figure]:
     """Measure a transformer classifier over articles."""
     config = MetricsConfig().leaning
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
-    return [
-        _classified(
-            settings, "leaning", articles, "articles/s", config.batch_size, config.max_tokens
-        )
-    ]
+    return _classified(
+        settings, "leaning", articles, "articles/s", config.batch_size, config.max_tokens
+    )
 
 
 def measure_quality(settings: BenchSettings) -> list[Figure]:
     """Measure a transformer classifier over sentences."""
     config = MetricsConfig().quality
     sentences = texts(settings.seed, 64 if settings.quick else 512, *_SENTENCE)
-    return [_classified(settings, "quality", sentences, "sentences/s", config.batch_size, 512)]
+    return _classified(settings, "quality", sentences, "sentences/s", config.batch_size, 512)
 
 
 def _classified(
     settings: BenchSettings, stage: str, items: list[str], unit: str, batch: int, cut: int
-) -> Figure:
+) -> list[Figure]:
+    import torch
+
     subject = classifier(settings)
     few = items[: 4 if settings.quick else 24]
     expected, slow = timed(
         lambda: baselines.classify_one_by_one(subject.model, subject.tokenizer, few, cut)
     )
-    found, fast = timed(lambda: subject.probabilities(items, batch, cut))
     lengths = [min(cut, len(ids)) for ids in subject.tokenizer(items, verbose=False)["input_ids"]]
     work = operations.reading(subject.model, lengths, judged=False, causal=False)
     what = unit.removesuffix("s/s")
-    return Figure(
-        stage=stage,
-        what=f"{what}s of {np.mean(lengths):.0f} tokens, float32",
-        baseline_name=f"one {what} at a time, float32",
-        unit=unit,
-        speed=len(items) / fast,
-        baseline=len(few) / slow,
-        wanted=10.0,
-        peak_share=work / fast / peak("float32", settings.threads),
-        note=f"probabilities differ by {np.abs(found[: len(few)] - expected).max():.0e} at most",
-    )
+    figures = []
+    for precision in ("float32", "bfloat16"):
+        narrow = replace(subject, model=copy.deepcopy(subject.model).to(getattr(torch, precision)))
+        found, fast = timed(lambda s=narrow: s.probabilities(items, batch, cut))
+        difference = np.abs(found[: len(few)] - expected).max()
+        figures.append(
+            Figure(
+                stage=stage,
+                what=f"{what}s of {np.mean(lengths):.0f} tokens, {precision}",
+                baseline_name=f"one {what} at a time, float32",
+                unit=unit,
+                speed=len(items) / fast,
+                baseline=len(few) / slow,
+                wanted=10.0,
+                peak_share=work / fast / peak(precision, settings.threads),
+                note=f"probabilities differ by {difference:.0e} at most",
+            )
+        )
+    return figures
 
 
 def measure_perplexity(settings: BenchSettings) -> list[Figure]:

@@ -256,6 +256,9 @@ class LeaningConfig(Section):
     )
     max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
     batch_size: int = Field(64, ge=1, description="texts read at once, at most")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
+    )
 
 
 class QualityConfig(Section):
@@ -265,6 +268,9 @@ class QualityConfig(Section):
         "builtin", description="'builtin', or a gibberish detector by hub id or local folder"
     )
     batch_size: int = Field(256, ge=1, description="sentences read at once, at most")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of a detector by id; bfloat16 is faster, see docs/speed.md"
+    )
 
 
 class MetricsConfig(Section):

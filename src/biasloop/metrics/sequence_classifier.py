@@ -108,6 +108,7 @@ def load_classifier(
     label_map: Mapping[str, str],
     metric: str,
     revision: str | None = None,
+    precision: str = "float32",
 ) -> SequenceClassifier:
     """Load a classifier and hold its labels against ours.
 
@@ -123,6 +124,8 @@ def load_classifier(
         ``leaning`` or ``quality``: for the error texts.
     revision
         Of a hub model.
+    precision
+        ``float32`` or ``bfloat16``: of its weights.
 
     Raises
     ------
@@ -155,7 +158,8 @@ def load_classifier(
         raise InputError(f"{key}.classifier: '{name}' has a tokenizer without a padding token")
     assignment = assign_labels(dict(model.config.id2label), labels, label_map, name, key)
     commit = None if local else getattr(model.config, "_commit_hash", None)
-    model = model.float().to(device.choose("float32").name).eval()
+    chosen = device.choose(precision)
+    model = model.to(device=chosen.name, dtype=chosen.dtype).eval()
     return SequenceClassifier(model, tokenizer, assignment, commit)
 
 
