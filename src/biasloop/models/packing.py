@@ -8,7 +8,7 @@ docs/speed.md has what that comes to.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ def can_pack() -> bool:
 
 
 @contextmanager
-def packed(model: torch.nn.Module) -> Iterator[None]:
+def packed(model: torch.nn.Module) -> Generator[None]:
     """Let a model's linear layers use packed copies of their weights, for as long as it lasts.
 
     Only the ``forward`` of each layer is replaced, so hooks see what they always see. Weights must

@@ -7,7 +7,7 @@ far as it is filled. Import it lazily: it needs torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -41,7 +41,7 @@ AttentionMaskInterface.register(_IN_PRECISION_OF_KEYS, sdpa_mask)
 
 
 @contextmanager
-def keys_kept_as(model: Any) -> Iterator[torch.dtype]:  # noqa: ANN401 - not typed
+def keys_kept_as(model: Any) -> Generator[torch.dtype]:  # noqa: ANN401 - not typed
     """Give the type to keep a model's keys in, and let its attention take them for as long."""
     config = model.config
     wider = (
