@@ -95,10 +95,10 @@ def _decode(
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     padding = width - lengths
 
-    def read(input_ids: torch.Tensor, mask: torch.Tensor, padded: bool) -> torch.Tensor:
+    def read(input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Logits after the last of the tokens, shape (rows, vocabulary)."""
         options: dict[str, Any] = {}
-        if padded:
+        if mask is not None:
             options["attention_mask"] = mask
             if "position_ids" in accepted:
                 places = (mask.cumsum(-1) - 1).clamp_(min=0)
@@ -122,14 +122,15 @@ def _decode(
         for row, prompt in enumerate(prompts[at : at + size]):
             input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
         cache.read_prompts(slice(at, at + len(rows)), width - longest)
-        mask = visible(rows, width - longest, width)
-        logits = read(input_ids.to(device), mask, len(prompts[at + len(rows) - 1]) < longest)
+        equal = len(prompts[at + len(rows) - 1]) == longest
+        mask = None if equal else visible(rows, width - longest, width)
+        logits = read(input_ids.to(device), mask)
         tokens[rows] = choice(logits, rows.tolist())
 
     written = np.empty((count, new_tokens), dtype=TOKEN)
     written[:, 0] = tokens.cpu().numpy()
     ends = np.where(written[:, 0] == end, 1, new_tokens)
-    padded = len(prompts[-1]) < width
+    equal = len(prompts[-1]) == width
     rows, unfinished = everyone, (tokens != end)
     for step in range(1, new_tokens):
         left = int(unfinished.sum())
@@ -141,7 +142,7 @@ def _decode(
             unfinished = unfinished[unfinished]
         place = width + step - 1
         cache.read_next(place)
-        logits = read(tokens[:, None], visible(rows, 0, place + 1) if padded else rows, padded)
+        logits = read(tokens[:, None], None if equal else visible(rows, 0, place + 1))
         names = rows[unfinished]
         chosen = choice(logits[unfinished] if left < len(rows) else logits, names.tolist())
         tokens[unfinished] = chosen

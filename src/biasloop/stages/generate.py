@@ -51,7 +51,8 @@ def continue_prompts(
     names
         What each prompt's own stream of random numbers is named by, together with ``seed``. A
         prompt of the same name draws the same numbers in whatever batch and company. None numbers
-        the prompts.
+        the prompts. Only a model that keeps another state than keys and values (see
+        `decode.keeps_keys_and_values`) is sampled by transformers, batch by batch.
 
     Returns
     -------
