@@ -36,7 +36,9 @@ class Device:
 def choose(precision: str = "auto") -> Device:
     """Choose the device, and the precision where it is ``auto``.
 
-    ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere, so that a CPU run is exact.
+    ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere, also on a CPU with bfloat16
+    instructions: it is faster there, but other tokens are written (docs/speed.md has how many), so
+    it is for the user to choose.
     """
     import torch
 

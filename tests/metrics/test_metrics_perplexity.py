@@ -70,10 +70,10 @@ def test_a_long_text_is_cut(tiny):
     np.testing.assert_allclose(found, _by_hand(model, tokenizer, "abcdefgh"), rtol=1e-5)
 
 
-def test_a_small_budget_for_logits_changes_nothing(tiny, monkeypatch):
+def test_judging_few_tokens_at_once_changes_nothing(tiny, monkeypatch):
     model, tokenizer = tiny
     expected = perplexities(model, tokenizer, TEXTS, 64)
-    monkeypatch.setattr(module, "_LOGIT_BYTES", 1)
+    monkeypatch.setattr(module, "_JUDGED_AT_ONCE", 3)
     np.testing.assert_allclose(perplexities(model, tokenizer, TEXTS, 64), expected, rtol=1e-5)
 
 

@@ -22,6 +22,16 @@ def test_batches_change_nothing(classifier_folder, hostile):
     np.testing.assert_allclose(single.sum(axis=1), 1.0)
 
 
+def test_bfloat16_is_near_float32_and_is_not_it(classifier_folder, hostile):
+    arguments = (str(classifier_folder), ("left", "right"), MAP, "leaning")
+    texts = hostile["body"].to_list()
+    exact = load_classifier(*arguments).probabilities(texts, 8)
+    near = load_classifier(*arguments, precision="bfloat16").probabilities(texts, 8)
+    np.testing.assert_allclose(near, exact, atol=0.05)
+    np.testing.assert_allclose(near.sum(axis=1), 1.0)
+    assert not np.array_equal(near, exact)
+
+
 def test_against_transformers_by_hand(classifier_folder):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -92,7 +92,8 @@ def test_batched_greedy_generation_equals_one_prompt_at_a_time(loaded, batch_siz
             eos_token_id=end,
         )[0, len(prompt) :].tolist()
         alone.append(written[: written.index(end) + 1] if end in written else written)
-    assert continue_prompts(loaded, prompts, config, seed=0) == alone
+    found = continue_prompts(loaded, prompts, config, seed=0)
+    assert [tokens.tolist() for tokens in found] == alone
 
 
 def test_beam_search_equals_one_prompt_at_a_time_and_beats_greedy(loaded):
@@ -111,8 +112,10 @@ def test_beam_search_equals_one_prompt_at_a_time_and_beats_greedy(loaded):
             eos_token_id=end,
         )[0, len(prompt) :].tolist()
         alone.append(written[: written.index(end) + 1] if end in written else written)
-    assert continue_prompts(loaded, prompts, config, seed=0) == alone
-    assert continue_prompts(loaded, prompts, config, seed=1) == alone
+    found = continue_prompts(loaded, prompts, config, seed=0)
+    assert [tokens.tolist() for tokens in found] == alone
+    again = continue_prompts(loaded, prompts, config, seed=1)
+    assert [tokens.tolist() for tokens in again] == alone
 
 
 def test_nucleus_sampling_follows_its_seed(loaded):

@@ -1,5 +1,18 @@
 """Speeds of this machine, each as a ratio to a plain baseline measured in the same run."""
 
-from biasloop.bench.figure import Figure
+from collections.abc import Callable, Mapping
 
-__all__ = ["Figure"]
+from biasloop.bench.figure import Figure
+from biasloop.bench.generation import measure_generation
+from biasloop.bench.scoring import measure_leaning, measure_perplexity, measure_quality
+from biasloop.bench.settings import BenchSettings
+
+__all__ = ["BENCHMARKS", "BenchSettings", "Figure"]
+
+#: Stage -> what measures it. One line each.
+BENCHMARKS: Mapping[str, Callable[[BenchSettings], list[Figure]]] = {
+    "generate": measure_generation,
+    "leaning": measure_leaning,
+    "quality": measure_quality,
+    "perplexity": measure_perplexity,
+}

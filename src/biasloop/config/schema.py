@@ -159,7 +159,7 @@ class GenerationConfig(Section):
     beams: int = Field(4, ge=2, description="for decoding: beam")
     top_p: Fraction = Field(0.9, description="for decoding: nucleus")
     temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(128, ge=1, description="prompts continued at once")
     max_article_tokens: int | None = Field(
         None, ge=1, description="only this much of each article is continued; null takes all"
     )
@@ -266,7 +266,10 @@ class LeaningConfig(Section):
         {}, description="the classifier's labels -> the corpus's; for a classifier by id"
     )
     max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(64, ge=1, description="texts read at once, at most")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
+    )
 
 
 class QualityConfig(Section):
@@ -275,7 +278,10 @@ class QualityConfig(Section):
     classifier: str = Field(
         "builtin", description="'builtin', or a gibberish detector by hub id or local folder"
     )
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(256, ge=1, description="sentences read at once, at most")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of a detector by id; bfloat16 is faster, see docs/speed.md"
+    )
 
 
 class MetricsConfig(Section):
@@ -284,7 +290,7 @@ class MetricsConfig(Section):
     names: tuple[str, ...] = Field(("leaning", "quality", "perplexity", "diversity"), min_length=1)
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
-    perplexity_batch_size: int = Field(8, ge=1)
+    perplexity_batch_size: int = Field(64, ge=1, description="texts read at once, at most")
     self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
 
 

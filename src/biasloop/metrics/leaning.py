@@ -295,7 +295,12 @@ def _confounded(sources: list[str], truth: np.ndarray) -> bool:
 def _external(context: FitContext, revision: str | None) -> Callable[[Sequence[str]], np.ndarray]:
     settings = context.config.leaning
     classifier = load_classifier(
-        settings.classifier, context.labels, settings.label_map, "leaning", revision
+        settings.classifier,
+        context.labels,
+        settings.label_map,
+        "leaning",
+        revision,
+        settings.precision,
     )
 
     def classify(bodies: Sequence[str]) -> np.ndarray:
@@ -308,7 +313,13 @@ def _measure_external(
     context: FitContext, bodies: list[str], texts: list[str], truth: np.ndarray
 ) -> tuple[Card, Domain, dict[str, Any]]:
     settings = context.config.leaning
-    classifier = load_classifier(settings.classifier, context.labels, settings.label_map, "leaning")
+    classifier = load_classifier(
+        settings.classifier,
+        context.labels,
+        settings.label_map,
+        "leaning",
+        precision=settings.precision,
+    )
     probabilities = classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
     by_articles = evaluate(context.labels, truth, probabilities)
     domain = fit_domain(texts, by_article(truth, _FOLDS, context.seed), probabilities.max(axis=1))

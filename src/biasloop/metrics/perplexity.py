@@ -15,6 +15,7 @@ import polars as pl
 
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
+from biasloop.models import batches, load_model, packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 #: A text is cut here, or at the model's context where that is shorter.
 MAX_TOKENS = 1024
 
-#: Logits of one batch take no more than this many bytes.
-_LOGIT_BYTES = 2**29
+#: Tokens whose probabilities are worked out at once: they stay in a processor's cache.
+_JUDGED_AT_ONCE = 64
+#: Texts that are tokenized at once.
+_TEXTS = 256
 
 
 def perplexities(
@@ -35,9 +38,10 @@ def perplexities(
 ) -> np.ndarray:
     """Perplexity of each text: ``exp`` of the mean cross-entropy of tokens 2, 3, ...
 
-    Texts of like length go together, padded on the right behind a mask, so that a text's figure
-    does not depend on its batch. A text is cut at ``max_tokens`` and at the model's context: no
-    token is judged without the ones before it. Special tokens are the tokenizer's default.
+    Texts of like length go together, padded on the right: a causal model looks back only, so that
+    no token which is judged sees the padding. A text is cut at ``max_tokens`` and at the model's
+    context: no token is judged without the ones before it. Special tokens are the tokenizer's
+    default.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ def perplexities(
     texts
         Any text.
     batch_size
-        Texts at once; fewer where their logits would take more than 512 MB.
+        Texts at once, at most; fewer where they come to more than `models.READ_AT_ONCE` tokens.
     max_tokens
         Where a text is cut.
 
@@ -65,24 +69,24 @@ def perplexities(
     import torch
 
     limit = min(max_tokens, _context(model))
-    ids = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
-    order = sorted(
-        (row for row in range(len(texts)) if len(ids[row]) > 1),
-        key=lambda row: (-len(ids[row]), row),
-    )
+    ids = [
+        np.asarray(tokens, np.int32)
+        for at in range(0, len(texts), _TEXTS)
+        for tokens in tokenizer(list(texts[at : at + _TEXTS]), truncation=True, max_length=limit)[
+            "input_ids"
+        ]
+    ]
+    judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
     was_training = model.training
     model.eval()
     try:
-        while order:
-            room = _LOGIT_BYTES // (4 * model.config.vocab_size * len(ids[order[0]]))
-            rows = order[: max(1, min(batch_size, room))]
-            order = order[len(rows) :]
-            with torch.inference_mode():
+        with torch.inference_mode(), packed(model):
+            for batch in batches([len(ids[row]) for row in judged], batch_size):
+                rows = [judged[place] for place in batch]
                 result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows]))
     finally:
         model.train(was_training)
-    judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     if np.isnan(result[judged]).any():
         raise BiasloopError(
             "perplexity: the model gives probabilities that are not numbers; its training has "
@@ -100,27 +104,28 @@ def _context(model: PreTrainedModel) -> int:
     )
 
 
-def _cross_entropies(model: PreTrainedModel, batch: list[list[int]]) -> list[float]:
+def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray]) -> list[float]:
     """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
     import torch
 
     longest = max(len(ids) for ids in batch)
-    # What stands in the padding is masked and comes after every token that is judged.
     padded = torch.zeros((len(batch), longest), dtype=torch.long)
-    mask = torch.zeros_like(padded)
     for row, ids in enumerate(batch):
-        padded[row, : len(ids)] = torch.tensor(ids)
-        mask[row, : len(ids)] = 1
-    padded, mask = padded.to(model.device), mask.to(model.device)
-    logits = model(input_ids=padded, attention_mask=mask, use_cache=False).logits
-    return [
-        float(
-            torch.nn.functional.cross_entropy(
-                logits[row, : len(ids) - 1].float(), padded[row, 1 : len(ids)]
+        padded[row, : len(ids)] = torch.from_numpy(ids)
+    padded = padded.to(model.device)
+    logits = model(input_ids=padded, use_cache=False).logits
+    means = []
+    for row, ids in enumerate(batch):
+        total = 0.0
+        for at in range(0, len(ids) - 1, _JUDGED_AT_ONCE):
+            end = min(at + _JUDGED_AT_ONCE, len(ids) - 1)
+            total += float(
+                torch.nn.functional.cross_entropy(
+                    logits[row, at:end].float(), padded[row, at + 1 : end + 1], reduction="sum"
+                )
             )
-        )
-        for row, ids in enumerate(batch)
-    ]
+        means.append(total / (len(ids) - 1))
+    return means
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,5 @@ class PerplexityKind:
                 "metrics.names: 'perplexity' needs a base model to be measured under, and none is "
                 "given"
             )
-        from biasloop.models import load_model
-
         loaded = load_model(context.base_model)
         return Perplexity(loaded.model, loaded.tokenizer, context.config.perplexity_batch_size)

@@ -139,10 +139,11 @@ class QualityKind:
                 _BUILTIN_NOTES,
             )
         else:
-            detector = load_classifier(name, GRADES, {}, "quality")
+            settings = context.config.quality
+            detector = load_classifier(name, GRADES, {}, "quality", precision=settings.precision)
             meta["revision"] = detector.revision
             texts, truth = _measured_examples(bodies, context.seed)
-            probabilities = detector.probabilities(texts, context.config.quality.batch_size)
+            probabilities = detector.probabilities(texts, settings.batch_size)
             card = _card(
                 f"{name} (transformers sequence classifier)",
                 0,
@@ -160,13 +161,15 @@ class QualityKind:
             raise StoreError(f"{folder}: the quality instrument cannot be read: {error}") from error
         if meta["classifier"] == "builtin":
             return Quality(load_quality(folder).probabilities)
-        detector = load_classifier(meta["classifier"], GRADES, {}, "quality", meta["revision"])
-        batch_size = context.config.quality.batch_size
+        settings = context.config.quality
+        detector = load_classifier(
+            meta["classifier"], GRADES, {}, "quality", meta["revision"], settings.precision
+        )
 
         def grade(articles: Sequence[Sequence[str]]) -> list[np.ndarray]:
             flat = [sentence for article in articles for sentence in article]
             ends = np.cumsum([len(article) for article in articles])
-            return np.split(detector.probabilities(flat, batch_size), ends[:-1])
+            return np.split(detector.probabilities(flat, settings.batch_size), ends[:-1])
 
         return Quality(grade)
 

@@ -14,12 +14,15 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
+from biasloop.models import batches, packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: For a classifier that states no limit of its own.
 _LONGEST = 8192
+#: Texts that are tokenized at once.
+_TEXTS = 256
 _KEY = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
 
 
@@ -45,14 +48,15 @@ class SequenceClassifier:
     def probabilities(
         self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
     ) -> np.ndarray:
-        """Classify texts, longest together with longest.
+        """Classify texts, those of like length together.
 
         Parameters
         ----------
         texts
             Any text, the empty one included.
         batch_size
-            Texts at once.
+            Texts at once, at most; fewer where they come to more than `models.READ_AT_ONCE`
+            tokens.
         max_tokens
             A text is cut here, special tokens included, and at what the classifier can read.
 
@@ -65,18 +69,20 @@ class SequenceClassifier:
 
         limit = _limit(self.model, self.tokenizer, max_tokens)
         ids = [
-            self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts
+            np.asarray(tokens, np.int32)
+            for at in range(0, len(texts), _TEXTS)
+            for tokens in self.tokenizer(
+                list(texts[at : at + _TEXTS]), truncation=True, max_length=limit
+            )["input_ids"]
         ]
-        order = sorted(range(len(texts)), key=lambda row: (-len(ids[row]), row))
         result = np.empty((len(texts), self.assignment.shape[1]))
-        for at in range(0, len(order), batch_size):
-            rows = order[at : at + batch_size]
-            batch = self.tokenizer.pad(
-                {"input_ids": [ids[row] for row in rows]}, return_tensors="pt"
-            ).to(self.model.device)
-            with torch.inference_mode():
+        with torch.inference_mode(), packed(self.model):
+            for rows in batches([len(tokens) for tokens in ids], batch_size):
+                batch = self.tokenizer.pad(
+                    {"input_ids": [ids[row].tolist() for row in rows]}, return_tensors="pt"
+                ).to(self.model.device)
                 logits = self.model(**batch).logits
-            result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
+                result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
         return result
 
 
@@ -102,6 +108,7 @@ def load_classifier(
     label_map: Mapping[str, str],
     metric: str,
     revision: str | None = None,
+    precision: str = "float32",
 ) -> SequenceClassifier:
     """Load a classifier and hold its labels against ours.
 
@@ -117,6 +124,8 @@ def load_classifier(
         ``leaning`` or ``quality``: for the error texts.
     revision
         Of a hub model.
+    precision
+        ``float32`` or ``bfloat16``: of its weights.
 
     Raises
     ------
@@ -149,7 +158,8 @@ def load_classifier(
         raise InputError(f"{key}.classifier: '{name}' has a tokenizer without a padding token")
     assignment = assign_labels(dict(model.config.id2label), labels, label_map, name, key)
     commit = None if local else getattr(model.config, "_commit_hash", None)
-    model = model.float().to(device.choose("float32").name).eval()
+    chosen = device.choose(precision)
+    model = model.to(device=chosen.name, dtype=chosen.dtype).eval()
     return SequenceClassifier(model, tokenizer, assignment, commit)
 
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel
+from biasloop.models import LoadedModel, packed
+from biasloop.seeds import generator
 from biasloop.stages.blocks import join_blocks, prompts_of
+from biasloop.stages.decode import (
+    TOKEN,
+    Tokens,
+    decode,
+    decode_by_transformers,
+    keeps_keys_and_values,
+)
+from biasloop.stages.sampling import Choice, Nucleus, greedy
 from biasloop.tables import ARTICLES, BLOCKS, conform
 
 #: Called with the tokens written since the last call.
@@ -21,31 +31,19 @@ Progress = Callable[[int], None]
 Writer = Callable[..., Sequence[Sequence[int]]]
 
 
-def _decoding(config: GenerationConfig) -> dict[str, Any]:
-    if config.decoding == "beam":
-        return {"do_sample": False, "num_beams": config.beams}
-    if config.decoding == "nucleus":
-        return {
-            "do_sample": True,
-            "num_beams": 1,
-            "top_p": config.top_p,
-            "top_k": 0,
-            "temperature": config.temperature,
-        }
-    return {"do_sample": False, "num_beams": 1}
-
-
 def continue_prompts(
     loaded: LoadedModel,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
     config: GenerationConfig,
     seed: int,
     on_progress: Progress | None = None,
-) -> list[list[int]]:
+    names: Sequence[tuple[str | int, ...]] | None = None,
+) -> list[np.ndarray]:
     """Continue each prompt by up to ``new_tokens`` tokens, in batches of similar length.
 
-    Under greedy decoding in float32 the tokens are those of one prompt at a time: prompts of one
-    length share a batch where possible, and the rest are padded on the left and masked.
+    A prompt's tokens are those that it gets by itself, up to rounding: the order of summation
+    may differ with the batch, and a token with it where two are equally likely to about six
+    digits (float32).
 
     Parameters
     ----------
@@ -53,49 +51,59 @@ def continue_prompts(
         Token ids, none empty.
     seed
         Of nucleus sampling; greedy and beam decoding do not use it.
+    names
+        What each prompt's own stream of random numbers is named by, together with ``seed``. A
+        prompt of the same name draws the same numbers in whatever batch and company. None numbers
+        the prompts. Only a model that keeps another state than keys and values (see
+        `decode.keeps_keys_and_values`) is sampled by transformers, batch by batch.
 
     Returns
     -------
-    list of list of int
-        Continuations in the order of the prompts; where the model ended the text, one ends early
-        and with the end-of-sequence token.
+    list of np.ndarray
+        Continuations, int32, in the order of the prompts; where the model ended the text, one
+        ends early and with the end-of-sequence token.
     """
     import torch
-    from transformers import GenerationConfig as Decoding
 
     make_deterministic(seed)
-    model: Any = loaded.model  # `generate` comes from a mixin that type checkers do not see
-    device = torch.device(loaded.device.name)
-    pad, end = loaded.tokenizer.pad_token_id, loaded.tokenizer.eos_token_id
-    decoding = Decoding(
-        max_new_tokens=config.new_tokens,
-        pad_token_id=pad,
-        eos_token_id=end,
-        use_cache=True,
-        **_decoding(config),
+    longest = max(map(len, prompts), default=0)
+    fast = config.decoding != "beam" and keeps_keys_and_values(
+        loaded.model, longest + config.new_tokens
     )
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    continuations: list[list[int]] = [[] for _ in prompts]
-    for start in range(0, len(order), config.batch_size):
-        batch = order[start : start + config.batch_size]
-        width = max(len(prompts[i]) for i in batch)
-        input_ids = torch.full((len(batch), width), pad, dtype=torch.long)
-        mask = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, i in enumerate(batch):
-            input_ids[row, width - len(prompts[i]) :] = torch.as_tensor(prompts[i])
-            mask[row, width - len(prompts[i]) :] = 1
-        with torch.inference_mode():
-            written = model.generate(
-                input_ids=input_ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=decoding,
-            )
-        for row, i in enumerate(batch):
-            tokens = written[row, width:].tolist()
-            continuations[i] = tokens[: tokens.index(end) + 1] if end in tokens else tokens
-        if on_progress:
-            on_progress(sum(len(continuations[i]) for i in batch))
+    continuations: list[np.ndarray] = [np.empty(0, TOKEN)] * len(prompts)
+    with torch.inference_mode(), packed(loaded.model):
+        for start in range(0, len(order), config.batch_size):
+            batch = order[start : start + config.batch_size]
+            chosen = [prompts[i] for i in batch]
+            if fast:
+                choice = _choice(config, seed, [names[i] if names else (i,) for i in batch])
+                written = decode(loaded, chosen, config.new_tokens, choice)
+            else:
+                written = decode_by_transformers(loaded, chosen, _options(config))
+            for i, tokens in zip(batch, written, strict=True):
+                continuations[i] = tokens
+            if on_progress:
+                on_progress(sum(map(len, written)))
     return continuations
+
+
+def _choice(config: GenerationConfig, seed: int, names: Sequence[tuple[str | int, ...]]) -> Choice:
+    if config.decoding == "greedy":
+        return greedy
+    streams = [generator(seed, "nucleus", *name) for name in names]
+    return Nucleus(config.top_p, config.temperature, streams)
+
+
+def _options(config: GenerationConfig) -> dict[str, Any]:
+    """Say the same to transformers, for `decode_by_transformers`."""
+    options: dict[str, Any] = {"max_new_tokens": config.new_tokens, "do_sample": False}
+    if config.decoding == "beam":
+        return {**options, "num_beams": config.beams}
+    if config.decoding == "nucleus":
+        sampling = {"top_p": config.top_p, "top_k": 0, "temperature": config.temperature}
+        return {**options, "do_sample": True, **sampling}
+    return options
 
 
 def generate_blocks(
@@ -145,25 +153,35 @@ def generate_blocks(
             f"context of {loaded.context} tokens"
         )
 
-    def encode(texts: list[str]) -> list[list[int]]:
-        return loaded.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    names: list[tuple[str, int]] = []
+    prompts: list[np.ndarray] = []
+    for article_id, title, body in real.select("article_id", "title", "body").iter_rows():
+        ids = loaded.tokenizer([title, body], add_special_tokens=False, verbose=False)["input_ids"]
+        blocks = prompts_of(*ids, config.block_tokens, config.max_article_tokens)
+        names.extend((article_id, block) for block in range(len(blocks)))
+        prompts.extend(np.asarray(block, TOKEN) for block in blocks)
+    written = (write or continue_prompts)(loaded, prompts, config, seed, on_progress, names)
+    return conform(
+        pl.DataFrame(
+            {
+                "article_id": pl.Series([name for name, _ in names], dtype=pl.String),
+                "block": pl.Series([block for _, block in names], dtype=pl.Int64),
+                "prompt": _lists(prompts),
+                "continuation": _lists(written),
+            }
+        ),
+        BLOCKS,
+    )
 
-    titles, bodies = encode(real["title"].to_list()), encode(real["body"].to_list())
-    rows = [
-        (article_id, block, prompt)
-        for article_id, title, body in zip(real["article_id"], titles, bodies, strict=True)
-        for block, prompt in enumerate(
-            prompts_of(title, body, config.block_tokens, config.max_article_tokens)
-        )
-    ]
-    written = (write or continue_prompts)(
-        loaded, [prompt for *_, prompt in rows], config, seed, on_progress
-    )
-    return pl.DataFrame(
-        [(*row, tokens) for row, tokens in zip(rows, written, strict=True)],
-        schema=BLOCKS,
-        orient="row",
-    )
+
+def _lists(tokens: Sequence[Tokens]) -> pl.Series:
+    """Put arrays of tokens into a column of lists, without a Python integer for each token."""
+    import pyarrow as pa
+
+    arrays = [np.asarray(one, TOKEN) for one in tokens]
+    ends = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+    values = np.concatenate([np.empty(0, TOKEN), *arrays]).astype(np.int64)
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(ends), pa.array(values)))
 
 
 def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,93 @@
+"""Faster linear layers for a model that is only read. Knows modules, not what they belong to.
+
+On x86 processors torch multiplies float32 matrices with MKL, which keeps its AVX-512 kernels for
+Intel's. oneDNN, which torch carries too, does not, and takes weights laid out once for its kernels:
+docs/speed.md has what that comes to.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+#: A packed product of fewer weights than this is not worth its call.
+_FEWEST = 4096
+
+
+@cache
+def can_pack() -> bool:
+    """Whether torch has oneDNN's packed linear layers for this processor."""
+    import torch
+
+    return (
+        platform.machine() in {"x86_64", "AMD64"}
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+@contextmanager
+def packed(model: torch.nn.Module) -> Generator[None]:
+    """Let a model's linear layers use packed copies of their weights, for as long as it lasts.
+
+    Only the ``forward`` of each layer is replaced, so hooks see what they always see. Weights must
+    not change inside, and nothing has a gradient. The outputs differ from the unpacked ones by
+    rounding. GPT-2's activation, which transformers writes as eight operations, becomes torch's
+    one of the same formula.
+
+    Parameters
+    ----------
+    model
+        Left as it was afterwards. On a GPU, or where torch has no packed layers, nothing is done.
+        Weights of other types than float32 and bfloat16 are left alone.
+    """
+    import torch
+
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+        raise RuntimeError("packed weights have no gradient: use torch.inference_mode()")
+    changed = []
+    try:
+        if can_pack():
+            for module in model.modules():
+                forward = _replacement(module)
+                # An instance's own forward is somebody else's doing; leave it.
+                if forward is not None and "forward" not in vars(module):
+                    module.forward = forward
+                    changed.append(module)
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+def _replacement(module: torch.nn.Module) -> Any:  # noqa: ANN401 - a forward, or None
+    import torch
+    from torch.nn import functional
+    from transformers.activations import NewGELUActivation
+    from transformers.pytorch_utils import Conv1D
+
+    if type(module) is NewGELUActivation:
+        return lambda states: functional.gelu(states, approximate="tanh")
+    if type(module) is torch.nn.Linear:
+        weight = module.weight
+    elif type(module) is Conv1D:  # keeps its weight as (inputs, outputs)
+        weight = module.weight.t().contiguous()
+    else:
+        return None
+    if (
+        weight.device.type != "cpu"
+        or weight.dtype not in {torch.float32, torch.bfloat16}
+        or weight.numel() < _FEWEST
+    ):
+        return None
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+    bias = None if module.bias is None else module.bias.detach()
+    product = torch.ops.mkldnn._linear_pointwise
+    return lambda states: product(states, laid_out, bias, "none", [], "")

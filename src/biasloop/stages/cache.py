@@ -1,0 +1,154 @@
+"""A key-value cache of a known size, filled in place. Knows tensors, not what is decoded.
+
+transformers' own growing cache copies every key and value at every token, and its static one has
+attention read to the end of the cache, written or not. This one is allocated once and is read as
+far as it is filled. Import it lazily: it needs torch and transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+#: Name of `_attend` among transformers' attention functions.
+_IN_PRECISION_OF_KEYS = "biasloop_sdpa"
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,  # noqa: ANN401 - transformers' signature
+) -> tuple[torch.Tensor, None]:
+    output, _ = sdpa_attention_forward(
+        module, query.to(key.dtype), key, value, attention_mask, **options
+    )
+    return output.to(query.dtype), None
+
+
+AttentionInterface.register(_IN_PRECISION_OF_KEYS, _attend)
+AttentionMaskInterface.register(_IN_PRECISION_OF_KEYS, sdpa_mask)
+
+
+@contextmanager
+def keys_kept_as(model: Any) -> Generator[torch.dtype]:  # noqa: ANN401 - not typed
+    """Give the type to keep a model's keys in, and let its attention take them for as long."""
+    config = model.config
+    wider = (
+        model.device.type == "cpu"
+        and model.dtype == torch.bfloat16
+        and config._attn_implementation == "sdpa"
+    )
+    if not wider:
+        yield model.dtype
+        return
+    config._attn_implementation = _IN_PRECISION_OF_KEYS
+    try:
+        yield torch.float32
+    finally:
+        config._attn_implementation = "sdpa"
+
+
+class Filling:
+    """Where the next keys and values go: the same for every layer.
+
+    Attributes
+    ----------
+    rows
+        The rows whose whole prompts are being read; None for the next token of every row.
+    start
+        The place of their first token.
+    """
+
+    def __init__(self) -> None:
+        self.rows: slice | None = None
+        self.start = 0
+
+
+class _Layer(CacheLayerMixin):
+    is_sliding = False
+
+    def __init__(self, count: int, length: int, dtype: torch.dtype, filling: Filling) -> None:
+        super().__init__()
+        self.count, self.length, self.dtype, self.filling = count, length, dtype, filling
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        # Zeros: what a mask hides must still be a number.
+        self.memory = tuple(
+            states.new_zeros(
+                (self.count, states.shape[1], self.length, states.shape[3]), dtype=self.dtype
+            )
+            for states in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        *args: Any,  # noqa: ANN401 - the base class's signature
+        **kwargs: Any,  # noqa: ANN401
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys, values = self.memory
+        rows, start = self.filling.rows, self.filling.start
+        end = start + key_states.shape[2]
+        at = slice(None) if rows is None else rows
+        keys[at, :, start:end] = key_states
+        values[at, :, start:end] = value_states
+        if rows is not None:  # whole prompts: nothing came before them
+            return key_states, value_states
+        return keys[:, :, :end], values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self.filling.start if self.filling.rows is None else 0
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        return self.length
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self.memory = tuple(states[indices] for states in self.memory)
+
+
+class BlockCache(Cache):
+    """Keys and values of a batch of prompts and what is written after them.
+
+    Parameters
+    ----------
+    count
+        Rows of the batch.
+    length
+        Of a prompt and its continuation together.
+    dtype
+        Of keys and values: see `keys_kept_as`.
+    """
+
+    def __init__(self, count: int, length: int, dtype: torch.dtype) -> None:
+        self.filling = Filling()
+        super().__init__(
+            layer_class_to_replicate=partial(  # ty: ignore[invalid-argument-type]
+                _Layer, count, length, dtype, self.filling
+            )
+        )
+
+    def read_prompts(self, rows: slice, start: int) -> None:
+        """Say that the next tokens are whole prompts of some rows, placed from ``start`` on."""
+        self.filling.rows, self.filling.start = rows, start
+
+    def read_next(self, place: int) -> None:
+        """Say that the next token is one per row, at this place."""
+        self.filling.rows, self.filling.start = None, place

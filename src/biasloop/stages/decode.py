@@ -1,0 +1,196 @@
+"""Continue prompts with a causal language model, many at once. Knows token ids, no articles.
+
+`decode` is the fast path: one key-value cache per batch, written in place, and no work for
+prompts that are finished. `decode_by_transformers` hands everything to the model's ``generate``:
+for beam search, and for models that keep another state than keys and values.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from biasloop.models import READ_AT_ONCE, LoadedModel
+from biasloop.stages.sampling import Choice
+
+if TYPE_CHECKING:
+    from biasloop.stages.cache import BlockCache
+
+#: A continuation is kept as this: half the memory of what torch and Python use.
+TOKEN = np.int32
+
+#: Token ids of one text.
+Tokens = Sequence[int] | np.ndarray
+
+#: Rows that are finished are dropped when they are this share of a batch.
+_DROPPED_SHARE = 0.25
+
+
+def keeps_keys_and_values(model: Any, length: int) -> bool:  # noqa: ANN401 - not typed
+    """Whether all that a model remembers of a text of this length is a key and a value per token.
+
+    Models with a recurrent state, with an encoder, or with a window shorter than the text do not.
+    """
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    return (
+        model._supports_default_dynamic_cache()
+        and not model._is_stateful
+        and not config.is_encoder_decoder
+        and kinds <= {"full_attention", "sliding_attention"}
+        and (window is None or window >= length)
+    )
+
+
+def decode(
+    loaded: LoadedModel,
+    prompts: Sequence[Tokens],
+    new_tokens: int,
+    choice: Choice,
+) -> list[np.ndarray]:
+    """Continue a batch of prompts.
+
+    Parameters
+    ----------
+    loaded
+        A model that `keeps_keys_and_values`.
+    prompts
+        Token ids, none empty, the longest first: shorter ones are padded on the left and masked.
+    new_tokens
+        At most so many are written; fewer where the model ends the text.
+    choice
+        Chooses each next token; its ``rows`` are places in ``prompts``.
+
+    Returns
+    -------
+    list of np.ndarray
+        Continuations, int32, in the order of the prompts; one that the model ended has the
+        end-of-sequence token for its last.
+    """
+    from biasloop.stages.cache import BlockCache, keys_kept_as
+
+    with keys_kept_as(loaded.model) as dtype:
+        cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens, dtype)
+        return _decode(loaded, prompts, new_tokens, choice, cache)
+
+
+def _decode(
+    loaded: LoadedModel,
+    prompts: Sequence[Tokens],
+    new_tokens: int,
+    choice: Choice,
+    cache: BlockCache,
+) -> list[np.ndarray]:
+    import torch
+
+    model: Any = loaded.model
+    end = loaded.tokenizer.eos_token_id
+    device = torch.device(loaded.device.name)
+    accepted = inspect.signature(model.forward).parameters
+    width, count = len(prompts[0]), len(prompts)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    padding = width - lengths
+
+    def read(input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Logits after the last of the tokens, shape (rows, vocabulary)."""
+        options: dict[str, Any] = {}
+        if mask is not None:
+            options["attention_mask"] = mask
+            if "position_ids" in accepted:
+                places = (mask.cumsum(-1) - 1).clamp_(min=0)
+                options["position_ids"] = places[:, -input_ids.shape[1] :]
+        if "logits_to_keep" in accepted:
+            options["logits_to_keep"] = 1
+        return model(input_ids=input_ids, past_key_values=cache, use_cache=True, **options).logits[
+            :, -1
+        ]
+
+    def visible(rows: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        return (torch.arange(start, stop, device=device) >= padding[rows, None]).long()
+
+    tokens = torch.empty(count, dtype=torch.long, device=device)
+    size = max(1, READ_AT_ONCE // width)
+    everyone = torch.arange(count, device=device)
+    for at in range(0, count, size):
+        rows = everyone[at : at + size]
+        longest = len(prompts[at])
+        input_ids = torch.full((len(rows), longest), loaded.tokenizer.pad_token_id)
+        for row, prompt in enumerate(prompts[at : at + size]):
+            input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
+        cache.read_prompts(slice(at, at + len(rows)), width - longest)
+        equal = len(prompts[at + len(rows) - 1]) == longest
+        mask = None if equal else visible(rows, width - longest, width)
+        logits = read(input_ids.to(device), mask)
+        tokens[rows] = choice(logits, rows.tolist())
+
+    written = np.empty((count, new_tokens), dtype=TOKEN)
+    written[:, 0] = tokens.cpu().numpy()
+    ends = np.where(written[:, 0] == end, 1, new_tokens)
+    equal = len(prompts[-1]) == width
+    rows, unfinished = everyone, (tokens != end)
+    for step in range(1, new_tokens):
+        left = int(unfinished.sum())
+        if not left:
+            break
+        if left <= (1 - _DROPPED_SHARE) * len(rows):
+            cache.batch_select_indices(unfinished.nonzero()[:, 0])
+            rows, tokens = rows[unfinished], tokens[unfinished]
+            unfinished = unfinished[unfinished]
+        place = width + step - 1
+        cache.read_next(place)
+        logits = read(tokens[:, None], None if equal else visible(rows, 0, place + 1))
+        names = rows[unfinished]
+        chosen = choice(logits[unfinished] if left < len(rows) else logits, names.tolist())
+        tokens[unfinished] = chosen
+        unfinished[unfinished.clone()] = chosen != end
+        at = names.cpu().numpy()
+        written[at, step] = chosen.cpu().numpy()
+        ends[at[written[at, step] == end]] = step + 1
+    return [row[:stop].copy() for row, stop in zip(written, ends, strict=True)]
+
+
+def decode_by_transformers(
+    loaded: LoadedModel, prompts: Sequence[Tokens], options: dict[str, Any]
+) -> list[np.ndarray]:
+    """Continue a batch of prompts with the model's own ``generate``.
+
+    Parameters
+    ----------
+    loaded
+        Any causal language model.
+    prompts
+        Token ids, none empty; padded on the left and masked.
+    options
+        Of ``transformers.GenerationConfig``.
+
+    Returns
+    -------
+    list of np.ndarray
+        As `decode` does.
+    """
+    import torch
+    from transformers import GenerationConfig as Decoding
+
+    model: Any = loaded.model
+    pad, end = loaded.tokenizer.pad_token_id, loaded.tokenizer.eos_token_id
+    device = torch.device(loaded.device.name)
+    width = max(len(prompt) for prompt in prompts)
+    input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    written = model.generate(
+        input_ids=input_ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=Decoding(pad_token_id=pad, eos_token_id=end, use_cache=True, **options),
+    )[:, width:]
+    continuations = []
+    for row in written.cpu().numpy().astype(TOKEN):
+        stops = np.flatnonzero(row == end)
+        continuations.append(row[: stops[0] + 1].copy() if len(stops) else row.copy())
+    return continuations

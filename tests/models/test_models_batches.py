@@ -1,0 +1,26 @@
+"""Batches: every text once, like lengths together, within the budget."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biasloop.models import batches
+
+
+@given(
+    lengths=st.lists(st.integers(0, 600), max_size=60),
+    most=st.integers(1, 20),
+    tokens=st.integers(1, 1500),
+)
+def test_every_text_once_and_no_batch_too_large(lengths, most, tokens):
+    found = list(batches(lengths, most, tokens))
+    assert sorted(place for batch in found for place in batch) == list(range(len(lengths)))
+    flat = [lengths[place] for batch in found for place in batch]
+    assert flat == sorted(flat, reverse=True)
+    for batch in found:
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= tokens
+
+
+def test_a_batch_is_filled():
+    assert [len(batch) for batch in batches([10] * 10, 4, 1000)] == [4, 4, 2]
+    assert [len(batch) for batch in batches([10] * 10, 99, 30)] == [3, 3, 3, 1]
