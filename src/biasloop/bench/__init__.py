@@ -1,5 +1,11 @@
 """Speeds of this machine, each as a ratio to a plain baseline measured in the same run."""
 
-from biasloop.bench.figure import Figure
+from collections.abc import Callable, Mapping
 
-__all__ = ["Figure"]
+from biasloop.bench.figure import Figure
+from biasloop.bench.settings import BenchSettings
+
+__all__ = ["BENCHMARKS", "BenchSettings", "Figure"]
+
+#: Stage -> what measures it. One line each.
+BENCHMARKS: Mapping[str, Callable[[BenchSettings], list[Figure]]] = {}
