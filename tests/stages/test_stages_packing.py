@@ -1,5 +1,7 @@
 """A batch joined as one row against the same samples padded: loss, gradients, attention."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,9 +16,12 @@ from transformers import (
     Qwen3Config,
 )
 
-from biasloop.stages import collate
+from biasloop.config import ScratchConfig
+from biasloop.models import build_scratch_model, train_tokenizer
+from biasloop.stages import collate, train
 from biasloop.stages.packing import ARCHITECTURES, ATTENTION, attend, can_pack, pack, packed
 
+SCRATCH = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128)
 SHAPE = {
     "vocab_size": 60,
     "hidden_size": 16,
@@ -93,7 +98,11 @@ def test_nothing_is_padded_and_a_first_token_is_not_predicted():
     assert batch["labels"][0, :8].tolist() == [-100, 8, 9, 10, 11, -100, 4, -100]
     assert batch["table"] == (4, 11)
     assert batch["places"][:8].tolist() == [0, 1, 2, 3, 4, 11, 12, 22]
-    assert sorted(pack([[1, 2], [3, 4]])) == ["input_ids", "labels"]
+    rows = pack([[1, 2], [3, 4]])
+    assert {name: value.tolist() for name, value in rows.items()} == {
+        "input_ids": [[1, 2], [3, 4]],
+        "labels": [[-100, 2], [-100, 4]],
+    }
 
 
 @settings(max_examples=40, deadline=None)
@@ -148,3 +157,33 @@ def test_what_attends_otherwise_is_not_packed():
     assert not can_pack(AutoModelForCausalLM.from_config(half))
     eager = AutoModelForCausalLM.from_config(CONFIGS["gpt2"], attn_implementation="eager")
     assert not can_pack(eager)
+
+
+@pytest.mark.parametrize("samples", [SAMPLES * 3, [[5, 6, 7], [1, 2, 3], [4, 4, 4]]])
+def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
+    """AdamW over the predicted tokens of padded batches, written out."""
+    loaded = build_scratch_model(train_tokenizer(["a b"], 300), SCRATCH, seed=3)
+    model = copy.deepcopy(loaded.model).train()
+    log = train(loaded, samples, seed=4, batch_size=3, learning_rate=1e-3, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(4)).tolist()
+    steps = -(-len(samples) // 3)
+    losses = []
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 1e-3 * (1 - step / steps)
+        batch = [samples[i] for i in order[3 * step : 3 * step + 3]]
+        logits, targets = [], []
+        padded = collate(batch, 0, pad_to=32)
+        out = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
+        for row, sample in enumerate(batch):
+            logits.append(out[row, : len(sample) - 1])
+            targets.extend(sample[1:])
+        loss = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(targets))
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+    assert log.losses == pytest.approx(losses, abs=1e-5)
+    assert log.tokens == sum(map(len, samples))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-#: The label of a position that has no loss.
+#: The label of a position that has no loss. The first token of a sample is one: nothing predicts
+#: it, and the Trainer, which divides by the number of labels, would count it for some models.
 NO_LOSS = -100
 
 #: The name under which transformers knows the attention below.
@@ -74,7 +75,9 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
     longest = int(lengths.max())
     if bool((lengths == longest).all()):
         input_ids = torch.as_tensor([list(sample) for sample in samples])
-        return {"input_ids": input_ids, "labels": input_ids.clone()}
+        labels = input_ids.clone()
+        labels[:, 0] = NO_LOSS
+        return {"input_ids": input_ids, "labels": labels}
     input_ids = torch.cat([torch.as_tensor(sample, dtype=torch.long) for sample in samples])
     starts = lengths.cumsum(0) - lengths
     rows = torch.repeat_interleave(torch.arange(len(samples)), lengths)

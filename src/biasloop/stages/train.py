@@ -22,15 +22,13 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json
 from biasloop.models import LoadedModel
 from biasloop.stages.checkpoints import Checkpoints
+from biasloop.stages.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
     import torch
 
 #: Called with the tokens trained on since the last call.
 Progress = Callable[[int], None]
-
-#: The label of a position that has no loss.
-NO_LOSS = -100
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def collate(
         tokens = torch.as_tensor(sample, dtype=torch.long)
         input_ids[row, : len(sample)] = tokens
         attention_mask[row, : len(sample)] = 1
-        labels[row, : len(sample)] = tokens
+        labels[row, 1 : len(sample)] = tokens[1:]
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
@@ -215,15 +213,18 @@ def train(
                 logging_steps=1,
                 logging_nan_inf_filter=False,
                 include_num_input_tokens_seen="non_padding",
+                optim="adamw_torch_fused",
                 disable_tqdm=True,
                 remove_unused_columns=False,
                 dataloader_pin_memory=loaded.device.name == "cuda",
             )
+            # DataParallel cuts a batch into rows; a packed one has a single row.
+            packing = can_pack(loaded.model) and arguments.n_gpu <= 1
             trainer = Trainer(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
-                data_collator=lambda batch: collate(batch, pad_token_id),
+                data_collator=pack if packing else lambda batch: collate(batch, pad_token_id),
                 callbacks=[watch],
             )
         except (ImportError, RuntimeError, ValueError) as error:
@@ -233,8 +234,10 @@ def train(
         trainer.remove_callback(PrinterCallback)
         loaded.model.train()
         latest = kept.latest() if kept else None
+        attention = packed(loaded.model) if packing else contextlib.nullcontext()
         try:
-            result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+            with attention:
+                result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
         except Exception as error:
             if watch.saving:
                 raise StoreError(
