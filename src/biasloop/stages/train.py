@@ -6,6 +6,7 @@ The Trainer brings accelerate (several GPUs, FSDP), bfloat16 and the trackers wi
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.device import make_deterministic
+from biasloop.device import keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json
 from biasloop.models import LoadedModel
@@ -108,6 +109,19 @@ def _identify(loaded: LoadedModel, samples: Sequence[Sequence[int]], **settings:
 
 
 @contextlib.contextmanager
+def _short_collections() -> Generator[None]:
+    """Leave what is already there out of garbage collection.
+
+    The Trainer collects at every start, and would look at every object of every library.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextlib.contextmanager
 def _output(checkpoints: Checkpoints | None) -> Generator[Path]:
     """Give the Trainer a folder to write to, and leave nothing half written in it."""
     if checkpoints is None:
@@ -174,6 +188,7 @@ def train(
     if not samples:
         raise InputError("there is nothing to train on: every sample has fewer than two tokens")
     make_deterministic(seed)
+    keep_freed_memory()
     kept = None
     if checkpoints is not None:
         training = _identify(
@@ -236,7 +251,7 @@ def train(
         latest = kept.latest() if kept else None
         attention = packed(loaded.model) if packing else contextlib.nullcontext()
         try:
-            with attention:
+            with attention, _short_collections():
                 result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
         except Exception as error:
             if watch.saving:
