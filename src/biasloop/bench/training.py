@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import copy
 import statistics
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from biasloop.bench.figure import Figure
+from biasloop.bench.padded_training import PADDED_TOKENS, train_padded
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
 from biasloop.config import Config, load_config
-from biasloop.device import Device, choose
+from biasloop.device import choose
 from biasloop.models import LoadedModel, load_model, train_tokenizer
+from biasloop.models.load import quiet
 from biasloop.seeds import generator, integer
-from biasloop.stages import train
+from biasloop.stages import TrainingLog, train
 
-#: The published protocol's padded length, samples per step and learning rate.
-_PADDED, _BATCH, _RATE = 512, 8, 5e-5
+#: The published protocol's samples per step and learning rate.
+_BATCH, _RATE = 8, 5e-5
 #: Lengths of the lines of news articles, in tokens, are close to a gamma distribution of this
 #: shape and scale: median 46, one in twenty under 10 and one over 125.
 _LINES = (2.0, 27.0)
-_ARTICLE = 512
 
 
 def training(settings: BenchSettings) -> list[Figure]:
@@ -34,22 +33,22 @@ def training(settings: BenchSettings) -> list[Figure]:
 
     The model has no dropout here, on either side, so that losses can be compared step by step.
     """
-    start = _model(settings)
+    start = model_of(settings)
     vocabulary = int(start.model.config.vocab_size)
     large = settings.model != DEMO
     timed = (1 if settings.quick else 2) if large else (4 if settings.quick else 12)
-    context = min(start.context, _PADDED)
+    context = min(start.context, PADDED_TOKENS)
     random = generator(settings.seed, "bench", "training")
     lengths = np.clip(random.gamma(*_LINES, size=_BATCH * (timed + 1)), 2, context).astype(int)
     lines = [random.integers(0, vocabulary, size=n).tolist() for n in lengths]
-    whole = random.integers(0, vocabulary, size=(_BATCH * (timed + 1), min(context, _ARTICLE)))
+    whole = random.integers(0, vocabulary, size=(_BATCH * (timed + 1), context))
     seed = integer(settings.seed, "bench", "order")
-    plain = _Run(_plain(start, lines, seed, context), start, lines)
+    plain = _Run(_steps(train_padded, start, lines, seed), start, lines)
     figures = []
     for precision in ("float32", "bfloat16"):
         ceiling = peak(precision, settings.threads)
-        device = replace(start.device, precision=precision)
-        ours = _Run(_ours(start, lines, seed, device), start, lines)
+        placed = replace(start, device=replace(start.device, precision=precision))
+        ours = _Run(_steps(train, placed, lines, seed), start, lines)
         apart = max(abs(a - b) for a, b in zip(ours.losses, plain.losses, strict=True))
         figures.append(
             Figure(
@@ -65,7 +64,7 @@ def training(settings: BenchSettings) -> list[Figure]:
                 f"{apart:.0e} nats",
             )
         )
-        articles = _Run(_ours(start, whole.tolist(), seed, device), start, whole.tolist())
+        articles = _Run(_steps(train, placed, whole.tolist(), seed), start, whole.tolist())
         figures.append(
             Figure(
                 stage="fine-tune",
@@ -117,9 +116,13 @@ def operations(loaded: LoadedModel, samples: Sequence[Sequence[int]]) -> float:
     return float(sum(6 * weights * len(s) + 6 * width * len(s) ** 2 for s in samples))
 
 
-def _ours(
-    start: LoadedModel, samples: Sequence[Sequence[int]], seed: int, device: Device
+def _steps(
+    method: Callable[..., TrainingLog],
+    start: LoadedModel,
+    samples: Sequence[Sequence[int]],
+    seed: int,
 ) -> tuple[list[int], list[float], Sequence[float]]:
+    """Train a copy for an epoch: each step's tokens, when it ended, and its loss."""
     tokens: list[int] = []
     ends: list[float] = []
 
@@ -127,8 +130,8 @@ def _ours(
         tokens.append(count)
         ends.append(time.perf_counter())
 
-    log = train(
-        replace(start, model=copy.deepcopy(start.model), device=device),
+    log = method(
+        replace(start, model=copy.deepcopy(start.model)),
         samples,
         seed=seed,
         batch_size=_BATCH,
@@ -139,66 +142,12 @@ def _ours(
     return tokens, ends, log.losses
 
 
-def _plain(
-    start: LoadedModel, samples: Sequence[Sequence[int]], seed: int, padded: int
-) -> tuple[list[int], list[float], Sequence[float]]:
-    """Train as a user of the transformers Trainer would at first: every sample padded to 512."""
-    import torch
-    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
-
-    from biasloop.models.load import quiet
-
-    quiet()
-    tokens: list[int] = []
-    ends: list[float] = []
-    pad = start.tokenizer.pad_token_id
-    rows = [
-        {
-            "input_ids": torch.tensor([*sample, *[pad] * (padded - len(sample))]),
-            "attention_mask": torch.tensor([1] * len(sample) + [0] * (padded - len(sample))),
-            "labels": torch.tensor([-100, *sample[1:], *[-100] * (padded - len(sample))]),
-        }
-        for sample in samples
-    ]
-
-    class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
-            tokens.append(state.num_input_tokens_seen - sum(tokens))
-            ends.append(time.perf_counter())
-
-    set_seed(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=copy.deepcopy(start.model),
-            args=TrainingArguments(
-                output_dir=folder,
-                per_device_train_batch_size=_BATCH,
-                num_train_epochs=1,
-                learning_rate=_RATE,
-                weight_decay=0.01,
-                seed=seed,
-                data_seed=seed,
-                logging_steps=1,
-                include_num_input_tokens_seen="non_padding",
-                use_cpu=start.device.name == "cpu",
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            train_dataset=rows,  # ty: ignore[invalid-argument-type]
-            callbacks=[Watch()],
-        )
-        from transformers.trainer_callback import PrinterCallback
-
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return tokens, ends, [row["loss"] for row in trainer.state.log_history if "loss" in row]
-
-
-def _model(settings: BenchSettings) -> LoadedModel:
+def model_of(settings: BenchSettings) -> LoadedModel:
+    """Build a model of GPT-2's or the demo's size with random weights, or load the named one."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
+    quiet()
     if settings.model not in {DEMO, GPT2_SIZE}:
         return load_model(settings.model, precision="float32")
     config = GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
