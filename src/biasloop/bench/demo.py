@@ -129,18 +129,17 @@ def plain() -> Generator[None]:
     reads one article at a time. The instruments, the other scores, the updates and the neurons
     are as they are.
     """
-    import biasloop.loop.work
-    import biasloop.metrics.perplexity
-    import biasloop.stages.finetune
-    import biasloop.stages.generate
-    import biasloop.stages.pretrain
-
+    baselines = {
+        ("biasloop.stages.finetune", "train"): train_padded,
+        ("biasloop.stages.pretrain", "train"): train_padded,
+        ("biasloop.stages.generate", "continue_prompts"): _one_prompt_at_a_time,
+        ("biasloop.metrics.perplexity", "perplexities"): _one_article_at_a_time,
+        ("biasloop.loop.work", "perplexities"): _one_article_at_a_time,
+    }
+    # Not by attribute: a package's function may have its module's name.
     places = [
-        (biasloop.stages.finetune, "train", train_padded),
-        (biasloop.stages.pretrain, "train", train_padded),
-        (biasloop.stages.generate, "continue_prompts", _one_prompt_at_a_time),
-        (biasloop.metrics.perplexity, "perplexities", _one_article_at_a_time),
-        (biasloop.loop.work, "perplexities", _one_article_at_a_time),
+        (importlib.import_module(module), name, baseline)
+        for (module, name), baseline in baselines.items()
     ]
     before = [getattr(module, name) for module, name, _ in places]
     try:
