@@ -144,6 +144,35 @@ def test_attention_is_that_of_each_sample_alone(lengths, seed, heads):
         start += n
 
 
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2)])
+def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding(heads):
+    random = torch.Generator().manual_seed(7)
+    batch = pack([list(range(n)) for n in (3, 40, 17)])
+    exact = [torch.randn(1, n, 60, 8, generator=random) for n in (heads[0], heads[1], heads[1])]
+    exact = [x.bfloat16().float().requires_grad_() for x in exact]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    settings = {"places": batch["places"], "table": batch["table"]}
+    one, two = (attend(torch.nn.Module(), *x, **settings)[0] for x in (exact, rounded))
+    assert two.dtype == torch.bfloat16
+    torch.testing.assert_close(one, two.float(), atol=0.03, rtol=0.03)
+    weight = torch.randn(one.shape, generator=random)
+    (one * weight).sum().backward()
+    (two.float() * weight).sum().backward()
+    for x, y in zip(exact, rounded, strict=True):
+        torch.testing.assert_close(x.grad, y.grad.float(), atol=0.1, rtol=0.05)
+
+
+def test_dropout_of_attention_leaves_out_its_share():
+    q = torch.zeros(1, 2, 400, 8, dtype=torch.bfloat16)
+    value = torch.ones(1, 2, 400, 8, dtype=torch.bfloat16)
+    torch.manual_seed(0)
+    out, _ = attend(torch.nn.Module(), q, q, value, dropout=0.25)
+    assert out.float().mean().item() == pytest.approx(1, abs=0.02)
+    assert out.float().std().item() > 0.01
+    whole, _ = attend(torch.nn.Module(), q, q, value)
+    torch.testing.assert_close(whole, torch.ones_like(whole), atol=0.02, rtol=0)
+
+
 def test_what_attends_otherwise_is_not_packed():
     sliding = MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=4)
     assert not can_pack(AutoModelForCausalLM.from_config(sliding))
