@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from biasloop.bench.demo import demo
+from biasloop.bench.demo import measure_demo
 from biasloop.bench.figure import Figure
 from biasloop.bench.settings import BenchSettings
-from biasloop.bench.training import training
+from biasloop.bench.training import measure_training
 
 __all__ = ["BENCHMARKS", "BenchSettings", "Figure"]
 
 #: Stage -> what measures it. One line each.
 BENCHMARKS: Mapping[str, Callable[[BenchSettings], list[Figure]]] = {
-    "fine-tune": training,
-    "demo": demo,
+    "fine-tune": measure_training,
+    "demo": measure_demo,
 }

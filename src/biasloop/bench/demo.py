@@ -27,7 +27,7 @@ _ARTICLES, _QUICK_ARTICLES = 18, 9
 _FIXED = frozenset({"corpus", "base", "instrument"})
 
 
-def demo(settings: BenchSettings) -> list[Figure]:
+def measure_demo(settings: BenchSettings) -> list[Figure]:
     """Run a shortened demo both ways, and reckon the whole demo from it.
 
     The short one has one regime, Generation 0 and 1, and part of the articles and of the
@@ -80,6 +80,8 @@ def _run(plan: Plan) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     with tempfile.TemporaryDirectory(prefix="biasloop-bench-") as folder:
         store = Store(Path(folder) / "run", Path(folder) / "cache")
+        for home in (store.root, store.cache):
+            (home / "stages").mkdir(parents=True)
         for stage in missing_stages(plan, store):
             inputs = {name: store.path(source) for name, source in stage.inputs.items()}
             scratch = Path(folder) / "scratch" / stage.key

@@ -28,7 +28,7 @@ _BATCH, _RATE = 8, 5e-5
 _LINES = (2.0, 27.0)
 
 
-def training(settings: BenchSettings) -> list[Figure]:
+def measure_training(settings: BenchSettings) -> list[Figure]:
     """Measure fine-tuning on lines and on whole articles, in float32 and bfloat16.
 
     The model has no dropout here, on either side, so that losses can be compared step by step.
