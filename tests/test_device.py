@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from biasloop.device import Device, choose, cores, make_deterministic
+from biasloop.device import (
+    Device,
+    choose,
+    choose_for_training,
+    cores,
+    keep_freed_memory,
+    make_deterministic,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +32,30 @@ def test_the_device_and_precision_that_are_there(monkeypatch, cuda, bf16, mps, a
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose(asked) == Device(*expected)
+
+
+@pytest.mark.parametrize(
+    ("native", "asked", "expected"),
+    [
+        (True, "auto", "bfloat16"),
+        (False, "auto", "float32"),
+        (True, "float32", "float32"),
+        (False, "bfloat16", "bfloat16"),
+    ],
+)
+def test_training_is_in_bfloat16_where_the_processor_is(monkeypatch, native, asked, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr("biasloop.device._multiplies_bfloat16", lambda: native)
+    assert choose_for_training(asked) == Device("cpu", expected)
+    assert choose("auto") == Device("cpu", "float32")
+
+
+def test_keeping_freed_memory_is_harmless(monkeypatch):
+    keep_freed_memory()
+    monkeypatch.setattr("sys.platform", "darwin")
+    keep_freed_memory()
+    assert torch.ones(1_000_000).sum() == 1_000_000
 
 
 def test_a_precision_is_a_dtype():

@@ -154,6 +154,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
+torch.set_num_threads(int(sys.argv[3]))
 sys.path.insert(0, sys.argv[1])
 from test_stages_checkpoints import SAMPLES, SETTINGS, fresh
 from biasloop.stages import train
@@ -170,7 +171,10 @@ train(fresh(), SAMPLES, **SETTINGS, checkpoints=Path(sys.argv[2]))
 
 def test_killed_in_the_middle_of_a_checkpoint_the_one_before_counts(tmp_path, uninterrupted):
     here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILLED, here, str(tmp_path)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, here, str(tmp_path), str(torch.get_num_threads())],
+        check=False,
+    )
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "unfinished" / "checkpoint-6" / "optimizer.pt").exists()
     steps, weights, log = steps_of_a_run(tmp_path)

@@ -72,7 +72,7 @@ def test_dynamic_padding_leaves_loss_and_gradients_as_with_512(loaded):
 def test_end_of_text_inside_a_sample_keeps_its_loss(loaded):
     end = loaded.tokenizer.eos_token_id
     batch = collate([[5, end, 6], [7, 8]], loaded.tokenizer.pad_token_id)
-    assert batch["labels"].tolist() == [[5, end, 6], [7, 8, -100]]
+    assert batch["labels"].tolist() == [[-100, end, 6], [-100, 8, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
 
 

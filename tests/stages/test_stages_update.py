@@ -6,6 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import TopPLogitsWarper
 
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
 from biasloop.errors import InputError
@@ -18,7 +21,7 @@ from biasloop.stages import (
     project_on_contrast,
     project_on_gradient,
 )
-from biasloop.stages.update import difference, slopes
+from biasloop.stages.update import difference, outside_nucleus, slopes
 from biasloop.tables import ARTICLES
 
 RED = "the red market is free and the red flag is ours."
@@ -143,6 +146,25 @@ def test_models_of_different_shapes_have_no_update(base):
     config = ScratchConfig(layers=1, width=32, heads=2, vocabulary=300, context=128)
     with pytest.raises(InputError, match="same parameters"):
         difference(base, build_scratch_model(base.tokenizer, config, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([1, 2, 7, 300]),
+    st.floats(0.01, 1.0),
+    st.sampled_from([0.1, 1.0, 30.0]),
+)
+def test_the_nucleus_is_that_of_transformers(seed, vocabulary, top_p, spread):
+    random = torch.Generator().manual_seed(seed)
+    logits = spread * torch.randn(5, vocabulary, generator=random)
+    expected = torch.isinf(TopPLogitsWarper(top_p)(torch.empty(5, 0), logits))
+    assert torch.equal(outside_nucleus(logits, top_p), expected)
+
+
+def test_equally_probable_tokens_are_all_inside():
+    logits = torch.tensor([[2.0, 2.0, 2.0, -9.0]])
+    assert outside_nucleus(logits, 0.5).tolist() == [[False, False, False, True]]
 
 
 def test_log_odds_are_finite():

@@ -91,6 +91,9 @@ class PretrainingConfig(Section):
     learning_rate: float = Field(1e-3, gt=0.0)
     weight_decay: float = Field(0.1, ge=0.0)
     warmup_steps: int = Field(50, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="'auto' is bfloat16 wherever the machine multiplies in it"
+    )
 
 
 class ScratchConfig(Section):
@@ -135,7 +138,9 @@ class TrainingConfig(Section):
         "line", description="'line' as in the authors' scripts; 'article' is one sample each"
     )
     schedule: Literal["linear", "constant", "cosine"] = "linear"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="'auto' is bfloat16 wherever the machine multiplies in it"
+    )
     checkpoint_minutes: float = Field(
         10,
         ge=0,

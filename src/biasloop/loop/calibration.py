@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from biasloop.config import Config
-from biasloop.device import choose
+from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.loop.cost import Estimate, Material
 from biasloop.metrics import perplexities
@@ -70,7 +70,9 @@ def calibrate(config: Config, material: Material) -> Speeds:
     if not samples or not prompts:
         raise InputError("there is no article with two tokens to measure speeds with")
     trained = replace(
-        loaded, model=copy.deepcopy(loaded.model), device=choose(config.training.precision)
+        loaded,
+        model=copy.deepcopy(loaded.model),
+        device=choose_for_training(config.training.precision),
     )
     size = config.training.batch_size
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from biasloop.config import Config, GenerationConfig, NeuronsConfig, TrainingConfig
 from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
-from biasloop.device import choose
+from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.stage import Progress
@@ -163,7 +163,7 @@ def write_finetuned(
     else:
         loaded = load_model(str(start), precision="float32")
         if training.precision != "float32":
-            loaded = replace(loaded, device=choose(training.precision))
+            loaded = replace(loaded, device=choose_for_training(training.precision))
         log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
         save_model(loaded, to)
     write_json(
@@ -205,7 +205,7 @@ def write_contrast(
     for place, label in enumerate(read_labels(inputs["corpus"])):
         loaded = load_model(str(inputs["base"] / "model"), precision="float32")
         if training.precision != "float32":
-            loaded = replace(loaded, device=choose(training.precision))
+            loaded = replace(loaded, device=choose_for_training(training.precision))
         articles = real.filter(pl.col("label") == label)
         own = scratch / f"model-{place}"
         finetune(loaded, articles, training, seed, f"{run_name} {label}", progress, own)

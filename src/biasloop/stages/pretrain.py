@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from biasloop.config import ScratchConfig
+from biasloop.device import choose_for_training
 from biasloop.errors import InputError, nearest
 from biasloop.models import LoadedModel, build_scratch_model, train_tokenizer
 from biasloop.seeds import generator, integer
@@ -98,7 +100,7 @@ def pretrain(
         samples.append(sample.tolist())
     loaded = build_scratch_model(tokenizer, config, integer(seed, "pretrain", "weights"))
     log = train(
-        loaded,
+        replace(loaded, device=choose_for_training(settings.precision)),
         samples,
         seed=integer(seed, "pretrain", "order"),
         batch_size=settings.batch_size,

@@ -21,7 +21,7 @@ import polars as pl
 
 from biasloop import errors
 from biasloop.config import TrainingConfig
-from biasloop.device import choose
+from biasloop.device import choose_for_training
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import write_json
 from biasloop.models import load_model
@@ -182,7 +182,7 @@ def _main(job: Path) -> None:
     try:
         loaded = load_model(settings["model"], precision="float32", place=False)
         log = finetune(
-            replace(loaded, device=choose(training.precision)),
+            replace(loaded, device=choose_for_training(training.precision)),
             read_table(job / _ARTICLES, ARTICLES),
             training,
             settings["seed"],

@@ -6,6 +6,7 @@ The Trainer brings accelerate (several GPUs, FSDP), bfloat16 and the trackers wi
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import shutil
@@ -18,20 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.device import make_deterministic
+from biasloop.device import keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json
 from biasloop.models import LoadedModel
 from biasloop.stages.checkpoints import Checkpoints
+from biasloop.stages.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
     import torch
 
 #: Called with the tokens trained on since the last call.
 Progress = Callable[[int], None]
-
-#: The label of a position that has no loss.
-NO_LOSS = -100
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def collate(
         tokens = torch.as_tensor(sample, dtype=torch.long)
         input_ids[row, : len(sample)] = tokens
         attention_mask[row, : len(sample)] = 1
-        labels[row, : len(sample)] = tokens
+        labels[row, 1 : len(sample)] = tokens[1:]
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
@@ -108,6 +107,19 @@ def _identify(loaded: LoadedModel, samples: Sequence[Sequence[int]], **settings:
         head = parameter.detach().flatten()[:1000]
         found.update(head.float().cpu().numpy().tobytes())
     return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _short_collections() -> Generator[None]:
+    """Leave what is already there out of garbage collection.
+
+    The Trainer collects at every start, and would look at every object of every library.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
@@ -180,6 +192,7 @@ def train(
     if not samples:
         raise InputError("there is nothing to train on: every sample has fewer than two tokens")
     make_deterministic(seed)
+    keep_freed_memory()
     kept = None
     if checkpoints is not None:
         training = _identify(
@@ -221,17 +234,20 @@ def train(
                 logging_steps=1,
                 logging_nan_inf_filter=False,
                 include_num_input_tokens_seen="non_padding",
+                optim="adamw_torch_fused",
                 disable_tqdm=True,
                 remove_unused_columns=False,
                 dataloader_pin_memory=loaded.device.name == "cuda",
             )
             # One process is one GPU: more of them would multiply the batch.
             arguments._n_gpu = min(arguments.n_gpu, 1)
+            # Over several processes the layers are wrapped, and packing's attention is not tested.
+            packing = can_pack(loaded.model) and processes == 1
             trainer = Trainer(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
-                data_collator=lambda batch: collate(batch, pad_token_id),
+                data_collator=pack if packing else lambda batch: collate(batch, pad_token_id),
                 callbacks=[watch],
             )
         except (ImportError, RuntimeError, ValueError) as error:
@@ -241,8 +257,10 @@ def train(
         trainer.remove_callback(PrinterCallback)
         loaded.model.train()
         latest = kept.latest() if kept else None
+        attention = packed(loaded.model) if packing else contextlib.nullcontext()
         try:
-            result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+            with attention, _short_collections():
+                result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
         except Exception as error:
             if watch.saving:
                 raise StoreError(

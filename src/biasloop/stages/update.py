@@ -118,6 +118,35 @@ def slopes(
     return table.group_by("article_id").agg(pl.col("slope").sum()).sort("article_id")
 
 
+def outside_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Mark the tokens that nucleus sampling leaves out.
+
+    The nucleus is that of transformers' `TopPLogitsWarper`: the fewest most probable tokens whose
+    probabilities add up to ``top_p``. Tokens as probable as its last one count as inside.
+
+    Parameters
+    ----------
+    logits
+        Of shape (places, vocabulary).
+    top_p
+        The mass of the nucleus.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape, boolean.
+    """
+    import torch
+
+    if logits.device.type == "cpu":
+        # NumPy sorts floats with vector instructions; torch moves an index along with each.
+        ascending = torch.from_numpy(np.sort(logits.numpy(), -1))
+    else:
+        ascending = logits.sort(-1).values
+    left_out = (ascending.softmax(-1).cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
+    return logits < ascending.gather(-1, left_out.clamp(max=ascending.shape[-1] - 1))
+
+
 class _Reader:
     """Reads a batch of blocks again and again, with the nucleus of the first reading."""
 
@@ -128,7 +157,6 @@ class _Reader:
         config: GenerationConfig,
     ) -> None:
         import torch
-        from transformers import TopPLogitsWarper
 
         self.loaded, self.temperature = loaded, config.temperature
         device = torch.device(loaded.device.name)
@@ -147,9 +175,9 @@ class _Reader:
             self.input_ids.to(device),
             self.attention_mask.to(device),
         )
-        logits = self._logits()
-        nucleus: Any = TopPLogitsWarper(config.top_p)
-        self.outside = torch.isinf(nucleus(self.input_ids, logits))
+        # No place before this has a continuation to predict, and so needs no logits.
+        self.first = int(self.columns.min())
+        self.outside = outside_nucleus(self._logits(), config.top_p)
         # Written in another precision, a token may lie just outside.
         self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
 
@@ -158,9 +186,11 @@ class _Reader:
 
         with torch.inference_mode():
             logits = self.loaded.model(
-                input_ids=self.input_ids, attention_mask=self.attention_mask
+                input_ids=self.input_ids,
+                attention_mask=self.attention_mask,
+                logits_to_keep=self.input_ids.shape[1] - self.first,
             ).logits
-            return logits[self.rows, self.columns].float() / self.temperature
+            return logits[self.rows, self.columns - self.first].float() / self.temperature
 
     def log_probabilities(self) -> np.ndarray:
         """Log-probability of each block's continuation, in nats; shape (blocks,)."""
