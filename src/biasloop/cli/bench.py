@@ -58,17 +58,16 @@ def bench(
     found: dict[str, list[Figure]] = {}
     for name in model or ("gpt2-size", "demo"):
         settings = BenchSettings(name, quick, used, seed)
-        figures = [
-            figure
-            for key, measure in BENCHMARKS.items()
-            if not stage or key in stage
-            for figure in measure(settings)
-        ]
-        found[name] = figures
-        console.print(_table(name, figures))
-        for figure in figures:
-            if figure.note:
-                console.print(f"{figure.stage}, {figure.what}: {figure.note}", highlight=False)
+        found[name] = []
+        for key, measure in BENCHMARKS.items():
+            if stage and key not in stage:
+                continue
+            figures = measure(settings)
+            found[name] += figures
+            console.print(_table(name, figures))
+            for figure in figures:
+                if figure.note:
+                    console.print(f"{figure.what}: {figure.note}", highlight=False, markup=False)
     if json_file is not None:
         write_json(
             json_file,
