@@ -69,15 +69,24 @@ def classify_one_by_one(
     tokenizer: Any,  # noqa: ANN401
     texts: Sequence[str],
     max_tokens: int,
+    padded: bool = False,
 ) -> np.ndarray:
-    """Probabilities of each text by itself, shape (texts, labels)."""
+    """Probabilities of each text by itself, shape (texts, labels); ``padded`` to `max_tokens`."""
     import torch
 
     rows = []
     for text in texts:
-        inputs = tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+        inputs = tokenizer(
+            text,
+            truncation=True,
+            max_length=max_tokens,
+            padding="max_length" if padded else False,
+            return_tensors="pt",
+        ).to(model.device)
         with torch.no_grad():
-            logits = model(input_ids=inputs["input_ids"].to(model.device)).logits
+            logits = model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).logits
         rows.append(torch.softmax(logits[0], dim=-1).cpu().numpy())
     return np.array(rows)
 
