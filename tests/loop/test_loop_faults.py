@@ -257,10 +257,15 @@ def test_a_shared_stage_is_computed_once_by_two_runs(tiny, tmp_path):
 def test_what_a_kill_left_half_made_is_cleared(tiny, finished):
     for place in (finished / "stages" / ".score-1.abc", finished / "partial" / "finetune-1"):
         place.mkdir(parents=True)
-    (finished / ".config.yaml.abc").write_text("half")
+    (finished / "figures").mkdir()
+    half_made = [".config.yaml.abc", ".report.html.abc", "figures/.quality.png.abc"]
+    for name in half_made:
+        (finished / name).write_text("half")
+    (finished / ".mine").write_text("kept")
     bl.run(tiny, finished, CHANGES)
     assert not (finished / "stages" / ".score-1.abc").exists()
-    assert not (finished / ".config.yaml.abc").exists()
+    assert not [name for name in half_made if (finished / name).exists()]
+    assert (finished / ".mine").exists()
 
 
 def test_a_run_killed_as_it_opened_its_folder_can_be_run(tiny, tmp_path):

@@ -100,8 +100,9 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
     """
     check_folder(config, root)
     with explained("opening the run folder", root):
-        for name in (RUN_FILE, CONFIG_FILE):
+        for name in ("*.json", "*.yaml", "*.html"):
             remove_leftovers(root, name)
+        remove_leftovers(root / "figures", "*.png")
         # First, since a folder without it is not known to be a run.
         write_json(
             root / RUN_FILE,
