@@ -191,6 +191,12 @@ def test_nothing_to_train_on_is_an_error(loaded):
         finetune(loaded, articles(["x"], titles=[""]), TrainingConfig(), 0)
 
 
+def test_logs_that_would_be_lost_are_an_error(loaded, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    with pytest.raises(InputError, match="TENSORBOARD_LOGGING_DIR"):
+        finetune(loaded, articles(), TrainingConfig(report_to=("tensorboard",)), 0)
+
+
 def test_pretraining_follows_the_mix_and_refuses_what_it_cannot():
     bodies = ["alpha alpha alpha beta. " * 20, "omega omega omega psi. " * 20]
     real = articles(bodies, labels=["left", "right"], titles=["", ""])

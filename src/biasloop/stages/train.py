@@ -191,6 +191,12 @@ def train(
 
     if not samples:
         raise InputError("there is nothing to train on: every sample has fewer than two tokens")
+    if "tensorboard" in report_to and not os.environ.get("TENSORBOARD_LOGGING_DIR"):
+        # The Trainer would log into its own folder, which is gone once it has trained.
+        raise InputError(
+            "training.report_to: tensorboard writes into the folder that the environment variable "
+            "TENSORBOARD_LOGGING_DIR names: set it"
+        )
     make_deterministic(seed)
     keep_freed_memory()
     kept = None
