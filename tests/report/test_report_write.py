@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from report_made_up import HOSTILE, MARKER
 
-from biasloop.errors import InputError
+from biasloop.errors import InputError, StoreError
 from biasloop.report import write_report
 
 pytestmark = pytest.mark.usefixtures("coarse")
@@ -236,10 +236,10 @@ def test_nothing_scored_is_refused(make_results, tmp_path) -> None:
         write_report(empty, tmp_path / "r")
 
 
-def test_a_folder_that_cannot_be_written_is_an_input_error(make_results, tmp_path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_store_error(make_results, tmp_path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot be written"):
         write_report(make_results(articles=6, generations=0, settings=FEW), blocked / "r")
 
 

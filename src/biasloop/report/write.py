@@ -13,7 +13,7 @@ from biasloop.analysis import (
     validity,
 )
 from biasloop.analysis import verdicts as judge
-from biasloop.errors import InputError
+from biasloop.errors import InputError, StoreError
 from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
 from biasloop.report.cautions import by_weight, cautions
@@ -48,8 +48,10 @@ def write_report(results: Results, folder: Path) -> Path:
     Raises
     ------
     InputError
-        If nothing was scored yet, leaning was scored without its instrument's card,
-        ``report.leaning`` is not in the label set, or the folder cannot be written to.
+        If nothing was scored yet, leaning was scored without its instrument's card, or
+        ``report.leaning`` is not in the label set.
+    StoreError
+        If the folder cannot be written to.
     """
     if not (results.scores.height or results.leaning_scores.height):
         raise InputError(
@@ -91,5 +93,8 @@ def write_report(results: Results, folder: Path) -> Path:
         write_json(folder / "summary.json", machine)
         write_text(target, text)
     except OSError as error:
-        raise InputError(f"{folder}: the report cannot be written there: {error}") from error
+        raise StoreError(
+            f"{error.filename or folder}: the report cannot be written: {error.strerror}; the run "
+            "itself is kept, and 'biasloop report' writes it again"
+        ) from error
     return target
