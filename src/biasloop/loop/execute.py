@@ -171,15 +171,9 @@ def prune_weights(
     needed = {
         source.key
         for stage in (*waiting, *plan.stages.values())
-        if stage in waiting or not (store.has(stage) or _is_pruned(store, stage))
+        if stage in waiting or not (store.has(stage) or store.is_pruned(stage))
         for source in stage.inputs.values()
     }
     for stage in plan.finetuned.values():
         if stage.key not in kept | needed:
             store.prune(stage)
-
-
-def _is_pruned(store: Store, stage: Stage) -> bool:
-    if store.remote:
-        return store.remote.finished(stage.folder_name) and not store.has(stage)
-    return (store.path(stage) / "pruned").exists()

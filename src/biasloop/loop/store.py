@@ -19,7 +19,15 @@ from biasloop.files import (
     sync_folder,
     write_json,
 )
-from biasloop.loop.integrity import MANIFEST, PRUNED, REMEDY, damages, read_manifest, seal
+from biasloop.loop.integrity import (
+    MANIFEST,
+    PRUNED,
+    REMEDY,
+    WEIGHTS,
+    damages,
+    read_manifest,
+    seal,
+)
 from biasloop.loop.remote import Remote
 from biasloop.loop.stage import Stage
 
@@ -63,6 +71,12 @@ class Store:
     def _has_here(self, stage: Stage) -> bool:
         folder = self.path(stage)
         return (folder / MANIFEST).is_file() and not (folder / PRUNED).exists()
+
+    def is_pruned(self, stage: Stage) -> bool:
+        """Say whether a stage was finished and its weights deleted since."""
+        if self.remote:
+            return self.remote.finished(stage.folder_name) and not self.has(stage)
+        return (self.path(stage) / PRUNED).exists()
 
     def manifest(self, stage: Stage) -> dict[str, Any]:
         """Read what is recorded of a finished stage.
@@ -175,7 +189,7 @@ class Store:
         if not (folder / PRUNED).exists():
             (folder / PRUNED).touch()
             sync_folder(folder)
-        shutil.rmtree(folder / "model", ignore_errors=True)
+        shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
 
     def publish(self, stages: Iterable[Stage]) -> None:
         """Copy to the remote what was finished here but, the process being killed, not copied."""

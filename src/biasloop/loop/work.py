@@ -130,6 +130,12 @@ def write_instrument(config: Config, metric: str, inputs: Inputs, out: Path) -> 
     metric_kind(metric).fit(context, folder)
 
 
+def _load_for_training(folder: Path, training: TrainingConfig) -> LoadedModel:
+    """Load float32 weights, to be trained in the precision that the config asks for."""
+    loaded = load_model(str(folder), precision="float32")
+    return replace(loaded, device=choose_for_training(training.precision))
+
+
 def write_finetuned(
     regime: Regime,
     training: TrainingConfig,
@@ -161,9 +167,7 @@ def write_finetuned(
             start, articles, training, seeds[1], run_name, progress, scratch, to, processes
         )
     else:
-        loaded = load_model(str(start), precision="float32")
-        if training.precision != "float32":
-            loaded = replace(loaded, device=choose_for_training(training.precision))
+        loaded = _load_for_training(start, training)
         log = finetune(loaded, articles, training, seeds[1], run_name, progress, scratch)
         save_model(loaded, to)
     write_json(
@@ -203,9 +207,7 @@ def write_contrast(
     """Fine-tune the base model on each leaning alone: one model folder per label, by its place."""
     real = read_part(inputs["corpus"], "real")
     for place, label in enumerate(read_labels(inputs["corpus"])):
-        loaded = load_model(str(inputs["base"] / "model"), precision="float32")
-        if training.precision != "float32":
-            loaded = replace(loaded, device=choose_for_training(training.precision))
+        loaded = _load_for_training(inputs["base"] / "model", training)
         articles = real.filter(pl.col("label") == label)
         own = scratch / f"model-{place}"
         finetune(loaded, articles, training, seed, f"{run_name} {label}", progress, own)
