@@ -19,7 +19,15 @@ from transformers import (
 from biasloop.config import ScratchConfig
 from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.stages import collate, train
-from biasloop.stages.packing import ARCHITECTURES, ATTENTION, attend, can_pack, pack, packed
+from biasloop.stages.packing import (
+    ARCHITECTURES,
+    ATTENTION,
+    attend,
+    can_pack,
+    few_lengths,
+    pack,
+    packed,
+)
 
 SCRATCH = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128)
 SHAPE = {
@@ -56,7 +64,8 @@ def model_of(name):
 
 def loss_and_gradients(model, batch):
     model.zero_grad()
-    loss = model(**batch).loss
+    counted = int((batch["labels"][:, 1:] >= 0).sum())
+    loss = model(**batch, num_items_in_batch=counted)["loss"]
     loss.backward()
     return loss.item(), [p.grad.clone() for p in model.parameters()]
 
@@ -83,26 +92,53 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(name, samples):
 def test_a_token_of_one_sample_changes_nothing_in_the_others():
     model = model_of("gpt2").eval()
     other = [[1] * 5, *SAMPLES[1:]]
+    left_out = {"labels", "attention_mask"}
     with packed(model), torch.inference_mode():
         one, two = (
-            model(**{k: v for k, v in pack(s).items() if k != "labels"}).logits[0, 5:]
+            model.base_model(**{k: v for k, v in pack(s).items() if k not in left_out})[0][0, 5:21]
             for s in (SAMPLES, other)
         )
     assert torch.equal(one, two)
 
 
-def test_nothing_is_padded_and_a_first_token_is_not_predicted():
+def test_a_few_tokens_follow_the_samples_and_a_first_token_is_not_predicted():
     batch = pack(SAMPLES)
-    assert batch["input_ids"].tolist() == [[token for sample in SAMPLES for token in sample]]
+    joined = [token for sample in SAMPLES for token in sample]
+    assert batch["input_ids"].tolist() == [[*joined, 0, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[*[1] * 21, 0, 0, 0]]
     assert batch["position_ids"][0, :8].tolist() == [0, 1, 2, 3, 4, 0, 1, 0]
     assert batch["labels"][0, :8].tolist() == [-100, 8, 9, 10, 11, -100, 4, -100]
-    assert batch["table"] == (4, 11)
-    assert batch["places"][:8].tolist() == [0, 1, 2, 3, 4, 11, 12, 22]
+    assert batch["labels"][0, 21:].tolist() == [-100] * 3
+    assert batch["table"] == (4, 16)
+    assert batch["places"][:8].tolist() == [0, 1, 2, 3, 4, 16, 17, 32]
+    assert len(batch["places"]) == 21
     rows = pack([[1, 2], [3, 4]])
     assert {name: value.tolist() for name, value in rows.items()} == {
         "input_ids": [[1, 2], [3, 4]],
         "labels": [[-100, 2], [-100, 4]],
     }
+
+
+@given(st.integers(1, 2**20))
+def test_few_lengths_are_enough_and_waste_little(length):
+    rounded = few_lengths(length)
+    assert length <= rounded < length + max(8, length / 16)
+    assert few_lengths(rounded) == rounded
+
+
+def test_lengths_between_powers_of_two_round_to_32():
+    assert len({few_lengths(length) for length in range(1025, 2049)}) == 32
+
+
+def test_after_packing_a_model_reads_as_before():
+    model = model_of("gpt2").eval()
+    ids = torch.tensor([SAMPLES[0]])
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits
+        with packed(model):
+            pass
+        assert torch.equal(model(input_ids=ids).logits, before)
+    assert "forward" not in vars(model)
 
 
 @settings(max_examples=40, deadline=None)
@@ -117,6 +153,9 @@ def test_attention_is_that_of_each_sample_alone(lengths, seed, heads):
         torch.randn(1, n, sum(lengths), 8, generator=random) for n in (heads[0], heads[1], heads[1])
     )
     batch = pack([list(range(n)) for n in lengths])
+    more = batch["input_ids"].shape[1] - sum(lengths)
+    if "places" in batch:
+        q, k, v = (torch.nn.functional.pad(x, (0, 0, 0, more)) for x in (q, k, v))
     if "places" not in batch:
         q, k, v = (x.unflatten(2, (len(lengths), -1))[0].transpose(0, 1) for x in (q, k, v))
     found, _ = attend(

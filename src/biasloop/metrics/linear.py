@@ -96,11 +96,14 @@ def fit_linear(
         Uncalibrated. Without a single feature it gives every label the same probability.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     if not features.shape[1]:
         return LinearClassifier(np.zeros((labels, 0)), np.zeros(labels))
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=_ITERATIONS)
-    model.fit(features, truth)
+    # Thousands of products with one vector: several threads wait for each other most of the time.
+    with threadpool_limits(1):
+        model.fit(features, truth)
     weights, biases = model.coef_, model.intercept_
     if labels == 2:
         weights = np.vstack([np.zeros_like(weights), weights])

@@ -2,7 +2,7 @@
 
 from biasloop.models.batches import READ_AT_ONCE, batches
 from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
-from biasloop.models.packing import packed
+from biasloop.models.packing import fused_activations, packed
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "LoadedModel",
     "batches",
     "build_scratch_model",
+    "fused_activations",
     "load_model",
     "packed",
     "resolve_model",

@@ -7,9 +7,10 @@ docs/speed.md has what that comes to.
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,31 @@ def can_pack() -> bool:
 
 
 @contextmanager
+def fused_activations(model: torch.nn.Module) -> Generator[None]:
+    """Let GPT-2's activation, which transformers writes as eight operations, be torch's one.
+
+    It is of the same formula, with a gradient. The model is left as it was afterwards.
+    """
+    from torch.nn import functional
+    from transformers.activations import NewGELUActivation
+
+    changed = [module for module in model.modules() if type(module) is NewGELUActivation]
+    try:
+        for module in changed:
+            module.forward = functools.partial(functional.gelu, approximate="tanh")
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+@contextmanager
 def packed(model: torch.nn.Module) -> Generator[None]:
     """Let a model's linear layers use packed copies of their weights, for as long as it lasts.
 
     Only the ``forward`` of each layer is replaced, so hooks see what they always see. Weights must
     not change inside, and nothing has a gradient. The outputs differ from the unpacked ones by
-    rounding. GPT-2's activation, which transformers writes as eight operations, becomes torch's
-    one of the same formula.
+    rounding. Activations are fused, see `fused_activations`.
 
     Parameters
     ----------
@@ -61,7 +80,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
                 if forward is not None and "forward" not in vars(module):
                     module.forward = forward
                     changed.append(module)
-        yield
+        with fused_activations(model) if can_pack() else nullcontext():
+            yield
     finally:
         for module in changed:
             del module.forward
@@ -69,12 +89,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
 
 def _replacement(module: torch.nn.Module) -> Any:  # noqa: ANN401 - a forward, or None
     import torch
-    from torch.nn import functional
-    from transformers.activations import NewGELUActivation
     from transformers.pytorch_utils import Conv1D
 
-    if type(module) is NewGELUActivation:
-        return lambda states: functional.gelu(states, approximate="tanh")
     if type(module) is torch.nn.Linear:
         weight = module.weight
     elif type(module) is Conv1D:  # keeps its weight as (inputs, outputs)

@@ -9,8 +9,12 @@ those of the same samples padded. Knows token ids and tensors, no articles.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from biasloop.models import fused_activations
+from biasloop.stages.loss import cross_entropy
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +53,33 @@ def packed(model: Any) -> Generator[None]:  # noqa: ANN401
     AttentionInterface.register(ATTENTION, attend)
     before = model.config._attn_implementation
     model.set_attn_implementation(ATTENTION)
+    model.forward = functools.partial(_loss, model)
     try:
-        yield
+        with fused_activations(model):
+            yield
     finally:
+        del model.forward
         model.set_attn_implementation(before)
+
+
+def _loss(
+    model: Any,  # noqa: ANN401
+    labels: torch.Tensor,
+    num_items_in_batch: float | torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    **inputs: Any,  # noqa: ANN401
+) -> dict[str, torch.Tensor]:
+    """Read a batch as the model's own ``forward`` would, for its loss only."""
+    import torch
+
+    del attention_mask  # attention goes by ``places``
+    hidden = model.base_model(**inputs, use_cache=False).last_hidden_state
+    targets = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=NO_LOSS)
+    head = model.get_output_embeddings()
+    loss = cross_entropy(
+        hidden.flatten(0, 1), head.weight, head.bias, targets.flatten(), num_items_in_batch
+    )
+    return {"loss": loss}
 
 
 def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -67,10 +94,12 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
     -------
     dict
         ``input_ids``, ``position_ids`` (from 0 in each sample) and ``labels`` (none for a
-        sample's first token, which nothing predicts), each of shape (1, tokens). ``places``, of
-        shape (tokens,), is where each token lies in the table of samples that attention makes,
-        and ``table`` that table's shape (samples, longest). Samples of one length need no
-        joining: they are returned as rows, with ``input_ids`` and ``labels`` only.
+        sample's first token, which nothing predicts), each of shape (1, tokens); the samples'
+        tokens are followed by a few without a label, up to a length of `few_lengths`, which
+        ``attention_mask`` leaves out for those who count.
+        ``places``, of shape (samples' tokens,), is where each token lies in the table of samples
+        that attention makes, and ``table`` that table's shape (samples, longest). Samples of one
+        length need no joining: they are returned as rows, with ``input_ids`` and ``labels`` only.
     """
     import torch
 
@@ -87,13 +116,27 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
     columns = torch.arange(len(input_ids)) - starts[rows]
     labels = input_ids.clone()
     labels[starts] = NO_LOSS
+    longest = few_lengths(longest)
+    more = (0, few_lengths(len(input_ids)) - len(input_ids))
+    pad = torch.nn.functional.pad
     return {
-        "input_ids": input_ids[None],
-        "position_ids": columns[None],
-        "labels": labels[None],
+        "input_ids": pad(input_ids, more)[None],
+        "position_ids": pad(columns, more)[None],
+        "labels": pad(labels, more, value=NO_LOSS)[None],
+        "attention_mask": pad(torch.ones_like(input_ids), more)[None],
         "places": rows * longest + columns,
         "table": (len(samples), longest),
     }
+
+
+def few_lengths(length: int) -> int:
+    """Round a length up, by a thirty-second at most, to one of few.
+
+    oneDNN compiles a product's kernel when it first meets its shape: for a small model that takes
+    longer than the product, and every batch has a length of its own.
+    """
+    step = max(8, 2 ** (length.bit_length() - 6))
+    return -(-length // step) * step
 
 
 def attend(
@@ -128,10 +171,11 @@ def attend(
     from torch.nn.functional import scaled_dot_product_attention
 
     del attention_mask
+    tokens = query.shape[2]
     if places is not None and table is not None:
 
         def side_by_side(joined: torch.Tensor) -> torch.Tensor:
-            rows = joined[0].transpose(0, 1)
+            rows = joined[0].transpose(0, 1)[: len(places)]
             empty = rows.new_zeros(table[0] * table[1], *rows.shape[1:])
             return empty.index_copy(0, places, rows).unflatten(0, table).transpose(1, 2)
 
@@ -151,7 +195,8 @@ def attend(
         )
     out = out.transpose(1, 2)
     if places is not None:
-        out = out.flatten(0, 1).index_select(0, places)[None]
+        out = out.flatten(0, 1).index_select(0, places)
+        out = torch.nn.functional.pad(out, (0, 0, 0, 0, 0, tokens - len(places)))[None]
     return out.contiguous(), None
 
 

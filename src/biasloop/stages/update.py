@@ -17,7 +17,7 @@ import polars as pl
 
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel
+from biasloop.models import LoadedModel, packed
 from biasloop.tables import CHAIN, UPDATES
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ class _Reader:
     def _logits(self) -> torch.Tensor:
         import torch
 
-        with torch.inference_mode():
+        # Packed anew at every reading: the weights were moved since.
+        with torch.inference_mode(), packed(self.loaded.model):
             logits = self.loaded.model(
                 input_ids=self.input_ids,
                 attention_mask=self.attention_mask,
