@@ -1,6 +1,7 @@
 """A batch joined as one row against the same samples padded: loss, gradients, attention."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -255,3 +256,16 @@ def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
         optimiser.step()
     assert log.losses == pytest.approx(losses, abs=1e-5)
     assert log.tokens == sum(map(len, samples))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_trains_a_second_time_as_the_first(precision):
+    loaded = build_scratch_model(train_tokenizer(["a b"], 300), SCRATCH, seed=3)
+    loaded = replace(loaded, device=replace(loaded.device, precision=precision))
+    start = copy.deepcopy(loaded.model.state_dict())
+    losses = []
+    for _ in range(2):
+        loaded.model.load_state_dict(start)
+        log = train(loaded, SAMPLES, seed=4, batch_size=2, learning_rate=1e-2, weight_decay=0.0)
+        losses.append(log.losses)
+    assert losses[0] == losses[1]

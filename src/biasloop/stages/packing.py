@@ -59,6 +59,8 @@ def packed(model: Any) -> Generator[None]:  # noqa: ANN401
             yield
     finally:
         del model.forward
+        # Else the next Trainer takes the model for wrapped, and leaves it in float32.
+        vars(model).pop("_is_accelerate_prepared", None)
         model.set_attn_implementation(before)
 
 
