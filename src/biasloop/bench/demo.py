@@ -19,6 +19,7 @@ from biasloop.bench.settings import DEMO, BenchSettings
 from biasloop.config import GenerationConfig, load_config
 from biasloop.loop import Plan, Store, contents_of, make_plan, missing_stages
 from biasloop.models import LoadedModel
+from biasloop.stages.neurons import summarise_neurons
 
 #: Of the demo's 450 steps of pre-training and 36 articles per label, this many; quick, this many.
 _STEPS, _QUICK_STEPS = 60, 15
@@ -112,15 +113,19 @@ def plain() -> Generator[None]:
     """Put the plain baselines in place of the fast paths, for a while.
 
     Training pads to 512 tokens in float32, generation continues one prompt at a time, perplexity
-    reads one article at a time. The instruments, the other scores, the updates and the neurons
-    are as they are.
+    and neurons read one article at a time, updates one block at a time, and instruments are fitted
+    on as many threads as scikit-learn takes. The other scores are as they are.
     """
-    baselines = {
+    baselines: dict[tuple[str, str], Any] = {
         ("biasloop.stages.finetune", "train"): train_padded,
         ("biasloop.stages.pretrain", "train"): train_padded,
         ("biasloop.stages.generate", "continue_prompts"): _one_prompt_at_a_time,
         ("biasloop.metrics.perplexity", "perplexities"): _one_article_at_a_time,
         ("biasloop.loop.work", "perplexities"): _one_article_at_a_time,
+        ("biasloop.stages.neurons", "summarise_neurons"): _neurons_of_one_article_at_a_time,
+        ("biasloop.stages.update", "_BATCH"): 1,
+        ("biasloop.stages.update", "packed"): contextlib.nullcontext,
+        ("threadpoolctl", "threadpool_limits"): contextlib.nullcontext,
     }
     # Not by attribute: a package's function may have its module's name.
     places = [
@@ -177,3 +182,8 @@ def _one_article_at_a_time(
 
     del batch_size
     return np.concatenate([perplexities(model, tokenizer, [text], 1, *rest) for text in texts])
+
+
+def _neurons_of_one_article_at_a_time(*given: Any, batch_size: int, **options: Any) -> Any:  # noqa: ANN401
+    del batch_size
+    return summarise_neurons(*given, batch_size=1, **options)

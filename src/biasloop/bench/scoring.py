@@ -87,7 +87,9 @@ def _classified(
 
 
 def measure_perplexity(settings: BenchSettings) -> list[Figure]:
-    """Measure perplexity of articles under the model."""
+    """Measure perplexity of articles under the model, in float32 and bfloat16."""
+    import torch
+
     loaded = language_model(settings)
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
     few = articles[: 4 if settings.quick else 16]
@@ -96,19 +98,24 @@ def measure_perplexity(settings: BenchSettings) -> list[Figure]:
         lambda: baselines.perplexity_one_by_one(loaded.model, loaded.tokenizer, few, cut)
     )
     batch = MetricsConfig().perplexity_batch_size
-    found, fast = timed(lambda: perplexities(loaded.model, loaded.tokenizer, articles, batch))
     lengths = [min(cut, len(ids)) for ids in loaded.tokenizer(articles, verbose=False)["input_ids"]]
     work = operations.reading(loaded.model, lengths, judged=True)
-    return [
-        Figure(
-            stage="perplexity",
-            what=f"articles of {np.mean(lengths):.0f} tokens, float32",
-            baseline_name="one article at a time, float32",
-            unit="articles/s",
-            speed=len(articles) / fast,
-            baseline=len(few) / slow,
-            wanted=6.0,
-            peak_share=work / fast / peak("float32", settings.threads),
-            note=f"differs by {np.abs(found[: len(few)] / expected - 1).max():.0e} at most",
+    figures = []
+    for precision in ("float32", "bfloat16"):
+        model = copy.deepcopy(loaded.model).to(getattr(torch, precision))
+        found, fast = timed(lambda m=model: perplexities(m, loaded.tokenizer, articles, batch))
+        apart = np.abs(found[: len(few)] / expected - 1).max()
+        figures.append(
+            Figure(
+                stage="perplexity",
+                what=f"articles of {np.mean(lengths):.0f} tokens, {precision}",
+                baseline_name="one article at a time, float32",
+                unit="articles/s",
+                speed=len(articles) / fast,
+                baseline=len(few) / slow,
+                wanted=6.0,
+                peak_share=work / fast / peak(precision, settings.threads),
+                note=f"differs by {apart:.0e} at most",
+            )
         )
-    ]
+    return figures

@@ -296,6 +296,11 @@ class MetricsConfig(Section):
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity_batch_size: int = Field(64, ge=1, description="texts read at once, at most")
+    perplexity_precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16 is faster where the processor has it, and rounds: docs/speed.md "
+        "has by how much",
+    )
     self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
 
 

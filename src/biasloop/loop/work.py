@@ -338,7 +338,8 @@ def _holdout_perplexity(config: Config, inputs: Inputs) -> pl.DataFrame:
     held_out = read_part(inputs["corpus"], "holdout")
     if not held_out.height:
         return SCORED.to_frame()
-    loaded = load_model(str(inputs["model"] / "model"), precision="float32")
+    precision = config.metrics.perplexity_precision
+    loaded = load_model(str(inputs["model"] / "model"), precision=precision)
     values = perplexities(
         loaded.model,
         loaded.tokenizer,

@@ -165,5 +165,5 @@ class PerplexityKind:
                 "metrics.names: 'perplexity' needs a base model to be measured under, and none is "
                 "given"
             )
-        loaded = load_model(context.base_model)
+        loaded = load_model(context.base_model, precision=context.config.perplexity_precision)
         return Perplexity(loaded.model, loaded.tokenizer, context.config.perplexity_batch_size)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _STEP = 0.01
 #: Blocks that are read at once: their logits are the largest thing in memory.
 _BATCH = 16
+#: Marks of tokens outside a nucleus that are kept at once, a byte each.
+_MARKS = 2**27
 #: A probability is kept this far from 0 and 1, so that its log-odds are finite.
 _CLIP = 1e-6
 
@@ -98,22 +100,30 @@ def slopes(
     polars.DataFrame
         ``article_id`` and ``slope`` (nats per whole update), an article's blocks added up.
     """
+    import torch
+
     rows = [row for row in blocks.iter_rows() if row[3]]
     rows.sort(key=lambda row: (-len(row[2]) - len(row[3]), row[0], row[1]))
     origin = [parameter.data.clone() for parameter in loaded.model.parameters()]
     found: list[tuple[str, float]] = []
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        reader = _Reader(loaded, [(row[2], row[3]) for row in batch], config)
-        _place(loaded.model, origin, update, _STEP)
-        ahead = reader.log_probabilities()
-        _place(loaded.model, origin, update, -_STEP)
-        behind = reader.log_probabilities()
+    # Moving a model takes as long as reading a few batches: they are read several at a time.
+    marks = len(rows[0][3]) * loaded.model.config.vocab_size if rows else 1
+    size = max(1, _MARKS // (_BATCH * marks)) * _BATCH
+    for start in range(0, len(rows), size):
+        group = rows[start : start + size]
+        batches = [group[at : at + _BATCH] for at in range(0, len(group), _BATCH)]
+        with torch.inference_mode(), packed(loaded.model):
+            readers = [
+                _Reader(loaded, [(row[2], row[3]) for row in batch], config) for batch in batches
+            ]
+        ends = []
+        for share in (_STEP, -_STEP):
+            _place(loaded.model, origin, update, share)
+            with torch.inference_mode(), packed(loaded.model):
+                ends.append(np.concatenate([reader.log_probabilities() for reader in readers]))
         _place(loaded.model, origin, update, 0.0)
-        found.extend(
-            (row[0], value)
-            for row, value in zip(batch, ((ahead - behind) / (2 * _STEP)).tolist(), strict=True)
-        )
+        slope = (ends[0] - ends[1]) / (2 * _STEP)
+        found.extend((row[0], value) for row, value in zip(group, slope.tolist(), strict=True))
     table = pl.DataFrame(found, schema={"article_id": pl.String, "slope": pl.Float64}, orient="row")
     return table.group_by("article_id").agg(pl.col("slope").sum()).sort("article_id")
 
@@ -182,16 +192,12 @@ class _Reader:
         self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
 
     def _logits(self) -> torch.Tensor:
-        import torch
-
-        # Packed anew at every reading: the weights were moved since.
-        with torch.inference_mode(), packed(self.loaded.model):
-            logits = self.loaded.model(
-                input_ids=self.input_ids,
-                attention_mask=self.attention_mask,
-                logits_to_keep=self.input_ids.shape[1] - self.first,
-            ).logits
-            return logits[self.rows, self.columns - self.first].float() / self.temperature
+        logits = self.loaded.model(
+            input_ids=self.input_ids,
+            attention_mask=self.attention_mask,
+            logits_to_keep=self.input_ids.shape[1] - self.first,
+        ).logits
+        return logits[self.rows, self.columns - self.first].float() / self.temperature
 
     def log_probabilities(self) -> np.ndarray:
         """Log-probability of each block's continuation, in nats; shape (blocks,)."""
