@@ -1,18 +1,22 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
+from biasloop.models.attention import READING, as_products, pays
 from biasloop.models.batches import READ_AT_ONCE, batches
 from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 
 __all__ = [
+    "READING",
     "READ_AT_ONCE",
     "LoadedModel",
+    "as_products",
     "batches",
     "build_scratch_model",
     "fused_activations",
     "load_model",
     "packed",
+    "pays",
     "resolve_model",
     "save_model",
     "train_tokenizer",

@@ -14,6 +14,8 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from biasloop.models.attention import short_texts
+
 if TYPE_CHECKING:
     import torch
 
@@ -59,7 +61,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
 
     Only the ``forward`` of each layer is replaced, so hooks see what they always see. Weights must
     not change inside, and nothing has a gradient. The outputs differ from the unpacked ones by
-    rounding. Activations are fused, see `fused_activations`.
+    rounding. Activations are fused, see `fused_activations`, and short texts are attended to by
+    products in bfloat16, see `attention.short_texts`.
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ def packed(model: torch.nn.Module) -> Generator[None]:
                 if forward is not None and "forward" not in vars(module):
                     module.forward = forward
                     changed.append(module)
-        with fused_activations(model) if can_pack() else nullcontext():
+        with fused_activations(model) if can_pack() else nullcontext(), short_texts(model):
             yield
     finally:
         for module in changed:

@@ -7,56 +7,19 @@ far as it is filled. Import it lazily: it needs torch and transformers.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-#: Name of `_attend` among transformers' attention functions.
-_IN_PRECISION_OF_KEYS = "biasloop_sdpa"
+from biasloop.models import READING
 
 
-def _attend(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    **options: Any,  # noqa: ANN401 - transformers' signature
-) -> tuple[torch.Tensor, None]:
-    output, _ = sdpa_attention_forward(
-        module, query.to(key.dtype), key, value, attention_mask, **options
-    )
-    return output.to(query.dtype), None
-
-
-AttentionInterface.register(_IN_PRECISION_OF_KEYS, _attend)
-AttentionMaskInterface.register(_IN_PRECISION_OF_KEYS, sdpa_mask)
-
-
-@contextmanager
-def keys_kept_as(model: Any) -> Generator[torch.dtype]:  # noqa: ANN401 - not typed
-    """Give the type to keep a model's keys in, and let its attention take them for as long."""
-    config = model.config
-    wider = (
-        model.device.type == "cpu"
-        and model.dtype == torch.bfloat16
-        and config._attn_implementation == "sdpa"
-    )
-    if not wider:
-        yield model.dtype
-        return
-    config._attn_implementation = _IN_PRECISION_OF_KEYS
-    try:
-        yield torch.float32
-    finally:
-        config._attn_implementation = "sdpa"
+def keys_kept_as(model: Any) -> torch.dtype:  # noqa: ANN401 - not typed
+    """Give the type to keep a model's keys in: the widest that is fast for one query per row."""
+    wider = model.config._attn_implementation == READING
+    return torch.float32 if wider else model.dtype
 
 
 class Filling:

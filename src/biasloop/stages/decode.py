@@ -73,9 +73,9 @@ def decode(
     """
     from biasloop.stages.cache import BlockCache, keys_kept_as
 
-    with keys_kept_as(loaded.model) as dtype:
-        cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens, dtype)
-        return _decode(loaded, prompts, new_tokens, choice, cache)
+    dtype = keys_kept_as(loaded.model)
+    cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens, dtype)
+    return _decode(loaded, prompts, new_tokens, choice, cache)
 
 
 def _decode(
