@@ -67,16 +67,6 @@ def test_only_short_whole_texts_in_bfloat16_pay():
     assert not pays(q[:, :, :1], k[:, :, :1])
 
 
-def test_keys_of_a_wider_type_decide():
-    q, k, v = made_up(dtype=torch.bfloat16)
-    found, _ = read(torch.nn.Module(), q, k.float(), v.float(), None, scaling=0.3)
-    assert found.dtype == torch.bfloat16
-    expected = scaled_dot_product_attention(
-        q.float(), k.float(), v.float(), is_causal=True, scale=0.3
-    )
-    torch.testing.assert_close(found.float(), expected.transpose(1, 2), atol=0.02, rtol=0.02)
-
-
 def roberta():
     torch.manual_seed(2)
     return RobertaForSequenceClassification(
@@ -136,7 +126,39 @@ def test_a_packed_bfloat16_model_reads_as_an_unpacked_one(build, side):
     assert (found - exact).norm() < 1.5 * (expected - exact).norm() + 1e-3
 
 
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (6, 1)])
+@pytest.mark.parametrize("masked", ["no", "boolean", "numbers"])
+def test_attention_of_one_query_is_torchs(heads, masked):
+    q, k, v = made_up(heads=heads)
+    seen = torch.ones(2, 1, 1, 9, dtype=torch.bool)
+    seen[1, ..., :4] = False
+    given = {
+        "no": None,
+        "boolean": seen,
+        "numbers": torch.zeros(seen.shape).masked_fill(~seen, -1e9),
+    }[masked]
+    found, _ = read(torch.nn.Module(), q[:, :, -1:], k, v, given, scaling=0.3)
+    expected = scaled_dot_product_attention(
+        q[:, :, -1:], k, v, attn_mask=given, scale=0.3, enable_gqa=heads[0] != heads[1]
+    )
+    torch.testing.assert_close(found, expected.transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_long_texts_and_float32_are_left_to_torch():
+    q, k, v = made_up()
+    found, _ = read(torch.nn.Module(), q, k, v, None, scaling=0.3)
+    expected = scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3)
+    assert torch.equal(found, expected.transpose(1, 2))
+
+
 def test_float32_models_attend_as_before():
     model = gpt2().eval()
     with torch.inference_mode(), packed(model):
         assert model.config._attn_implementation == "sdpa"
+
+
+def test_another_way_to_attend_is_left_alone():
+    model = gpt2().eval().bfloat16()
+    model.set_attn_implementation("eager")
+    with torch.inference_mode(), packed(model):
+        assert model.config._attn_implementation == "eager"

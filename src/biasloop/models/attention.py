@@ -1,8 +1,9 @@
-"""Attention of short texts in bfloat16 on a processor, as matrix products.
+"""Attention in bfloat16 on a processor as matrix products, faster there than torch's fused one.
 
-torch's fused attention works in blocks so as to keep no weights, and takes no longer in float32
-than in bfloat16. Up to a thousand tokens the weights fit in memory, and two products with a
-softmax between them take half as long: docs/speed.md. Knows tensors, not what they belong to.
+The fused one works in blocks so as to keep no weights, and takes as long in bfloat16 as in
+float32. Up to a thousand tokens the weights fit in memory, and two products with a softmax between
+them take half as long; those of a single query always fit: docs/speed.md. Knows tensors, not what
+they belong to.
 """
 
 from __future__ import annotations
@@ -75,13 +76,51 @@ def as_products(
             ahead, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=scale
         )
         if mask is not None:
-            if mask.dtype == torch.bool:
-                # Finite: a row of padding sees nothing, and must not become one of no numbers.
-                hidden = torch.finfo(query.dtype).min / 2
-                mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, hidden)
-            scores = (scores.unflatten(0, query.shape[:2]) + mask.to(query.dtype)).flatten(0, 1)
+            shown = _as_numbers(mask, query.dtype)
+            scores = (scores.unflatten(0, query.shape[:2]) + shown).flatten(0, 1)
         weights = torch.nn.functional.dropout(scores.softmax(-1), dropout)
         return torch.bmm(weights, value.flatten(0, 1)).view_as(query)
+
+
+def _as_numbers(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Turn what is seen into what is added to scores."""
+    import torch
+
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    # Finite: a row of padding sees nothing, and must not become one of no numbers.
+    hidden = torch.finfo(dtype).min / 2
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, hidden)
+
+
+def of_one_query(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Attention of one token per row to all that was before it, and to itself.
+
+    Parameters
+    ----------
+    query
+        Of shape (rows, heads, 1, width).
+    key, value
+        Of shape (rows, heads or fewer, length, width).
+    scale, mask
+        As in `as_products`; the mask is for shape (rows, 1, 1, length).
+
+    Returns
+    -------
+    torch.Tensor
+        Of the query's shape.
+    """
+    grouped = query.squeeze(2).unflatten(1, (key.shape[1], -1))
+    scores = (key @ grouped.transpose(2, 3)).transpose(2, 3) * scale
+    if mask is not None:
+        scores = scores + _as_numbers(mask, query.dtype)
+    return (scores.softmax(-1) @ value).flatten(1, 2).unsqueeze(2)
 
 
 def read(
@@ -94,49 +133,42 @@ def read(
     is_causal: bool | None = None,
     **options: Any,  # noqa: ANN401 - transformers' signature
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' ``sdpa`` does, by products where they pay: for models that are read.
-
-    Keys and values may be of a wider type than queries, and decide in which one it is computed.
-    """
+    """Attend as transformers' ``sdpa`` does, by products where they pay; without a gradient."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    of, query = query.dtype, query.to(key.dtype)
     # Whatever else an architecture asks for is left to transformers.
     plain = not any(options.get(name) is not None for name in ("softcap", "position_bias", "cache"))
-    if plain and pays(query, key):
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    if plain and query.shape[2] == 1:
+        output = of_one_query(query, key, value, scale, attention_mask)
+    elif plain and pays(query, key):
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        seen_by_mask = attention_mask is not None
-        output = as_products(
-            query, key, value, scale, causal and not seen_by_mask, mask=attention_mask
+        causal = causal and attention_mask is None
+        output = as_products(query, key, value, scale, causal, mask=attention_mask)
+    else:
+        return sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=scaling,
+            is_causal=is_causal,
+            **options,
         )
-        return output.transpose(1, 2).contiguous().to(of), None
-    output, _ = sdpa_attention_forward(
-        module,
-        query,
-        key,
-        value,
-        attention_mask,
-        scaling=scaling,
-        is_causal=is_causal,
-        **options,
-    )
-    return output.to(of), None
+    return output.transpose(1, 2).contiguous(), None
 
 
 @contextmanager
-def short_texts(model: Any) -> Generator[None]:  # noqa: ANN401 - not typed
+def attending_by_products(model: Any) -> Generator[None]:  # noqa: ANN401 - not typed
     """Let a bfloat16 model on a processor attend by `read`, for as long as it lasts."""
     import torch
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     config: Any = getattr(model, "config", None)
-    if (
-        getattr(config, "_attn_implementation", None) != "sdpa"
-        or model.device.type != "cpu"
-        or model.dtype != torch.bfloat16
-    ):
+    fused = getattr(config, "_attn_implementation", None) == "sdpa"
+    if not fused or model.device.type != "cpu" or model.dtype != torch.bfloat16:
         yield
         return
     AttentionInterface.register(READING, read)

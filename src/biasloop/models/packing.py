@@ -14,7 +14,8 @@ from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from biasloop.models.attention import short_texts
+from biasloop.device import keep_freed_memory
+from biasloop.models.attention import attending_by_products
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +62,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
 
     Only the ``forward`` of each layer is replaced, so hooks see what they always see. Weights must
     not change inside, and nothing has a gradient. The outputs differ from the unpacked ones by
-    rounding. Activations are fused, see `fused_activations`, and short texts are attended to by
-    products in bfloat16, see `attention.short_texts`.
+    rounding. Activations are fused, see `fused_activations`, and attention is by products where
+    that is faster, see `models.attention`.
 
     Parameters
     ----------
@@ -74,6 +75,7 @@ def packed(model: torch.nn.Module) -> Generator[None]:
 
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         raise RuntimeError("packed weights have no gradient: use torch.inference_mode()")
+    keep_freed_memory()
     changed = []
     try:
         if can_pack():
@@ -83,7 +85,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
                 if forward is not None and "forward" not in vars(module):
                     module.forward = forward
                     changed.append(module)
-        with fused_activations(model) if can_pack() else nullcontext(), short_texts(model):
+        fused = fused_activations(model) if can_pack() else nullcontext()
+        with fused, attending_by_products(model):
             yield
     finally:
         for module in changed:

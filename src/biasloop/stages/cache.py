@@ -13,14 +13,6 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from biasloop.models import READING
-
-
-def keys_kept_as(model: Any) -> torch.dtype:  # noqa: ANN401 - not typed
-    """Give the type to keep a model's keys in: the widest that is fast for one query per row."""
-    wider = model.config._attn_implementation == READING
-    return torch.float32 if wider else model.dtype
-
 
 class Filling:
     """Where the next keys and values go: the same for every layer.
@@ -41,16 +33,14 @@ class Filling:
 class _Layer(CacheLayerMixin):
     is_sliding = False
 
-    def __init__(self, count: int, length: int, dtype: torch.dtype, filling: Filling) -> None:
+    def __init__(self, count: int, length: int, filling: Filling) -> None:
         super().__init__()
-        self.count, self.length, self.dtype, self.filling = count, length, dtype, filling
+        self.count, self.length, self.filling = count, length, filling
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         # Zeros: what a mask hides must still be a number.
         self.memory = tuple(
-            states.new_zeros(
-                (self.count, states.shape[1], self.length, states.shape[3]), dtype=self.dtype
-            )
+            states.new_zeros((self.count, states.shape[1], self.length, states.shape[3]))
             for states in (key_states, value_states)
         )
         self.is_initialized = True
@@ -96,15 +86,13 @@ class BlockCache(Cache):
         Rows of the batch.
     length
         Of a prompt and its continuation together.
-    dtype
-        Of keys and values: see `keys_kept_as`.
     """
 
-    def __init__(self, count: int, length: int, dtype: torch.dtype) -> None:
+    def __init__(self, count: int, length: int) -> None:
         self.filling = Filling()
         super().__init__(
             layer_class_to_replicate=partial(  # ty: ignore[invalid-argument-type]
-                _Layer, count, length, dtype, self.filling
+                _Layer, count, length, self.filling
             )
         )
 

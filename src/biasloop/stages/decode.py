@@ -71,10 +71,9 @@ def decode(
         Continuations, int32, in the order of the prompts; one that the model ended has the
         end-of-sequence token for its last.
     """
-    from biasloop.stages.cache import BlockCache, keys_kept_as
+    from biasloop.stages.cache import BlockCache
 
-    dtype = keys_kept_as(loaded.model)
-    cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens, dtype)
+    cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens)
     return _decode(loaded, prompts, new_tokens, choice, cache)
 
 
