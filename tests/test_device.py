@@ -13,6 +13,7 @@ from biasloop.device import (
     cores,
     keep_freed_memory,
     make_deterministic,
+    return_freed_memory,
 )
 
 
@@ -53,8 +54,10 @@ def test_training_is_in_bfloat16_where_the_processor_is(monkeypatch, native, ask
 
 def test_keeping_freed_memory_is_harmless(monkeypatch):
     keep_freed_memory()
+    return_freed_memory()
     monkeypatch.setattr("sys.platform", "darwin")
     keep_freed_memory()
+    return_freed_memory()
     assert torch.ones(1_000_000).sum() == 1_000_000
 
 

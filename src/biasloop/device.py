@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +73,10 @@ def _multiplies_bfloat16() -> bool:
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def _of_glibc(name: str) -> Any:  # noqa: ANN401 - a C function
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep large blocks of memory that are freed, and hand them out again.
 
@@ -80,11 +84,22 @@ def keep_freed_memory() -> None:
     allocation: a fifth of the time of a training step on a processor. Does nothing where the C
     library is not glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_glibc("mallopt")
     if mallopt:
         trim_threshold, mmap_threshold = -1, -3
         mallopt(mmap_threshold, 2**30)
         mallopt(trim_threshold, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give the system back the memory that the C library keeps, see `keep_freed_memory`.
+
+    Between two kinds of work: what one has freed lies where the other, which may have an allocator
+    of its own (Python's, polars'), cannot always take it from. Does nothing without glibc.
+    """
+    malloc_trim = _of_glibc("malloc_trim")
+    if malloc_trim:
+        malloc_trim(0)
 
 
 def cores() -> int:

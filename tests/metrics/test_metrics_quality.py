@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biasloop.errors import InputError, StoreError
-from biasloop.metrics import METRICS
+from biasloop.metrics import METRICS, builtin_quality
 from biasloop.metrics.builtin_quality import expand, fit_quality, load_quality
 from biasloop.metrics.card import FILE
 from biasloop.metrics.quality import quality_index
 from biasloop.metrics.sentence_features import Reading, read_sentences
-from biasloop.metrics.text import sentences
+from biasloop.metrics.text import sentences, tokens
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +155,19 @@ def test_text_is_needed(corpus, make_context, tmp_path):
         METRICS["quality"].fit(make_context(short), tmp_path)
     with pytest.raises(StoreError, match="quality instrument"):
         METRICS["quality"].load(make_context(corpus), tmp_path)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["One two.", "Three?", "Two one"]), max_size=4), min_size=2),
+    st.integers(0, 12),
+)
+def test_a_large_corpus_is_read_as_far_as_it_is_used(articles, most):
+    bodies = ["\n\n".join(article) for article in articles]
+    counts = [sum(len(tokens(s)) for s in sentences(body)) for body in bodies]
+    within = [end for end in range(len(bodies) + 1) if sum(counts[:end]) <= most]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin_quality, "MOST_TOKENS", most)
+        split, texts = builtin_quality._read(bodies)
+    used = bodies[: max(2, *within)]
+    assert split == [sentences(body) for body in used]
+    assert texts == [[tokens(s.lower()) for s in sentences(body)] for body in used]

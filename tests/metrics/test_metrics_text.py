@@ -3,13 +3,28 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.metrics.text import cut, distinct, ngrams, repetition, sentences, tokens, words
+from biasloop.metrics.text import (
+    cut,
+    distinct,
+    interned,
+    ngrams,
+    repetition,
+    sentences,
+    tokens,
+    words,
+)
 
 
 def test_words_are_lower_case_without_punctuation():
     assert words("Don't STOP, the U.S. spent 1,000.5 dollars!") == [
         "don't", "stop", "the", "u", "s", "spent", "1,000.5", "dollars",
     ]  # fmt: skip
+
+
+def test_interned_words_are_the_same_objects():
+    one, other = interned(words("It is is")), interned(words("is it"))
+    assert one == ["it", "is", "is"]
+    assert one[1] is one[2] is other[0]
 
 
 def test_tokens_keep_case_and_marks():

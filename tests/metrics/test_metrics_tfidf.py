@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from biasloop.metrics.builtin_leaning import CANDIDATES
+from biasloop.metrics import tfidf
+from biasloop.metrics.builtin_leaning import CANDIDATES, fit_second
 from biasloop.metrics.linear import fit_linear
-from biasloop.metrics.tfidf import Terms, TfidfCandidate
+from biasloop.metrics.tfidf import Terms, TfidfCandidate, TfidfEncoder
+
+#: By which first classifier's features the second has these.
+_OTHER = {"word-tfidf": "character-tfidf", "character-tfidf": None}
 
 
 def _oracle(terms: Terms) -> TfidfVectorizer:
@@ -43,6 +47,22 @@ def test_saved_and_restored_it_encodes_to_the_bit(corpus, name):
     fitted, _ = prepared.encode(np.arange(len(texts)))
     for other in (encoder.encode(texts), restored.encode(texts)):
         assert np.array_equal(fitted.toarray(), other.toarray())
+
+
+@pytest.mark.parametrize("name", ["word-tfidf", "character-tfidf"])
+def test_counting_and_weighting_in_pieces_are_as_in_one(corpus, name, monkeypatch):
+    texts = corpus["body"].to_list()[:60]
+    truth = np.arange(60) % 3
+    whole = fit_second(texts, truth, 3, _OTHER[name])
+    expected = whole.probabilities(texts)
+    monkeypatch.setattr(tfidf, "_AT_ONCE", 7)
+    monkeypatch.setattr(TfidfEncoder, "at_once", 11)
+    pieces = fit_second(texts, truth, 3, _OTHER[name])
+    assert pieces.encoder.save()[0] == whole.encoder.save()[0]
+    assert np.array_equal(pieces.encoder.save()[1]["idf"], whole.encoder.save()[1]["idf"])
+    assert np.array_equal(pieces.linear.coefficients, whole.linear.coefficients)
+    assert np.array_equal(pieces.probabilities(texts), expected)
+    assert pieces.probabilities([]).shape == (0, 3)
 
 
 def test_texts_without_a_term_are_encoded_as_nothing():

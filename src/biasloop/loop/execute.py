@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
+from biasloop.device import return_freed_memory
 from biasloop.loop.events import Event, Listener
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan
@@ -88,6 +89,7 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         store.forget_scratch(stage)
+    return_freed_memory()
     return seconds
 
 

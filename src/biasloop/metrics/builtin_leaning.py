@@ -32,7 +32,19 @@ _INNER_FOLDS = 3
 
 
 class Encoder(Protocol):
-    """Fitted features: text -> rows."""
+    """Fitted features: text -> rows.
+
+    Attributes
+    ----------
+    at_once
+        How many texts to encode together, where a text's row is the same in any company; else
+        None, for all of them.
+    """
+
+    @property
+    def at_once(self) -> int | None:
+        """See above."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> np.ndarray | csr_matrix:
         """Encode texts, shape (texts, features)."""
@@ -82,7 +94,11 @@ class BuiltinClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, shape (texts, labels)."""
-        return self.linear.probabilities(self.encoder.encode(texts))
+        size = self.encoder.at_once or max(1, len(texts))
+        pieces = [texts[at : at + size] for at in range(0, len(texts), size)] or [texts]
+        return np.concatenate(
+            [self.linear.probabilities(self.encoder.encode(piece)) for piece in pieces]
+        )
 
     def save(self, folder: Path) -> None:
         """Write the classifier; `load_builtin` reads it back to the bit."""

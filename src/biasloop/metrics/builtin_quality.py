@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from biasloop.metrics.sentence_features import (
     read_sentences,
 )
 from biasloop.metrics.storage import load_instrument, save_instrument
-from biasloop.metrics.text import sentences, tokens
+from biasloop.metrics.text import interned, sentences, tokens
 
 #: Enough of a corpus for the n-gram models; a larger one is sampled by article.
 MOST_TOKENS = 1_000_000
@@ -163,12 +163,9 @@ def fit_quality(articles: Sequence[str], seed: int) -> FittedQuality:
         If there are too few sentences of four words or more.
     """
     order = seeds.generator(seed, "quality").permutation(len(articles))
-    split = [sentences(articles[row]) for row in order]
-    texts = [[tokens(sentence.lower()) for sentence in article] for article in split]
-    used = _prefix([sum(map(len, article)) for article in texts], MOST_TOKENS)
-    texts = texts[:used]
-    learnt = _prefix([len(article) for article in split[:used]], MOST_SENTENCES)
-    pool = Pool(sentence for article in split[:used] for sentence in article)
+    split, texts = _read(articles[row] for row in order)
+    learnt = _prefix([len(article) for article in split], MOST_SENTENCES)
+    pool = Pool(sentence for article in split for sentence in article)
     rng = seeds.generator(seed, "corruption")
     made = [grade_article(article, pool, rng) for article in split[:learnt]]
     matrix, truth, fold = _cross_fit(texts, made)
@@ -182,6 +179,22 @@ def fit_quality(articles: Sequence[str], seed: int) -> FittedQuality:
     centre, scale, linear = _fit(matrix, truth)
     reader = fit_reader([sentence for article in texts for sentence in article])
     return FittedQuality(QualityClassifier(reader, centre, scale, linear), truth, probabilities)
+
+
+def _read(articles: Iterable[str]) -> tuple[list[list[str]], list[list[list[str]]]]:
+    """Split articles into sentences, and these into tokens: the first of `MOST_TOKENS`, or two."""
+    split: list[list[str]] = []
+    texts: list[list[list[str]]] = []
+    total = 0
+    for article in articles:
+        found = sentences(article)
+        text = [interned(tokens(sentence.lower())) for sentence in found]
+        total += sum(map(len, text))
+        if total > MOST_TOKENS and len(texts) >= 2:
+            break
+        split.append(found)
+        texts.append(text)
+    return split, texts
 
 
 def _prefix(sizes: Sequence[int], most: int) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biasloop.metrics.text import interned
+
 #: Worst to best; a grade's place is its value in the text quality index.
 GRADES = ("noise", "word salad", "mild gibberish", "clean")
 
@@ -61,7 +63,7 @@ class Pool:
         self.words: list[str] = []
         self.followers: dict[str, list[str]] = {}
         for sentence in sentences:
-            found = bare(sentence).split()
+            found = interned(bare(sentence).split())
             self.words += found
             for word, follower in itertools.pairwise(found):
                 self.followers.setdefault(word, []).append(follower)

@@ -15,7 +15,7 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.text import distinct, ngrams, repetition, words
+from biasloop.metrics.text import distinct, interned, ngrams, repetition, words
 
 _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
@@ -100,12 +100,19 @@ def vocabulary(texts: Sequence[Sequence[str]]) -> tuple[float, float | None, flo
         The count and its 95 % interval, normal approximation; the interval is None for fewer than
         two texts. The count grows with the amount of text: compare sets of like size.
     """
-    types = [set(text) for text in texts]
-    holders = Counter(word for own in types for word in own)
-    size = float(len(holders))
+    place: dict[str, int] = {}
+    # Numbers for words: the sets of words themselves would be many times as large as the text.
+    types = [
+        np.array([place.setdefault(word, len(place)) for word in set(text)], np.int32)
+        for text in texts
+    ]
+    size = float(len(place))
     if len(texts) < 2:
         return size, None, None
-    lost = np.array([sum(holders[word] == 1 for word in own) for own in types], dtype=float)
+    holders = np.zeros(len(place), dtype=np.int64)
+    for own in types:
+        holders[own] += 1
+    lost = np.array([np.count_nonzero(holders[own] == 1) for own in types], dtype=float)
     variance = (len(texts) - 1) / len(texts) * ((lost - lost.mean()) ** 2).sum()
     half = _NORMAL_95 * float(np.sqrt(variance))
     return size, size - half, size + half
@@ -137,7 +144,7 @@ class Diversity:
             n-gram; ``self_bleu`` of the sampled articles; set-level ``vocabulary``.
         """
         ids = articles["article_id"].to_list()
-        texts = [words(body) for body in articles["body"]]
+        texts = [interned(words(body)) for body in articles["body"]]
         columns = {
             f"distinct_{order}": [distinct(text, order) for text in texts] for order in (1, 2, 3)
         }

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from biasloop.metrics.folds import Folds
-from biasloop.metrics.text import distinct, repetition, words
+from biasloop.metrics.text import distinct, interned, repetition, words
 
 #: The share of real articles that each bound leaves outside.
 TAIL = 0.005
@@ -107,7 +107,8 @@ def fit_domain(texts: Sequence[str], folds: Folds, confidence: np.ndarray) -> Do
     confidence
         The classifier's confidence in each held-out article.
     """
-    types = [frozenset(words(text)) for text in texts]
+    # No sets: of a set's table most is empty.
+    types = [interned(set(words(text))) for text in texts]
     held_out: dict[str, list[np.ndarray]] = {}
     for fold in folds:
         inside = set(fold.tolist())

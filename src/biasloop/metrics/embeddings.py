@@ -60,6 +60,9 @@ class MiniLmEncoder:
         """Identifies the encoder that an instrument was fitted with."""
         return sha256_file(self.folder / _WEIGHTS)
 
+    #: Texts of like length are read together, whichever they are.
+    at_once = None
+
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Encode articles, shape (texts, width), float64; a text without tokens is zeros."""
         import torch

@@ -97,11 +97,11 @@ class Quality:
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: ``quality``, 0 to 3."""
-        split = [sentences(body) for body in articles["body"]]
+        bodies = articles["body"]
         values = [
             quality_index(graded)
-            for at in range(0, len(split), _AT_ONCE)
-            for graded in self.grade(split[at : at + _AT_ONCE])
+            for at in range(0, len(bodies), _AT_ONCE)
+            for graded in self.grade([sentences(body) for body in bodies[at : at + _AT_ONCE]])
         ]
         return scored(articles["article_id"].to_list(), {"quality": values})
 

@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from biasloop.device import return_freed_memory
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
+
+#: Counts that are looked at once: every step of it makes an array of eight bytes for each.
+_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Terms:
             analyzer=self.analyzer,
             ngram_range=(self.shortest, self.longest),
             vocabulary=None if vocabulary is None else list(vocabulary),
+            dtype=np.int32,
             **pattern,
         )
 
@@ -51,17 +57,28 @@ class Weighting:
 
 def fit_weighting(counts: csr_matrix, least_articles: int) -> Weighting:
     """Keep the columns with enough articles, and give them ``ln((1 + n) / (1 + df)) + 1``."""
-    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    frequency = np.zeros(counts.shape[1], dtype=np.int64)
+    for at in range(0, len(counts.indices), _AT_ONCE):
+        some = counts.indices[at : at + _AT_ONCE]
+        frequency += np.bincount(some, minlength=counts.shape[1])
     columns = np.flatnonzero(frequency >= least_articles)
     return Weighting(columns, np.log((1 + counts.shape[0]) / (1 + frequency[columns])) + 1.0)
 
 
 def weigh(counts: csr_matrix, idf: np.ndarray) -> csr_matrix:
     """Turn counts into rows of ``(1 + ln count) * idf``, of length 1 (or 0 for an empty one)."""
+    from scipy.sparse import csr_matrix
     from sklearn.preprocessing import normalize
 
-    weighted = counts.astype(np.float64, copy=True)
-    weighted.data = (np.log(weighted.data) + 1.0) * idf[weighted.indices]
+    # In place, and with the counts' own indices: the matrix is the largest thing in fitting. They
+    # are sorted first, since their order is that in which the fitting adds up.
+    counts.sort_indices()
+    values = counts.data.astype(np.float64)
+    np.log(values, out=values)
+    values += 1.0
+    for at in range(0, len(values), _AT_ONCE):
+        values[at : at + _AT_ONCE] *= idf[counts.indices[at : at + _AT_ONCE]]
+    weighted = csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
     return normalize(weighted, norm="l2", copy=False)
 
 
@@ -72,6 +89,9 @@ class TfidfEncoder:
     terms: Terms
     vocabulary: Sequence[str]
     idf: np.ndarray
+
+    #: Every row is counted, weighted and multiplied by itself.
+    at_once = 1024
 
     @cached_property
     def _counter(self) -> CountVectorizer:
@@ -117,8 +137,12 @@ class TfidfCandidate:
             counts = counter.set_params(vocabulary=[" "]).fit_transform(texts)
         # A term that is too rare in all the rows is too rare in any part of them.
         possible = fit_weighting(counts, self.terms.least_articles).columns
-        names = counter.get_feature_names_out()[possible]
-        return TfidfPrepared(self.terms, names, counts[:, possible])
+        # As one block: single strings of it would hold on to what the whole vocabulary lay in.
+        names = counter.get_feature_names_out()[possible].astype(np.dtypes.StringDType())
+        counts = counts[:, possible]
+        del counter
+        return_freed_memory()
+        return TfidfPrepared(self.terms, names, counts)
 
     def restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TfidfEncoder:
         """Read back what `TfidfEncoder.save` gave."""
@@ -137,12 +161,14 @@ class TfidfPrepared:
         self, train: np.ndarray, test: np.ndarray | None = None
     ) -> tuple[csr_matrix, csr_matrix | None]:
         """Encode the rows ``train``, and ``test`` likewise, by ``train``'s frequencies only."""
-        weighting = fit_weighting(self.counts[train], self.terms.least_articles)
+        counts = self.counts[train]
+        weighting = fit_weighting(counts, self.terms.least_articles)
 
-        def rows(which: np.ndarray) -> csr_matrix:
-            return weigh(self.counts[which][:, weighting.columns], weighting.idf)
+        def weighed(counts: csr_matrix) -> csr_matrix:
+            kept = len(weighting.columns) == counts.shape[1]
+            return weigh(counts if kept else counts[:, weighting.columns], weighting.idf)
 
-        return rows(train), None if test is None else rows(test)
+        return weighed(counts), None if test is None else weighed(self.counts[test])
 
     def encoder(self) -> TfidfEncoder:
         """Fit on every row."""

@@ -1,6 +1,6 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
-from biasloop.stages.blocks import join_blocks, prompts_of, split_blocks
+from biasloop.stages.blocks import prompts_of, split_blocks
 from biasloop.stages.finetune import finetune, samples_of
 from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
@@ -19,7 +19,6 @@ __all__ = [
     "finetune_together",
     "generate_articles",
     "generate_blocks",
-    "join_blocks",
     "log_odds",
     "pretrain",
     "processes_for",

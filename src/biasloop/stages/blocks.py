@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 
 def split_blocks(tokens: Sequence[int], block_tokens: int) -> list[list[int]]:
@@ -37,8 +36,3 @@ def prompts_of(
     """
     used = body if limit is None else body[:limit]
     return split_blocks(title, block_tokens) + split_blocks(used, block_tokens)
-
-
-def join_blocks(continuations: Sequence[Sequence[int]]) -> list[int]:
-    """Join the continuations of an article's prompts, in order, as one sequence of tokens."""
-    return list(chain.from_iterable(continuations))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 
 from biasloop.config import TrainingConfig
 from biasloop.models import LoadedModel
+from biasloop.stages.tokens import tokenized
 from biasloop.stages.train import Progress, TrainingLog, train
+
+#: Token ids, four bytes each: a list of Python integers takes eight times as much.
+Sample: TypeAlias = "array[int]"
 
 
 def text_of(title: str, body: str) -> str:
@@ -16,9 +23,7 @@ def text_of(title: str, body: str) -> str:
     return f"{title}\n{body}" if title else body
 
 
-def samples_of(
-    loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig
-) -> list[list[int]]:
+def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[Sample]:
     """Turn articles into training samples.
 
     With ``samples: line`` each line of an article is one sample, as in the authors' scripts;
@@ -27,18 +32,19 @@ def samples_of(
 
     Returns
     -------
-    list of list of int
+    list of Sample
         Token ids, in the order of the articles.
     """
-    texts: list[str] = []
-    for title, body in articles.select("title", "body").iter_rows():
-        text = text_of(title, body)
-        texts.extend(text.splitlines() if config.samples == "line" else [text])
-    if not texts:
-        return []
+
+    def texts() -> Iterator[str]:
+        for title, body in articles.select("title", "body").iter_rows():
+            text = text_of(title, body)
+            yield from text.splitlines() if config.samples == "line" else [text]
+
     length = min(config.max_tokens, loaded.context)
-    encoded = loaded.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=length)
-    return [ids for ids in encoded["input_ids"] if len(ids) >= 2]
+    return [
+        array("i", ids) for ids in tokenized(loaded.tokenizer, texts(), length) if len(ids) >= 2
+    ]
 
 
 def finetune(

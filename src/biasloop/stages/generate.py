@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from biasloop.device import make_deterministic
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, packed
 from biasloop.seeds import generator
-from biasloop.stages.blocks import join_blocks, prompts_of
+from biasloop.stages.blocks import prompts_of
 from biasloop.stages.decode import (
     TOKEN,
     Tokens,
@@ -203,15 +204,12 @@ def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -
         prompted it, the body is what the model wrote (untrusted text).
     """
     end = loaded.tokenizer.eos_token_id
-    continuations: dict[str, list[list[int]]] = {}
-    for article_id, tokens in (
-        blocks.sort("article_id", "block").select("article_id", "continuation").iter_rows()
-    ):
-        continuations.setdefault(article_id, []).append([t for t in tokens if t != end])
+    written: dict[str, array[int]] = {}
+    ordered = blocks.select("article_id", "block", "continuation").sort("article_id", "block")
+    for article_id, _, tokens in ordered.iter_rows():
+        written.setdefault(article_id, array("i")).extend(t for t in tokens if t != end)
     bodies = [
-        loaded.tokenizer.decode(
-            join_blocks(continuations.get(article_id, [])), skip_special_tokens=True
-        )
+        loaded.tokenizer.decode(list(written.get(article_id, ())), skip_special_tokens=True)
         for article_id in real["article_id"]
     ]
     return conform(real.with_columns(pl.Series("body", bodies, dtype=pl.String)), ARTICLES)

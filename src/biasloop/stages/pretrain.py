@@ -14,6 +14,7 @@ from biasloop.errors import InputError, nearest
 from biasloop.models import LoadedModel, build_scratch_model, train_tokenizer
 from biasloop.seeds import generator, integer
 from biasloop.stages.finetune import text_of
+from biasloop.stages.tokens import tokenized
 from biasloop.stages.train import Progress, TrainingLog, train
 
 
@@ -74,15 +75,10 @@ def pretrain(
     texts = [text_of(t, b) for t, b in articles.select("title", "body").iter_rows()]
     tokenizer = train_tokenizer(texts, config.vocabulary)
     end = tokenizer.eos_token_id
-    encoded = [[*ids, end] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    by_label = {
-        label: [
-            np.asarray(ids)
-            for ids, own in zip(encoded, articles["label"], strict=True)
-            if own == label
-        ]
-        for label in shares
-    }
+    by_label: dict[str, list[np.ndarray]] = {label: [] for label in shares}
+    for ids, label in zip(tokenized(tokenizer, texts), articles["label"], strict=True):
+        if label in by_label:
+            by_label[label].append(np.asarray([*ids, end], np.int32))
     settings = config.pretraining
     length = min(settings.tokens, config.context)
     random = generator(seed, "pretrain", "sequences")

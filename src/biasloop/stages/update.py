@@ -9,6 +9,7 @@ others. docs/theory.md, "The condition for real models", says what either proves
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,11 @@ def slopes(
     """
     import torch
 
-    rows = [row for row in blocks.iter_rows() if row[3]]
+    rows = [
+        (article_id, block, array("i", prompt), array("i", written))
+        for article_id, block, prompt, written in blocks.iter_rows()
+        if written
+    ]
     rows.sort(key=lambda row: (-len(row[2]) - len(row[3]), row[0], row[1]))
     origin = [parameter.data.clone() for parameter in loaded.model.parameters()]
     found: list[tuple[str, float]] = []
