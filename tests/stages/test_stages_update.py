@@ -21,6 +21,7 @@ from biasloop.stages import (
     project_on_contrast,
     project_on_gradient,
 )
+from biasloop.stages import update as module
 from biasloop.stages.update import difference, outside_nucleus, slopes
 from biasloop.tables import ARTICLES
 
@@ -96,6 +97,21 @@ def test_slopes_equal_autograd(base):
         gradients = torch.autograd.grad(total, list(base.model.parameters()))
         expected = sum(float((g * u).sum()) for g, u in zip(gradients, update, strict=True))
         assert slope == pytest.approx(expected, rel=0.01, abs=0.02)
+
+
+@pytest.mark.parametrize(("batch", "marks"), [(1, 1), (2, 2**27), (3, 3 * 300 * 16)])
+def test_how_many_blocks_are_read_at_once_changes_nothing(base, monkeypatch, batch, marks):
+    real = articles([RED, BLUE, RED + " " + BLUE, "so it is"])
+    blocks = generate_blocks(base, real, CONFIG, 0)
+    update = difference(base, tuned(base, RED))
+    expected = slopes(base, update, blocks, CONFIG)
+    monkeypatch.setattr(module, "_BATCH", batch)
+    monkeypatch.setattr(module, "_MARKS", marks)
+    found = slopes(base, update, blocks, CONFIG)
+    assert found["article_id"].to_list() == expected["article_id"].to_list()
+    assert found["slope"].to_list() == pytest.approx(
+        expected["slope"].to_list(), rel=0.02, abs=0.02
+    )
 
 
 def test_the_gradient_foretells_which_way_a_small_update_moves_the_leaning(base):
