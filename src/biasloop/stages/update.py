@@ -30,7 +30,7 @@ _STEP = 0.01
 #: Blocks that are read at once: their logits are the largest thing in memory.
 _BATCH = 16
 #: Marks of tokens outside a nucleus that are kept at once, a byte each.
-_MARKS = 2**24
+_MARKS = 2**22
 #: A probability is kept this far from 0 and 1, so that its log-odds are finite.
 _CLIP = 1e-6
 
