@@ -12,8 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from biasloop.models import READING, as_products, packed, pays
-from biasloop.models.attention import read
+from biasloop.models import as_products, packed, pays
+from biasloop.models.attention import READING, read
 
 
 def made_up(rows=2, heads=(4, 4), length=9, width=8, dtype=torch.float32):
@@ -67,18 +67,19 @@ def test_only_short_whole_texts_in_bfloat16_pay():
     assert not pays(q[:, :, :1], k[:, :, :1])
 
 
+SHAPE = {
+    "vocab_size": 60,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+
+
 def roberta():
     torch.manual_seed(2)
     return RobertaForSequenceClassification(
-        RobertaConfig(
-            vocab_size=60,
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=128,
-            max_position_embeddings=40,
-            pad_token_id=1,
-        )
+        RobertaConfig(**SHAPE, max_position_embeddings=40, pad_token_id=1)
     )
 
 
@@ -89,16 +90,7 @@ def gpt2():
 
 def llama():
     torch.manual_seed(2)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=60,
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-        )
-    )
+    return LlamaForCausalLM(LlamaConfig(**SHAPE, num_key_value_heads=2))
 
 
 @pytest.mark.parametrize("build", [roberta, gpt2, llama])
@@ -162,3 +154,17 @@ def test_another_way_to_attend_is_left_alone():
     model.set_attn_implementation("eager")
     with torch.inference_mode(), packed(model):
         assert model.config._attn_implementation == "eager"
+
+
+def test_packing_within_packing_leaves_the_model_as_it_was():
+    model = gpt2().eval().bfloat16()
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits
+        with packed(model):
+            outer = model(input_ids=ids).logits
+            with packed(model):
+                assert torch.equal(model(input_ids=ids).logits, outer)
+            assert torch.equal(model(input_ids=ids).logits, outer)
+        assert torch.equal(model(input_ids=ids).logits, before)
+    assert not [module for module in model.modules() if "forward" in vars(module)]

@@ -1,6 +1,7 @@
 """A batch joined as one row against the same samples padded: loss, gradients, attention."""
 
 import copy
+from array import array
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,19 @@ def test_a_few_tokens_follow_the_samples_and_a_first_token_is_not_predicted():
         "input_ids": [[1, 2], [3, 4]],
         "labels": [[-100, 2], [-100, 4]],
     }
+
+
+@pytest.mark.parametrize("samples", [[[5, 300, 7], [9, 8]], [[5, 300, 7], [9, 8, 2]]])
+def test_batches_of_arrays_are_those_of_lists(samples):
+    arrays = [array("i", sample) for sample in samples]
+    for make in (pack, lambda batch: collate(batch, 0)):
+        for name, value in make(samples).items():
+            other = make(arrays)[name]
+            if torch.is_tensor(value):
+                assert value.dtype == other.dtype
+                assert torch.equal(value, other)
+            else:
+                assert value == other
 
 
 @given(st.integers(1, 2**20))

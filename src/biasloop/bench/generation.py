@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,8 @@ from biasloop.bench.clock import timed
 from biasloop.bench.figure import Figure
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import BenchSettings
-from biasloop.bench.subjects import language_model
+from biasloop.bench.subjects import in_precision, language_model
 from biasloop.config import GenerationConfig
-from biasloop.device import Device
 from biasloop.models import LoadedModel
 from biasloop.seeds import generator
 from biasloop.stages.generate import continue_prompts
@@ -42,7 +40,7 @@ def measure_generation(settings: BenchSettings) -> list[Figure]:
     figures = []
     exact: list[np.ndarray] = []
     for precision in ("float32", "bfloat16"):
-        subject = _in_precision(loaded, precision)
+        subject = in_precision(loaded, precision)
         written, seconds = timed(lambda s=subject: continue_prompts(s, prompts, config, 0))
         if precision == "float32":
             exact = written
@@ -103,13 +101,6 @@ def _best_batch(
     # Which is best shows in a quarter of the tokens.
     best = 32 if quick else max((16, 64), key=lambda size: speed(size, tokens // 4))
     return best, speed(best, tokens)
-
-
-def _in_precision(loaded: LoadedModel, precision: str) -> LoadedModel:
-    device = Device(loaded.device.name, precision)
-    if precision == "float32":
-        return loaded
-    return replace(loaded, model=copy.deepcopy(loaded.model).to(device.dtype), device=device)
 
 
 def _shares(

@@ -12,7 +12,7 @@ from biasloop.bench.clock import timed
 from biasloop.bench.figure import Figure
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import BenchSettings
-from biasloop.bench.subjects import classifier, language_model, texts
+from biasloop.bench.subjects import classifier, in_precision, language_model, texts
 from biasloop.config import MetricsConfig
 from biasloop.metrics import perplexities
 from biasloop.metrics.perplexity import MAX_TOKENS
@@ -88,8 +88,6 @@ def _classified(
 
 def measure_perplexity(settings: BenchSettings) -> list[Figure]:
     """Measure perplexity of articles under the model, in float32 and bfloat16."""
-    import torch
-
     loaded = language_model(settings)
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
     few = articles[: 4 if settings.quick else 16]
@@ -102,7 +100,7 @@ def measure_perplexity(settings: BenchSettings) -> list[Figure]:
     work = operations.reading(loaded.model, lengths, judged=True)
     figures = []
     for precision in ("float32", "bfloat16"):
-        model = copy.deepcopy(loaded.model).to(getattr(torch, precision))
+        model = in_precision(loaded, precision).model
         found, fast = timed(lambda m=model: perplexities(m, loaded.tokenizer, articles, batch))
         apart = np.abs(found[: len(few)] / expected - 1).max()
         figures.append(

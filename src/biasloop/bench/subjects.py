@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
+from biasloop.device import Device
 from biasloop.models import LoadedModel, load_model, train_tokenizer
 from biasloop.seeds import generator, integer
 
@@ -77,3 +80,11 @@ def classifier(settings: BenchSettings) -> Any:  # noqa: ANN401 - `metrics.Seque
     model = RobertaForSequenceClassification(config)
     model.to(torch.device(choose("float32").name)).eval()
     return SequenceClassifier(model, _tokenizer(settings.seed), np.eye(4), None)
+
+
+def in_precision(loaded: LoadedModel, precision: str) -> LoadedModel:
+    """Give a float32 model in a precision: itself, or a copy."""
+    device = Device(loaded.device.name, precision)
+    if precision == "float32":
+        return loaded
+    return replace(loaded, model=copy.deepcopy(loaded.model).to(device.dtype), device=device)

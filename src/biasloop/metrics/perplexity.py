@@ -15,7 +15,7 @@ import polars as pl
 
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import batches, load_model, packed
+from biasloop.models import batches, load_model, packed, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,8 +25,6 @@ MAX_TOKENS = 1024
 
 #: Tokens whose probabilities are worked out at once: they stay in a processor's cache.
 _JUDGED_AT_ONCE = 64
-#: Texts that are tokenized at once.
-_TEXTS = 256
 
 
 def perplexities(
@@ -70,11 +68,7 @@ def perplexities(
 
     limit = min(max_tokens, _context(model))
     ids = [
-        np.asarray(tokens, np.int32)
-        for at in range(0, len(texts), _TEXTS)
-        for tokens in tokenizer(list(texts[at : at + _TEXTS]), truncation=True, max_length=limit)[
-            "input_ids"
-        ]
+        np.asarray(tokens, np.int32) for tokens in tokenized(tokenizer, texts, limit, special=True)
     ]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)

@@ -14,15 +14,13 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
-from biasloop.models import batches, packed
+from biasloop.models import batches, packed, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: For a classifier that states no limit of its own.
 _LONGEST = 8192
-#: Texts that are tokenized at once.
-_TEXTS = 256
 _KEY = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
 
 
@@ -70,10 +68,7 @@ class SequenceClassifier:
         limit = _limit(self.model, self.tokenizer, max_tokens)
         ids = [
             np.asarray(tokens, np.int32)
-            for at in range(0, len(texts), _TEXTS)
-            for tokens in self.tokenizer(
-                list(texts[at : at + _TEXTS]), truncation=True, max_length=limit
-            )["input_ids"]
+            for tokens in tokenized(self.tokenizer, texts, limit, special=True)
         ]
         result = np.empty((len(texts), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):

@@ -1,13 +1,13 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
-from biasloop.models.attention import READING, as_products, pays
+from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import READ_AT_ONCE, batches
 from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
+from biasloop.models.tokens import tokenized
 
 __all__ = [
-    "READING",
     "READ_AT_ONCE",
     "LoadedModel",
     "as_products",
@@ -19,5 +19,6 @@ __all__ = [
     "pays",
     "resolve_model",
     "save_model",
+    "tokenized",
     "train_tokenizer",
 ]

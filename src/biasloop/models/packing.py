@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,22 +38,31 @@ def can_pack() -> bool:
 
 
 @contextmanager
-def fused_activations(model: torch.nn.Module) -> Generator[None]:
-    """Let GPT-2's activation, which transformers writes as eight operations, be torch's one.
-
-    It is of the same formula, with a gradient. The model is left as it was afterwards.
-    """
-    from torch.nn import functional
-    from transformers.activations import NewGELUActivation
-
-    changed = [module for module in model.modules() if type(module) is NewGELUActivation]
+def _replaced(
+    model: torch.nn.Module,
+    replacement: Callable[[torch.nn.Module], Callable[..., Any] | None],
+) -> Generator[None]:
+    """Give modules another ``forward`` for a while; None leaves one as it is."""
+    changed = []
     try:
-        for module in changed:
-            module.forward = functools.partial(functional.gelu, approximate="tanh")
+        for module in model.modules():
+            forward = replacement(module)
+            # An instance's own forward is somebody else's doing; leave it.
+            if forward is not None and "forward" not in vars(module):
+                module.forward = forward
+                changed.append(module)
         yield
     finally:
         for module in changed:
             del module.forward
+
+
+def fused_activations(model: torch.nn.Module) -> AbstractContextManager[None]:
+    """Let GPT-2's activation, which transformers writes as eight operations, be torch's one.
+
+    It is of the same formula, with a gradient. The model is left as it was afterwards.
+    """
+    return _replaced(model, _fused_activation)
 
 
 @contextmanager
@@ -76,24 +85,24 @@ def packed(model: torch.nn.Module) -> Generator[None]:
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         raise RuntimeError("packed weights have no gradient: use torch.inference_mode()")
     keep_freed_memory()
-    changed = []
-    try:
+    with ExitStack() as replaced:
         if can_pack():
-            for module in model.modules():
-                forward = _replacement(module)
-                # An instance's own forward is somebody else's doing; leave it.
-                if forward is not None and "forward" not in vars(module):
-                    module.forward = forward
-                    changed.append(module)
-        fused = fused_activations(model) if can_pack() else nullcontext()
-        with fused, attending_by_products(model):
-            yield
-    finally:
-        for module in changed:
-            del module.forward
+            replaced.enter_context(_replaced(model, _packed_linear))
+            replaced.enter_context(fused_activations(model))
+        replaced.enter_context(attending_by_products(model))
+        yield
 
 
-def _replacement(module: torch.nn.Module) -> Any:  # noqa: ANN401 - a forward, or None
+def _fused_activation(module: torch.nn.Module) -> Callable[..., Any] | None:
+    from torch.nn import functional
+    from transformers.activations import NewGELUActivation
+
+    if type(module) is not NewGELUActivation:
+        return None
+    return functools.partial(functional.gelu, approximate="tanh")
+
+
+def _packed_linear(module: torch.nn.Module) -> Callable[..., Any] | None:
     import torch
     from transformers.pytorch_utils import Conv1D
 

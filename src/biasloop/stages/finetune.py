@@ -10,8 +10,7 @@ from typing import TypeAlias
 import polars as pl
 
 from biasloop.config import TrainingConfig
-from biasloop.models import LoadedModel
-from biasloop.stages.tokens import tokenized
+from biasloop.models import LoadedModel, tokenized
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.

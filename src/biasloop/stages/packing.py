@@ -129,7 +129,7 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
 
 
 def few_lengths(length: int) -> int:
-    """Round a length up, by a thirty-second at most, to one of few.
+    """Round a length up, by less than eight or a thirty-second of it, to one of few.
 
     oneDNN compiles a product's kernel when it first meets its shape: for a small model that takes
     longer than the product, and every batch has a length of its own.

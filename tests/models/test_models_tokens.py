@@ -1,17 +1,12 @@
 """Tokenizing a few texts at a time, against all at once."""
 
-from array import array
-
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biasloop.models import tokens as module
 from biasloop.models import train_tokenizer
-from biasloop.stages import collate
-from biasloop.stages import tokens as module
-from biasloop.stages.packing import pack
-from biasloop.stages.tokens import tokenized
+from biasloop.models.tokens import tokenized
 
 TEXTS = ["The river runs to the sea.", "", "We hold a vote.\nThe vote is close.", "ü € 日本"]
 
@@ -32,16 +27,3 @@ def test_pieces_are_as_the_whole(tokenizer, texts, size, limit):
         found = list(tokenized(tokenizer, iter(texts), limit))
     whole = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     assert found == [ids[:limit] for ids in whole]
-
-
-@pytest.mark.parametrize("samples", [[[5, 300, 7], [9, 8]], [[5, 300, 7], [9, 8, 2]]])
-def test_batches_of_arrays_are_those_of_lists(samples):
-    arrays = [array("i", sample) for sample in samples]
-    for make in (pack, lambda batch: collate(batch, 0)):
-        for name, value in make(samples).items():
-            other = make(arrays)[name]
-            if torch.is_tensor(value):
-                assert value.dtype == other.dtype
-                assert torch.equal(value, other)
-            else:
-                assert value == other

@@ -15,8 +15,9 @@ def tokenized(
     tokenizer: Any,  # noqa: ANN401 - a transformers tokenizer
     texts: Iterable[str],
     limit: int | None = None,
+    special: bool = False,
 ) -> Iterator[list[int]]:
-    """Tokenize texts, without special tokens.
+    """Tokenize texts, a few at a time.
 
     Parameters
     ----------
@@ -25,7 +26,9 @@ def tokenized(
     texts
         Any text; read as far as is needed.
     limit
-        A text is cut at so many tokens; None leaves it whole.
+        A text is cut at so many tokens, special ones included; None leaves it whole.
+    special
+        Whether the tokenizer adds its special tokens.
 
     Yields
     ------
@@ -36,7 +39,7 @@ def tokenized(
     while some := list(islice(remaining, _AT_ONCE)):
         yield from tokenizer(
             some,
-            add_special_tokens=False,
+            add_special_tokens=special,
             truncation=limit is not None,
             max_length=limit,
             return_attention_mask=False,
