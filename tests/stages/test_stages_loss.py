@@ -50,6 +50,7 @@ def test_loss_and_gradients_are_torchs(tokens, width, vocabulary, biased, diviso
     targets[torch.tensor(out)] = -100
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_IN_CACHE", data.draw(st.integers(1, 200)))
+        patch.setattr(module, "_TOKENS", data.draw(st.integers(1, 45)))
         one, two = both(hidden, weight, bias if biased else None, targets, divisor, outer)
     torch.testing.assert_close(one[0], two[0], atol=1e-5, rtol=1e-5)
     for mine, theirs in zip(one[1], two[1], strict=True):
@@ -73,3 +74,11 @@ def test_probabilities_that_vanish_have_a_loss():
     weight = torch.tensor([[0.0], [500.0]], requires_grad=True)
     loss = cross_entropy(hidden, weight, None, torch.tensor([0]), 1.0)
     assert loss.item() == 500.0
+
+
+def test_the_gradient_can_be_had_once():
+    hidden, weight, _, targets = made_up(4, 3, 5)
+    loss = cross_entropy(hidden, weight, None, targets, 4.0)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="has been taken"):
+        loss.backward()

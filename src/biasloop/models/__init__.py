@@ -4,6 +4,7 @@ from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import READ_AT_ONCE, batches
 from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
+from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import tokenized
 
@@ -14,11 +15,14 @@ __all__ = [
     "batches",
     "build_scratch_model",
     "fused_activations",
+    "linear",
     "load_model",
     "packed",
     "pays",
+    "product",
     "resolve_model",
     "save_model",
     "tokenized",
     "train_tokenizer",
+    "trained_by_onednn",
 ]

@@ -38,7 +38,7 @@ def can_pack() -> bool:
 
 
 @contextmanager
-def _replaced(
+def replaced(
     model: torch.nn.Module,
     replacement: Callable[[torch.nn.Module], Callable[..., Any] | None],
 ) -> Generator[None]:
@@ -62,7 +62,7 @@ def fused_activations(model: torch.nn.Module) -> AbstractContextManager[None]:
 
     It is of the same formula, with a gradient. The model is left as it was afterwards.
     """
-    return _replaced(model, _fused_activation)
+    return replaced(model, _fused_activation)
 
 
 @contextmanager
@@ -85,11 +85,11 @@ def packed(model: torch.nn.Module) -> Generator[None]:
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         raise RuntimeError("packed weights have no gradient: use torch.inference_mode()")
     keep_freed_memory()
-    with ExitStack() as replaced:
+    with ExitStack() as changes:
         if can_pack():
-            replaced.enter_context(_replaced(model, _packed_linear))
-            replaced.enter_context(fused_activations(model))
-        replaced.enter_context(attending_by_products(model))
+            changes.enter_context(replaced(model, _packed_linear))
+            changes.enter_context(fused_activations(model))
+        changes.enter_context(attending_by_products(model))
         yield
 
 

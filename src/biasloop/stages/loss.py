@@ -1,9 +1,10 @@
-"""The loss of predicted tokens from the last layer's outputs, with no table of log-probabilities.
+"""The loss of predicted tokens from the last layer's outputs, and its gradient, piece by piece.
 
 A table of (tokens, vocabulary) is the largest thing in a training step. transformers makes one
 of logits, one in float32, one of log-probabilities and two of gradients, and reads each from
-memory again. Here there is one: a piece of it that fits the processor's cache at a time, logits
-become the gradient where they lie. Knows tensors, not what they belong to.
+memory again. Here a piece of one exists at a time: its logits become the gradient where they lie,
+and what the layers before and the weights get of it is added up at once. Knows tensors, not what
+they belong to.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from biasloop.models import linear, product
+
 if TYPE_CHECKING:
     import torch
 
-#: Numbers of the table that are worked on at a time: of a processor, what its cache holds; of a
+#: Tokens of a piece: enough for a product to pay for adding its part to the weights' gradient.
+_TOKENS = 1024
+#: Numbers of a piece that are worked on at a time: of a processor, what its cache holds; of a
 #: GPU, enough to keep it busy.
 _IN_CACHE, _ON_GPU = 2**19, 2**26
 
@@ -30,7 +35,8 @@ def cross_entropy(
 
     Under autocast the products are made in its type, the softmax and the sum in float32; the
     gradients are those of ``torch.nn.functional.cross_entropy`` on the layer's outputs, up to
-    rounding.
+    rounding. They are worked out on the way forward (as in Liger Kernel, Hsu et al. 2024,
+    arXiv 2410.10989), and can be had once.
 
     Parameters
     ----------
@@ -68,45 +74,52 @@ def _function() -> Any:  # noqa: ANN401 - a class of torch's, which is imported 
         ) -> torch.Tensor:
             on = hidden.device.type
             of = torch.get_autocast_dtype(on) if torch.is_autocast_enabled(on) else hidden.dtype
+            counted = (targets >= 0).float()[:, None] / divisor
+            loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+            towards = torch.empty_like(hidden)
+            change = shift = None
             with torch.autocast(on, enabled=False):
-                states, rows = hidden.to(of), weight.to(of)
-                shift = None if bias is None else bias.to(of)
-                table = torch.nn.functional.linear(states, rows, shift)
-                loss = _to_gradient(table, targets, divisor)
-            ctx.save_for_backward(states, rows, table)
-            ctx.of_hidden, ctx.of_weight = hidden.dtype, weight.dtype
-            ctx.of_bias = None if bias is None else bias.dtype
+                rows, added = weight.to(of), None if bias is None else bias.to(of)
+                for at in range(0, len(hidden), _TOKENS):
+                    piece = slice(at, at + _TOKENS)
+                    states, share = hidden[piece].to(of), counted[piece]
+                    table = linear(states, rows, added)
+                    loss += _to_gradient(table, targets[piece]) @ share[:, 0]
+                    # The narrow factors are scaled, not the wide table.
+                    towards[piece] = product(table, rows) * share
+                    change = _sum(change, product(table.t(), (states * share).to(of)), weight.dtype)
+                    if bias is not None:
+                        shift = _sum(shift, table.t() @ share[:, 0].to(of), bias.dtype)
+            ctx.gradients = towards, change, shift
             return loss
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ANN401
             (outer,) = gradients
-            states, rows, table = ctx.saved_tensors
-            with torch.autocast(table.device.type, enabled=False):
-                # The narrow factors are scaled, not the wide table.
-                towards = (table @ rows).to(ctx.of_hidden) * outer
-                change = (table.t() @ (states * outer)).to(ctx.of_weight)
-                shift = None if ctx.of_bias is None else table.sum(0, dtype=ctx.of_bias) * outer
-            return towards, change, shift, None, None
+            kept, ctx.gradients = ctx.gradients, None
+            if kept is None:
+                raise RuntimeError("the gradient of this loss has been taken: it is not kept")
+            return *(None if g is None else g.mul_(outer) for g in kept), None, None
 
     return CrossEntropy
 
 
-def _to_gradient(
-    table: torch.Tensor, targets: torch.Tensor, divisor: float | torch.Tensor
-) -> torch.Tensor:
-    """Turn logits into the gradient of the loss, in place; return the loss."""
+def _sum(so_far: torch.Tensor | None, part: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return part.to(dtype) if so_far is None else so_far.add_(part)
+
+
+def _to_gradient(table: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Turn logits into the gradient of each token's loss, in place; return the losses."""
     import torch
 
     at_once = _IN_CACHE if table.device.type == "cpu" else _ON_GPU
     count = max(1, at_once // table.shape[1])
-    loss = torch.zeros((), dtype=torch.float32, device=table.device)
-    for logits, wanted in zip(table.split(count), targets.split(count), strict=True):
-        counted = (wanted >= 0).float()[:, None]
+    losses = []
+    for part, wanted in zip(table.split(count), targets.split(count), strict=True):
         places = wanted.clamp(min=0)[:, None]
-        logarithms = logits.float().log_softmax(-1)
-        loss -= (logarithms.gather(-1, places) * counted).sum()
-        shares = logarithms.exp_()
-        shares.scatter_add_(-1, places, -counted)
-        logits.copy_(shares.mul_(counted / divisor))
-    return loss / divisor
+        logits = part.float()
+        shares = logits.softmax(-1)
+        # The likeliest token's share is one over the sum that every share is divided by.
+        losses.append(logits.amax(-1) - shares.amax(-1).log() - logits.gather(-1, places)[:, 0])
+        part.copy_(shares.scatter_add_(-1, places, torch.full_like(places, -1, dtype=shares.dtype)))
+    return torch.cat(losses)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.device import keep_freed_memory, make_deterministic
+from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json
-from biasloop.models import LoadedModel
+from biasloop.models import LoadedModel, trained_by_onednn
 from biasloop.stages.checkpoints import Checkpoints
 from biasloop.stages.packing import NO_LOSS, can_pack, pack, packed
 
@@ -264,8 +264,11 @@ def train(
         loaded.model.train()
         latest = kept.latest() if kept else None
         attention = packed(loaded.model) if packing else contextlib.nullcontext()
+        # Autocast gives a layer its type, and so its own product.
+        whole = loaded.device == Device("cpu", "float32")
+        products = trained_by_onednn(loaded.model) if whole else contextlib.nullcontext()
         try:
-            with attention, _short_collections():
+            with attention, products, _short_collections():
                 result = trainer.train(resume_from_checkpoint=str(latest) if latest else None)
         except Exception as error:
             if watch.saving:
