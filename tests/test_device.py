@@ -61,6 +61,16 @@ def test_keeping_freed_memory_is_harmless(monkeypatch):
     assert torch.ones(1_000_000).sum() == 1_000_000
 
 
+@pytest.mark.parametrize(("set_to", "found"), [(None, "256"), ("7", "7")])
+def test_few_kernels_are_kept_unless_told_otherwise(monkeypatch, set_to, found):
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, set_to or "")
+    if set_to is None:
+        monkeypatch.delenv(name)
+    keep_freed_memory()
+    assert os.environ[name] == found
+
+
 def test_a_precision_is_a_dtype():
     assert Device("cpu", "bfloat16").dtype is torch.bfloat16
     assert Device("cpu", "float32").dtype is torch.float32
