@@ -13,6 +13,8 @@ from biasloop.device import (
     cores,
     keep_freed_memory,
     make_deterministic,
+    multiplies_better_by_onednn,
+    multiplies_bfloat16,
     return_freed_memory,
 )
 
@@ -47,9 +49,43 @@ def test_the_device_and_precision_that_are_there(monkeypatch, cuda, bf16, mps, a
 def test_training_is_in_bfloat16_where_the_processor_is(monkeypatch, native, asked, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr("biasloop.device._multiplies_bfloat16", lambda: native)
+    monkeypatch.setattr("biasloop.device.multiplies_bfloat16", lambda device: native)
     assert choose_for_training(asked) == Device("cpu", expected)
     assert choose("auto") == Device("cpu", "float32")
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "expected"),
+    [
+        ("cpu", {"avx512_bf16": True}, True),
+        ("cpu", {"avx2": True, "avx512_f": True}, False),
+        ("cpu", {}, False),
+        ("mps", {"bf16": True}, False),
+    ],
+)
+def test_bfloat16_takes_instructions(monkeypatch, device, found, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert multiplies_bfloat16(device) is expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"avx512_f": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_f": True, "cpu_name": "Intel(R) Xeon(R) Platinum 8480+"}, False),
+        ({"avx512_f": False, "avx2": True, "cpu_name": "AMD EPYC"}, False),
+        ({}, False),
+    ],
+)
+def test_onednn_trains_where_mkl_leaves_instructions_out(monkeypatch, found, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert multiplies_better_by_onednn() is expected
+
+
+def test_a_torch_that_does_not_say_has_no_instructions(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not multiplies_bfloat16("cpu")
+    assert not multiplies_better_by_onednn()
 
 
 def test_keeping_freed_memory_is_harmless(monkeypatch):
@@ -61,9 +97,9 @@ def test_keeping_freed_memory_is_harmless(monkeypatch):
     assert torch.ones(1_000_000).sum() == 1_000_000
 
 
+@pytest.mark.parametrize("name", ["ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"])
 @pytest.mark.parametrize(("set_to", "found"), [(None, "256"), ("7", "7")])
-def test_few_kernels_are_kept_unless_told_otherwise(monkeypatch, set_to, found):
-    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+def test_few_kernels_are_kept_unless_told_otherwise(monkeypatch, name, set_to, found):
     monkeypatch.setenv(name, set_to or "")
     if set_to is None:
         monkeypatch.delenv(name)

@@ -60,23 +60,43 @@ def choose_for_training(precision: str = "auto") -> Device:
     Weights and sums stay in float32 there: only the factors of matrix products are rounded.
     """
     device = choose(precision)
-    if precision == "auto" and device.name == "cpu" and _multiplies_bfloat16():
+    if precision == "auto" and device.name == "cpu" and multiplies_bfloat16("cpu"):
         return Device("cpu", "bfloat16")
     return device
 
 
-def _multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for it; no, where torch is too old to say."""
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether a device, by its torch name, has instructions for it: else it is slow there."""
     import torch
 
-    found = getattr(torch.cpu, "get_capabilities", dict)()
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    found = _capabilities() if device == "cpu" else {}
     return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-#: Kernels that oneDNN keeps. It compiles one for every shape of every operation, and batches have
-#: many: reading 8,000 articles filled its own 1,024 with 120 MB. With 256 it is as fast; with 128,
-#: a few per cent slower.
+def multiplies_better_by_onednn() -> bool:
+    """Whether float32 matrices are trained faster by oneDNN than by torch's own products.
+
+    Those are MKL's, which keeps its AVX-512 kernels for Intel's processors. With AVX2 it is the
+    faster one on any: docs/training-speed.md.
+    """
+    found = _capabilities()
+    return bool(found.get("avx512_f")) and "intel" not in str(found.get("cpu_name", "")).lower()
+
+
+def _capabilities() -> dict[str, Any]:
+    """List what instructions the processor has; none, where torch is too old to say."""
+    import torch
+
+    return getattr(torch.cpu, "get_capabilities", dict)()
+
+
+#: Kernels that oneDNN keeps, and torch beside it. One is compiled for every shape of every
+#: operation, half a MB in these two together, and batches have many: reading 8,000 articles filled
+#: both to their 1,024. With 256 it is as fast; with 128, a few per cent slower.
 _KERNELS = "256"
+_KERNELS_KEPT_BY = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 
 
 def _of_glibc(name: str) -> Any:  # noqa: ANN401 - a C function
@@ -90,10 +110,12 @@ def keep_freed_memory() -> None:
     allocation: a fifth of the time of a training step on a processor. And what little is cut off
     to align a tensor is joined again with the block beside it when that is freed, not set aside
     for small requests: else no block fits where one of its size has been, and memory grows.
-    Does nothing where the C library is not glibc. What would only grow is kept small: oneDNN's
-    compiled kernels, unless ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` says otherwise or it has begun.
+    Does nothing where the C library is not glibc. What would only grow is kept small: compiled
+    kernels, unless ``ONEDNN_PRIMITIVE_CACHE_CAPACITY`` (oneDNN's) or ``LRU_CACHE_CAPACITY``
+    (torch's) says otherwise, or the first has been compiled.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
+    for name in _KERNELS_KEPT_BY:
+        os.environ.setdefault(name, _KERNELS)
     mallopt = _of_glibc("mallopt")
     if mallopt:
         trim_threshold, mmap_threshold, set_aside = -1, -3, 1

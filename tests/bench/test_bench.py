@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from biasloop.bench import BENCHMARKS, BenchSettings, Figure, baselines, operations
 from biasloop.bench.generation import _agreement
+from biasloop.bench.machine import describe, precisions
 from biasloop.bench.subjects import classifier, language_model, texts
 from biasloop.cli.main import app
 from biasloop.config import GenerationConfig
@@ -110,7 +111,20 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
         assert said in result.output
     written = json.loads(out.read_text())
     assert written["figures"] == [{"model": "demo", **figure.as_dict()}]
-    assert written["machine"]["peak"] == {"float32": 1e9, "bfloat16": 1e9}
+    assert written["machine"]["peak"] == dict.fromkeys(precisions(), 1e9)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_measured_where_there_are_instructions_for_it(monkeypatch, native):
+    monkeypatch.setattr("biasloop.bench.machine.multiplies_bfloat16", lambda device: native)
+    monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
+    machine = describe(2)
+    assert list(machine.peak) == ["float32", "bfloat16"][: 1 + native]
+    assert ("no instructions" in machine.sentence) is not native
+    monkeypatch.setattr("biasloop.bench.scoring.peak", lambda precision, threads: 1e12)
+    monkeypatch.setattr("biasloop.bench.clock._TWICE", 0.0)
+    measured = {figure.what.split(", ")[1] for figure in BENCHMARKS["perplexity"](SETTINGS)}
+    assert measured == set(machine.peak)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.models import batches
+from biasloop.models import batches, few_lengths
 
 
 @given(
@@ -24,3 +24,14 @@ def test_every_text_once_and_no_batch_too_large(lengths, most, tokens):
 def test_a_batch_is_filled():
     assert [len(batch) for batch in batches([10] * 10, 4, 1000)] == [4, 4, 2]
     assert [len(batch) for batch in batches([10] * 10, 99, 30)] == [3, 3, 3, 1]
+
+
+@given(st.integers(1, 2**20))
+def test_few_lengths_are_enough_and_waste_little(length):
+    rounded = few_lengths(length)
+    assert length <= rounded < length + max(8, length / 16)
+    assert few_lengths(rounded) == rounded
+
+
+def test_lengths_between_powers_of_two_round_to_32():
+    assert len({few_lengths(length) for length in range(1025, 2049)}) == 32

@@ -218,6 +218,14 @@ def test_packing_changes_outputs_by_rounding_only_and_is_undone(loaded):
     assert not any("forward" in vars(module) for module in model.modules())
 
 
+def test_bfloat16_is_left_to_torch_where_onednn_has_no_products_for_it(monkeypatch):
+    model = build(CONFIGS["gpt2"]).model.bfloat16()
+    monkeypatch.setattr("biasloop.models.packing._packs_bfloat16", lambda: False)
+    with torch.inference_mode(), packed(model):
+        model(input_ids=torch.tensor([[4, 5, 6]]))
+        assert not any("forward" in vars(m) for m in model.modules() if hasattr(m, "weight"))
+
+
 def test_hooks_see_packed_layers():
     model = build(CONFIGS["gpt2"]).model
     seen = []

@@ -26,7 +26,6 @@ from biasloop.stages.packing import (
     ATTENTION,
     attend,
     can_pack,
-    few_lengths,
     pack,
     packed,
 )
@@ -132,17 +131,6 @@ def test_batches_of_arrays_are_those_of_lists(samples):
                 assert torch.equal(value, other)
             else:
                 assert value == other
-
-
-@given(st.integers(1, 2**20))
-def test_few_lengths_are_enough_and_waste_little(length):
-    rounded = few_lengths(length)
-    assert length <= rounded < length + max(8, length / 16)
-    assert few_lengths(rounded) == rounded
-
-
-def test_lengths_between_powers_of_two_round_to_32():
-    assert len({few_lengths(length) for length in range(1025, 2049)}) == 32
 
 
 def test_after_packing_a_model_reads_as_before():

@@ -11,6 +11,7 @@ import numpy as np
 from biasloop.bench import baselines, operations
 from biasloop.bench.clock import timed
 from biasloop.bench.figure import Figure
+from biasloop.bench.machine import precisions
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import BenchSettings
 from biasloop.bench.subjects import in_precision, language_model
@@ -23,7 +24,7 @@ _ALONE = "one prompt at a time, float32"
 
 
 def measure_generation(settings: BenchSettings) -> list[Figure]:
-    """Measure greedy and nucleus decoding of 64 tokens after 64, in both precisions."""
+    """Measure greedy and nucleus decoding of 64 tokens after 64, in every precision there is."""
     loaded = language_model(settings)
     tokens = 16 if settings.quick else 64
     config = GenerationConfig(block_tokens=64, new_tokens=tokens)
@@ -39,7 +40,7 @@ def measure_generation(settings: BenchSettings) -> list[Figure]:
 
     figures = []
     exact: list[np.ndarray] = []
-    for precision in ("float32", "bfloat16"):
+    for precision in precisions():
         subject = in_precision(loaded, precision)
         written, seconds = timed(lambda s=subject: continue_prompts(s, prompts, config, 0))
         if precision == "float32":

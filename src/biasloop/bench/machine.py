@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.bench.peak import peak
+from biasloop.device import choose, multiplies_bfloat16
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Machine:
     torch, transformers
         Versions.
     peak
-        Floating-point operations per second of the fastest matrix product found, by precision.
+        Floating-point operations per second of the fastest matrix product found, by `precisions`.
     """
 
     processor: str
@@ -39,11 +40,19 @@ class Machine:
         """The machine in one line."""
         peaks = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in self.peak.items())
         where = self.gpu or f"{self.processor}, {self.threads} threads"
-        return f"{where}; torch {self.torch}; fastest matrix product: {peaks}"
+        sentence = f"{where}; torch {self.torch}; fastest matrix product: {peaks}"
+        if "bfloat16" not in self.peak:
+            sentence += "; bfloat16 is not measured: there are no instructions for it here"
+        return sentence
 
     def as_dict(self) -> dict[str, Any]:
         """Return the machine as plain JSON values."""
         return asdict(self)
+
+
+def precisions() -> tuple[str, ...]:
+    """Name the precisions that are worth measuring: those with instructions of their own."""
+    return ("float32", "bfloat16") if multiplies_bfloat16(choose().name) else ("float32",)
 
 
 def use_threads(threads: int) -> None:
@@ -63,7 +72,7 @@ def describe(threads: int) -> Machine:
         threads=threads,
         torch=metadata.version("torch"),
         transformers=metadata.version("transformers"),
-        peak={precision: peak(precision, threads) for precision in ("float32", "bfloat16")},
+        peak={precision: peak(precision, threads) for precision in precisions()},
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from biasloop.bench import baselines, operations
 from biasloop.bench.clock import timed
 from biasloop.bench.figure import Figure
+from biasloop.bench.machine import precisions
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import BenchSettings
 from biasloop.bench.subjects import classifier, in_precision, language_model, texts
@@ -58,7 +59,7 @@ def _classified(
     work = operations.reading(subject.model, lengths, judged=False, causal=False)
     what = unit.removesuffix("s/s")
     figures = []
-    for precision in ("float32", "bfloat16"):
+    for precision in precisions():
         narrow = replace(subject, model=copy.deepcopy(subject.model).to(getattr(torch, precision)))
         found, fast = timed(lambda s=narrow: s.probabilities(items, batch, cut))
         difference = np.abs(found[: len(few)] - expected).max()
@@ -87,7 +88,7 @@ def _classified(
 
 
 def measure_perplexity(settings: BenchSettings) -> list[Figure]:
-    """Measure perplexity of articles under the model, in float32 and bfloat16."""
+    """Measure perplexity of articles under the model, in every precision there is."""
     loaded = language_model(settings)
     articles = texts(settings.seed, 8 if settings.quick else 48, *_ARTICLE)
     few = articles[: 4 if settings.quick else 16]
@@ -99,7 +100,7 @@ def measure_perplexity(settings: BenchSettings) -> list[Figure]:
     lengths = [min(cut, len(ids)) for ids in loaded.tokenizer(articles, verbose=False)["input_ids"]]
     work = operations.reading(loaded.model, lengths, judged=True)
     figures = []
-    for precision in ("float32", "bfloat16"):
+    for precision in precisions():
         model = in_precision(loaded, precision).model
         found, fast = timed(lambda m=model: perplexities(m, loaded.tokenizer, articles, batch))
         apart = np.abs(found[: len(few)] / expected - 1).max()

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from biasloop.bench.figure import Figure
+from biasloop.bench.machine import precisions
 from biasloop.bench.padded_training import PADDED_TOKENS, train_padded
 from biasloop.bench.peak import peak
 from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
@@ -29,7 +30,7 @@ _LINES = (2.0, 27.0)
 
 
 def measure_training(settings: BenchSettings) -> list[Figure]:
-    """Measure fine-tuning on lines and on whole articles, in float32 and bfloat16.
+    """Measure fine-tuning on lines and on whole articles, in every precision there is.
 
     The model has no dropout here, on either side, so that losses can be compared step by step.
     """
@@ -45,7 +46,7 @@ def measure_training(settings: BenchSettings) -> list[Figure]:
     seed = integer(settings.seed, "bench", "order")
     plain = _Run(_steps(train_padded, start, lines, seed), start, lines)
     figures = []
-    for precision in ("float32", "bfloat16"):
+    for precision in precisions():
         ceiling = peak(precision, settings.threads)
         placed = replace(start, device=replace(start.device, precision=precision))
         # Once for nothing: memory comes from the system page by page, the first time.

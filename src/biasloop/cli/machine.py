@@ -20,10 +20,11 @@ def findings(hub: bool) -> list[tuple[str, str]]:
     import torch
 
     from biasloop.assets import ASSETS, asset_path, cache_folder
-    from biasloop.device import choose, cores
+    from biasloop.device import choose, cores, multiplies_bfloat16
     from biasloop.errors import InputError
 
     device = choose()
+    native = multiplies_bfloat16(device.name)
     rows = [
         ("biasloop", metadata.version("biasloop")),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
@@ -36,7 +37,10 @@ def findings(hub: bool) -> list[tuple[str, str]]:
             ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
             or "none",
         ),
-        ("bfloat16", "yes" if _has_bfloat16(device.name) else "slow here: no native instructions"),
+        (
+            "bfloat16",
+            "yes" if native else "slow here: no native instructions",
+        ),
         ("cache", str(cache_folder())),
     ]
     for name in ASSETS:
@@ -47,13 +51,3 @@ def findings(hub: bool) -> list[tuple[str, str]]:
     if hub:
         rows.append(("hub", _hub()))
     return rows
-
-
-def _has_bfloat16(device: str) -> bool:
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(
-        torch.backends.cpu.get_cpu_capability() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )

@@ -15,7 +15,7 @@ import polars as pl
 
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import batches, load_model, packed, tokenized
+from biasloop.models import batches, few_lengths, load_model, packed, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -102,7 +102,7 @@ def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray]) -> list[fl
     """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
     import torch
 
-    longest = max(len(ids) for ids in batch)
+    longest = min(few_lengths(max(len(ids) for ids in batch)), _context(model))
     padded = torch.zeros((len(batch), longest), dtype=torch.long)
     for row, ids in enumerate(batch):
         padded[row, : len(ids)] = torch.from_numpy(ids)

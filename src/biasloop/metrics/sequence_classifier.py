@@ -14,7 +14,7 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
-from biasloop.models import batches, packed, tokenized
+from biasloop.models import batches, few_lengths, packed, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,8 +73,12 @@ class SequenceClassifier:
         result = np.empty((len(texts), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):
             for rows in batches([len(tokens) for tokens in ids], batch_size):
+                longest = min(few_lengths(max(len(ids[row]) for row in rows)), limit)
                 batch = self.tokenizer.pad(
-                    {"input_ids": [ids[row].tolist() for row in rows]}, return_tensors="pt"
+                    {"input_ids": [ids[row].tolist() for row in rows]},
+                    padding="max_length",
+                    max_length=longest,
+                    return_tensors="pt",
                 ).to(self.model.device)
                 logits = self.model(**batch).logits
                 result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment

@@ -1,7 +1,7 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
 from biasloop.models.attention import as_products, pays
-from biasloop.models.batches import READ_AT_ONCE, batches
+from biasloop.models.batches import READ_AT_ONCE, batches, few_lengths
 from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
@@ -14,6 +14,7 @@ __all__ = [
     "as_products",
     "batches",
     "build_scratch_model",
+    "few_lengths",
     "fused_activations",
     "linear",
     "load_model",

@@ -1,4 +1,4 @@
-"""Which texts are read together. Knows their lengths only."""
+"""Which texts are read together, and how long a batch is. Knows their lengths only."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def batches(lengths: Sequence[int], most: int, tokens: int = READ_AT_ONCE) -> It
         size = max(1, min(most, tokens // max(1, lengths[order[at]])))
         yield order[at : at + size]
         at += size
+
+
+def few_lengths(length: int) -> int:
+    """Round a length up, by less than eight or a thirty-second of it, to one of few.
+
+    oneDNN compiles a product's kernel when it first meets its shape, and keeps it: for a small
+    model that takes longer than the product, and every batch has a length of its own.
+    """
+    step = max(8, 2 ** (length.bit_length() - 6))
+    return -(-length // step) * step

@@ -37,6 +37,12 @@ def can_pack() -> bool:
     )
 
 
+def _packs_bfloat16() -> bool:
+    import torch
+
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 @contextmanager
 def replaced(
     model: torch.nn.Module,
@@ -78,7 +84,8 @@ def packed(model: torch.nn.Module) -> Generator[None]:
     ----------
     model
         Left as it was afterwards. On a GPU, or where torch has no packed layers, nothing is done.
-        Weights of other types than float32 and bfloat16 are left alone.
+        Weights of other types than float32, and bfloat16 on a processor that oneDNN has its
+        products for, are left alone.
     """
     import torch
 
@@ -112,11 +119,8 @@ def _packed_linear(module: torch.nn.Module) -> Callable[..., Any] | None:
         weight = module.weight.t().contiguous()
     else:
         return None
-    if (
-        weight.device.type != "cpu"
-        or weight.dtype not in {torch.float32, torch.bfloat16}
-        or weight.numel() < _FEWEST
-    ):
+    types = {torch.float32, torch.bfloat16} if _packs_bfloat16() else {torch.float32}
+    if weight.device.type != "cpu" or weight.dtype not in types or weight.numel() < _FEWEST:
         return None
     laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
     bias = None if module.bias is None else module.bias.detach()

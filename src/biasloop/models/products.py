@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from biasloop.device import multiplies_better_by_onednn
 from biasloop.models.packing import can_pack, replaced
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ def linear(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 def _pays(weight: Any) -> bool:  # noqa: ANN401 - a tensor, of a module whose attributes have no types
     import torch
 
-    return weight.dtype == torch.float32 and weight.device.type == "cpu" and can_pack()
+    return (
+        weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and can_pack()
+        and multiplies_better_by_onednn()
+    )
 
 
 def trained_by_onednn(model: torch.nn.Module) -> AbstractContextManager[None]:

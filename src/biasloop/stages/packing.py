@@ -13,7 +13,7 @@ import functools
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasloop.models import as_products, fused_activations, pays
+from biasloop.models import as_products, few_lengths, fused_activations, pays
 from biasloop.stages.loss import cross_entropy
 
 if TYPE_CHECKING:
@@ -126,16 +126,6 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
         "places": rows * longest + columns,
         "table": (len(samples), longest),
     }
-
-
-def few_lengths(length: int) -> int:
-    """Round a length up, by less than eight or a thirty-second of it, to one of few.
-
-    oneDNN compiles a product's kernel when it first meets its shape: for a small model that takes
-    longer than the product, and every batch has a length of its own.
-    """
-    step = max(8, 2 ** (length.bit_length() - 6))
-    return -(-length // step) * step
 
 
 def attend(

@@ -144,8 +144,17 @@ def within_nucleus(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: flo
     import torch
 
     own = probabilities.gather(-1, tokens[:, None])
-    # Of equally likely tokens those with higher ids come first: for them "at least" counts.
     at_least = torch.where(probabilities >= own, probabilities, 0.0)
-    later = torch.arange(probabilities.shape[-1], device=tokens.device) > tokens[:, None]
-    ahead = at_least.masked_fill_((probabilities == own) & ~later, 0.0)
-    return (ahead.sum(-1, dtype=torch.float64) < top_p) & (own[:, 0] > 0)
+    # The most that can come first. Few tokens are left for which it has to be told apart.
+    first = at_least.sum(-1, dtype=torch.float64) - own[:, 0]
+    inside = (first < top_p) & (own[:, 0] > 0)
+    open_rows = (~inside).nonzero()[:, 0]
+    if len(open_rows):
+        own, tokens = own[open_rows], tokens[open_rows]
+        probabilities, at_least = probabilities[open_rows], at_least[open_rows]
+        # Of equally likely tokens those with higher ids come first: for them "at least" counts.
+        later = torch.arange(probabilities.shape[-1], device=tokens.device) > tokens[:, None]
+        ahead = at_least.masked_fill_((probabilities == own) & ~later, 0.0)
+        ahead = ahead.sum(-1, dtype=torch.float64)
+        inside[open_rows] = (ahead < top_p) & (own[:, 0] > 0)
+    return inside

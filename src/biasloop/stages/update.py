@@ -18,7 +18,7 @@ import polars as pl
 
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, packed
+from biasloop.models import LoadedModel, few_lengths, packed
 from biasloop.tables import CHAIN, UPDATES
 
 if TYPE_CHECKING:
@@ -176,20 +176,16 @@ class _Reader:
         self.loaded, self.temperature = loaded, config.temperature
         device = torch.device(loaded.device.name)
         width = max(len(prompt) + len(written) for prompt, written in blocks)
+        width = min(few_lengths(width), loaded.context)
         self.input_ids = torch.full((len(blocks), width), loaded.tokenizer.pad_token_id)
-        self.attention_mask = torch.zeros((len(blocks), width), dtype=torch.long)
         places = []
         for row, (prompt, written) in enumerate(blocks):
             tokens = [*prompt, *written]
             self.input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
-            self.attention_mask[row, : len(tokens)] = 1
             places.extend((row, column) for column in range(len(prompt) - 1, len(tokens) - 1))
         self.rows, self.columns = (torch.as_tensor(x) for x in zip(*places, strict=True))
         self.targets = self.input_ids[self.rows, self.columns + 1].to(device)
-        self.input_ids, self.attention_mask = (
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-        )
+        self.input_ids = self.input_ids.to(device)
         # No place before this has a continuation to predict, and so needs no logits.
         self.first = int(self.columns.min())
         self.outside = outside_nucleus(self._logits(), config.top_p)
@@ -197,18 +193,19 @@ class _Reader:
         self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
 
     def _logits(self) -> torch.Tensor:
+        # No mask: padding is on the right, where no token that counts looks.
         logits = self.loaded.model(
             input_ids=self.input_ids,
-            attention_mask=self.attention_mask,
             logits_to_keep=self.input_ids.shape[1] - self.first,
+            use_cache=False,
         ).logits
-        return logits[self.rows, self.columns - self.first].float() / self.temperature
+        return logits[self.rows, self.columns - self.first].float().div_(self.temperature)
 
     def log_probabilities(self) -> np.ndarray:
         """Log-probability of each block's continuation, in nats; shape (blocks,)."""
         import torch
 
-        logits = self._logits().masked_fill(self.outside, -torch.inf)
+        logits = self._logits().masked_fill_(self.outside, -torch.inf)
         chosen = torch.log_softmax(logits, -1).gather(-1, self.targets[:, None])[:, 0]
         total = torch.zeros(len(self.input_ids), dtype=torch.float64)
         return total.index_add(0, self.rows, chosen.double().cpu()).numpy()
