@@ -26,11 +26,11 @@ def test_a_batch_is_filled():
     assert [len(batch) for batch in batches([10] * 10, 99, 30)] == [3, 3, 3, 1]
 
 
-@given(st.integers(1, 2**20))
-def test_few_lengths_are_enough_and_waste_little(length):
-    rounded = few_lengths(length)
-    assert length <= rounded < length + max(8, length / 16)
-    assert few_lengths(rounded) == rounded
+@given(st.integers(1, 2**20), st.sampled_from([1, 2, 8]))
+def test_few_lengths_are_enough_and_waste_little(length, least):
+    rounded = few_lengths(length, least)
+    assert length <= rounded < length + max(least, length / 16)
+    assert few_lengths(rounded, least) == rounded
 
 
 def test_lengths_between_powers_of_two_round_to_32():

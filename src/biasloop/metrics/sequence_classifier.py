@@ -73,7 +73,9 @@ class SequenceClassifier:
         result = np.empty((len(texts), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):
             for rows in batches([len(tokens) for tokens in ids], batch_size):
-                longest = min(few_lengths(max(len(ids[row]) for row in rows)), limit)
+                # Of a sentence, eight tokens would be a third.
+                longest = max(len(ids[row]) for row in rows)
+                longest = min(few_lengths(longest, least=1), limit)
                 batch = self.tokenizer.pad(
                     {"input_ids": [ids[row].tolist() for row in rows]},
                     padding="max_length",

@@ -35,11 +35,11 @@ def batches(lengths: Sequence[int], most: int, tokens: int = READ_AT_ONCE) -> It
         at += size
 
 
-def few_lengths(length: int) -> int:
-    """Round a length up, by less than eight or a thirty-second of it, to one of few.
+def few_lengths(length: int, least: int = 8) -> int:
+    """Round a length up, by less than ``least`` or a thirty-second of it, to one of few.
 
     oneDNN compiles a product's kernel when it first meets its shape, and keeps it: for a small
     model that takes longer than the product, and every batch has a length of its own.
     """
-    step = max(8, 2 ** (length.bit_length() - 6))
+    step = max(least, 2 ** max(0, length.bit_length() - 6))
     return -(-length // step) * step
