@@ -18,10 +18,10 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
-from biasloop.config import GenerationConfig
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
 from biasloop.models import LoadedModel, packed, train_tokenizer
-from biasloop.stages import generate_blocks
+from biasloop.stages import finetune, generate_blocks
 from biasloop.stages.decode import keeps_keys_and_values
 from biasloop.stages.generate import continue_prompts
 from biasloop.tables import ARTICLES
@@ -143,19 +143,32 @@ def test_sampling_is_the_same_whatever_the_batch(loaded, batch_size):
     assert [t.tolist() for t in other] != [t.tolist() for t in whole]
 
 
-def test_a_shard_of_the_articles_writes_what_the_whole_writes():
-    loaded = build(CONFIGS["gpt2"])
-    bodies = ["a b c d e f g " * n for n in (1, 3, 9, 2, 5)]
-    real = pl.DataFrame(
+def made_up_articles():
+    return pl.DataFrame(
         {
             "article_id": [f"a{i}" for i in range(5)],
             "title": ["g f e"] * 5,
-            "body": bodies,
+            "body": ["a b c d e f g " * n for n in (1, 3, 9, 2, 5)],
             "label": ["left"] * 5,
             "source": [""] * 5,
         },
         schema=ARTICLES,
     )
+
+
+@pytest.mark.parametrize("name", ["bloom", "mamba"])
+def test_a_model_without_an_end_to_its_positions_is_trained_and_writes(name):
+    configs = {**CONFIGS, "mamba": MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=300)}
+    loaded, real = build(configs[name]), made_up_articles()
+    assert loaded.context == loaded.tokenizer.model_max_length
+    training = TrainingConfig(epochs=1, samples="article", precision="float32")
+    assert finetune(loaded, real, training, seed=1).steps == 1
+    written = generate_blocks(loaded, real, GenerationConfig(block_tokens=16, new_tokens=4), 5)
+    assert written["continuation"].list.len().min() > 0
+
+
+def test_a_shard_of_the_articles_writes_what_the_whole_writes():
+    loaded, real = build(CONFIGS["gpt2"]), made_up_articles()
     config = GenerationConfig(block_tokens=16, new_tokens=8, decoding="nucleus")
     whole = generate_blocks(loaded, real, config, 5)
     parts = [generate_blocks(loaded, real[rows], config, 5) for rows in ([3, 1], [0], [2, 4])]

@@ -24,9 +24,15 @@ class LoadedModel:
 
     @property
     def context(self) -> int:
-        """How many tokens the model can read at once."""
-        config = self.model.config
-        return int(getattr(config, "max_position_embeddings", None) or config.n_positions)
+        """How many tokens the model can read at once.
+
+        Positions that are relative (ALiBi) or none (a recurrent state) have no end; the tokenizer
+        may still know the length that such a model was trained on.
+        """
+        for name in ("max_position_embeddings", "n_positions"):
+            if length := getattr(self.model.config, name, None):
+                return int(length)
+        return int(self.tokenizer.model_max_length)
 
 
 @dataclass(frozen=True)
