@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from biasloop.bench import BENCHMARKS, BenchSettings, Figure, baselines, operations
 from biasloop.bench.generation import _agreement
-from biasloop.bench.machine import describe, precisions
+from biasloop.bench.machine import describe
 from biasloop.bench.subjects import classifier, language_model, texts
 from biasloop.cli.main import app
 from biasloop.config import GenerationConfig
@@ -103,6 +103,7 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
     figure = Figure("leaning", "what [x]", "plain", "articles/s", 30.0, 10.0, 10.0, 0.5, "a note")
     monkeypatch.setattr("biasloop.bench.BENCHMARKS", {"leaning": lambda settings: [figure]})
     monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
+    monkeypatch.setattr("biasloop.bench.machine.multiplies_bfloat16", lambda device: True)
     out = tmp_path / "figures.json"
     command = ["bench", "--stage", "leaning", "--model", "demo", "--quick", "--json", str(out)]
     result = CliRunner().invoke(app, command)
@@ -111,7 +112,7 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
         assert said in result.output
     written = json.loads(out.read_text())
     assert written["figures"] == [{"model": "demo", **figure.as_dict()}]
-    assert written["machine"]["peak"] == dict.fromkeys(precisions(), 1e9)
+    assert written["machine"]["peak"] == {"float32": 1e9, "bfloat16": 1e9}
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -37,10 +37,7 @@ def findings(hub: bool) -> list[tuple[str, str]]:
             ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
             or "none",
         ),
-        (
-            "bfloat16",
-            "yes" if native else "slow here: no native instructions",
-        ),
+        ("bfloat16", "yes" if native else "slow here: no native instructions"),
         ("cache", str(cache_folder())),
     ]
     for name in ASSETS:

@@ -15,7 +15,7 @@ import polars as pl
 
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import batches, few_lengths, load_model, packed, tokenized
+from biasloop.models import batches, context_of, few_lengths, load_model, packed, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -66,7 +66,7 @@ def perplexities(
     """
     import torch
 
-    limit = min(max_tokens, _context(model))
+    limit = min(max_tokens, context_of(model, tokenizer))
     ids = [
         np.asarray(tokens, np.int32) for tokens in tokenized(tokenizer, texts, limit, special=True)
     ]
@@ -78,7 +78,7 @@ def perplexities(
         with torch.inference_mode(), packed(model):
             for batch in batches([len(ids[row]) for row in judged], batch_size):
                 rows = [judged[place] for place in batch]
-                result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows]))
+                result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows], limit))
     finally:
         model.train(was_training)
     if np.isnan(result[judged]).any():
@@ -89,20 +89,11 @@ def perplexities(
     return result
 
 
-def _context(model: PreTrainedModel) -> int:
-    config = model.config
-    return int(
-        getattr(config, "max_position_embeddings", None)
-        or getattr(config, "n_positions", None)
-        or MAX_TOKENS
-    )
-
-
-def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray]) -> list[float]:
+def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray], limit: int) -> list[float]:
     """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
     import torch
 
-    longest = min(few_lengths(max(len(ids) for ids in batch)), _context(model))
+    longest = min(few_lengths(max(len(ids) for ids in batch)), limit)
     padded = torch.zeros((len(batch), longest), dtype=torch.long)
     for row, ids in enumerate(batch):
         padded[row, : len(ids)] = torch.from_numpy(ids)

@@ -2,7 +2,7 @@
 
 from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import READ_AT_ONCE, batches, few_lengths
-from biasloop.models.load import LoadedModel, load_model, resolve_model, save_model
+from biasloop.models.load import LoadedModel, context_of, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
@@ -14,6 +14,7 @@ __all__ = [
     "as_products",
     "batches",
     "build_scratch_model",
+    "context_of",
     "few_lengths",
     "fused_activations",
     "linear",

@@ -24,15 +24,20 @@ class LoadedModel:
 
     @property
     def context(self) -> int:
-        """How many tokens the model can read at once.
+        """How many tokens the model can read at once: `context_of`."""
+        return context_of(self.model, self.tokenizer)
 
-        Positions that are relative (ALiBi) or none (a recurrent state) have no end; the tokenizer
-        may still know the length that such a model was trained on.
-        """
-        for name in ("max_position_embeddings", "n_positions"):
-            if length := getattr(self.model.config, name, None):
-                return int(length)
-        return int(self.tokenizer.model_max_length)
+
+def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tell how many tokens a model can read at once.
+
+    Positions that are relative (ALiBi) or none (a recurrent state) have no end; the tokenizer may
+    still know the length that such a model was trained on.
+    """
+    for name in ("max_position_embeddings", "n_positions"):
+        if length := getattr(model.config, name, None):
+            return int(length)
+    return int(tokenizer.model_max_length)
 
 
 @dataclass(frozen=True)
