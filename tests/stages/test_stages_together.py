@@ -1,5 +1,7 @@
 """Fine-tuning in several processes: on CPUs, where each holds the model whole."""
 
+import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -74,6 +76,35 @@ def test_what_a_process_says_reaches_the_user(folder, tmp_path):
         finetune_together(
             tmp_path / "none", articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 2
         )
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_any_process_may_be_the_first_to_say_why(tmp_path, rank):
+    settings = {
+        "model": str(tmp_path / "none"),
+        "training": TRAINING.model_dump(mode="json"),
+        "seed": 5,
+        "run_name": "x",
+        "checkpoints": None,
+        "out": str(tmp_path / "out"),
+    }
+    (tmp_path / "job.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "biasloop.stages.together", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=os.environ | {"RANK": rank, "LOCAL_RANK": rank}
+    ) as process:
+        assert process.wait(120) == 1
+    told = json.loads((tmp_path / "error.json").read_text())
+    assert "no such model folder" in told["message"]
+
+
+def test_the_last_words_of_a_process_that_dies_are_told(folder, monkeypatch, tmp_path):
+    launcher = tmp_path / "python"
+    launcher.write_text("#!/bin/sh\necho out of memory >&2\nexit 137\n")
+    launcher.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(launcher))
+    with pytest.raises(BiasloopError, match="x: a process of the fine-tuning died: out of memory"):
+        finetune_together(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 2)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(folder, tmp_path):

@@ -121,11 +121,11 @@ def finetune_together(
                 if line.startswith("tokens "):
                     on_progress(int(line.split()[1]))
             code = process.wait()
+            said = " ".join("".join(last_words()).split())[-400:]
         if (job / _ERROR).is_file():
             told = json.loads((job / _ERROR).read_text(encoding="utf-8"))
             raise getattr(errors, told["error"], BiasloopError)(told["message"])
         if code or not (job / _LOG).is_file():
-            said = " ".join("".join(last_words()).split())[-400:]
             raise BiasloopError(f"{run_name}: a process of the fine-tuning died: {said}")
         log = json.loads((job / _LOG).read_text(encoding="utf-8"))
         return TrainingLog(log["steps"], log["tokens"], tuple(log["losses"]))
@@ -192,8 +192,8 @@ def _main(job: Path) -> None:
             Path(settings["out"]),
         )
     except BiasloopError as error:
-        if first:
-            write_json(job / _ERROR, {"error": type(error).__name__, "message": str(error)})
+        # Whichever fails first: the launcher then ends the others, the first of them too.
+        write_json(job / _ERROR, {"error": type(error).__name__, "message": str(error)})
         sys.exit(1)
     if first:
         loaded.tokenizer.save_pretrained(settings["out"])
