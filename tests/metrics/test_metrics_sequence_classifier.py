@@ -22,6 +22,19 @@ def test_batches_change_nothing(classifier_folder, hostile):
     np.testing.assert_allclose(single.sum(axis=1), 1.0)
 
 
+def test_a_repeated_text_is_read_once(classifier_folder):
+    classifier = load_classifier(str(classifier_folder), ("left", "right"), MAP, "leaning")
+    texts = ["one more time", "", "and again", "one more time", "", "one more time"]
+    alone = np.concatenate([classifier.probabilities([text], 1) for text in texts])
+    read = []
+    classifier.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    np.testing.assert_allclose(classifier.probabilities(texts, 2), alone, atol=1e-6)
+    assert sum(read) == 3
+    assert classifier.probabilities([], 2).shape == (0, 2)
+
+
 def test_bfloat16_is_near_float32_and_is_not_it(classifier_folder, hostile):
     arguments = (str(classifier_folder), ("left", "right"), MAP, "leaning")
     texts = hostile["body"].to_list()

@@ -46,7 +46,9 @@ class SequenceClassifier:
     def probabilities(
         self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
     ) -> np.ndarray:
-        """Classify texts, those of like length together.
+        """Classify texts, those of like length together, and each different one once.
+
+        Collapsed text says the same sentences again and again.
 
         Parameters
         ----------
@@ -66,11 +68,12 @@ class SequenceClassifier:
         import torch
 
         limit = _limit(self.model, self.tokenizer, max_tokens)
+        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         ids = [
             np.asarray(tokens, np.int32)
-            for tokens in tokenized(self.tokenizer, texts, limit, special=True)
+            for tokens in tokenized(self.tokenizer, different, limit, special=True)
         ]
-        result = np.empty((len(texts), self.assignment.shape[1]))
+        result = np.empty((len(different), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):
             for rows in batches([len(tokens) for tokens in ids], batch_size):
                 # Of a sentence, eight tokens would be a third.
@@ -84,7 +87,7 @@ class SequenceClassifier:
                 ).to(self.model.device)
                 logits = self.model(**batch).logits
                 result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
-        return result
+        return result[[different[text] for text in texts]]
 
 
 def _limit(
