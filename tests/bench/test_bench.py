@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,9 @@ def test_a_figures_ratio():
     figure = Figure("generate", "a", "b", "tokens/s", 30.0, 10.0)
     assert figure.ratio == 3.0
     assert figure.as_dict()["ratio"] == 3.0
+    assert figure.ratio_at_peak is None
+    half = replace(figure, peak_share=0.5)
+    assert half.ratio_at_peak == half.as_dict()["ratio_at_peak"] == 6.0
 
 
 def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
@@ -108,7 +112,7 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
     command = ["bench", "--stage", "leaning", "--model", "demo", "--quick", "--json", str(out)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    for said in ("3.0x", "10x", "50 %", "[x]", "a note"):
+    for said in ("3.0x", "10x", "50 %", "6.0x", "[x]", "a note"):
         assert said in result.output
     written = json.loads(out.read_text())
     assert written["figures"] == [{"model": "demo", **figure.as_dict()}]

@@ -9,7 +9,6 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import biasloop.loop.work
-from biasloop.bench import Figure
 from biasloop.bench.demo import plain
 from biasloop.bench.padded_training import train_padded
 from biasloop.bench.training import operations
@@ -77,7 +76,3 @@ def test_the_plain_demo_takes_the_baselines_for_a_while(loaded):
     torch.testing.assert_close(
         torch.from_numpy(alone), torch.from_numpy(together), atol=1e-3, rtol=1e-5, equal_nan=True
     )
-
-
-def test_a_ratio_is_speed_over_baseline():
-    assert Figure("demo", "x", "y", "demos/hour", 6.0, 2.0).ratio == 3

@@ -46,6 +46,11 @@ class Figure:
         """How many times as fast as the baseline."""
         return self.speed / self.baseline
 
+    @property
+    def ratio_at_peak(self) -> float | None:
+        """The ratio if the stage did nothing but its operations, at the peak: none can be more."""
+        return self.ratio / self.peak_share if self.peak_share else None
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the figure as plain JSON values, the ratio among them."""
-        return {**asdict(self), "ratio": self.ratio}
+        """Return the figure as plain JSON values, the ratios among them."""
+        return {**asdict(self), "ratio": self.ratio, "ratio_at_peak": self.ratio_at_peak}

@@ -90,11 +90,11 @@ def _table(model: str, figures: list[Figure]) -> Table:
     from rich.table import Table
 
     table = Table(title=f"model: {escape(model)}", title_justify="left", box=None)
-    for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak"):
-        numeric = heading in {"speed", "ratio", "wanted", "of peak"}
+    for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak", "at peak"):
+        numeric = heading not in {"stage", "what", "baseline"}
         table.add_column(heading, justify="right" if numeric else "left")
     for figure in figures:
-        wanted, share = figure.wanted, figure.peak_share
+        wanted, share, most = figure.wanted, figure.peak_share, figure.ratio_at_peak
         table.add_row(
             figure.stage,
             escape(figure.what),
@@ -103,6 +103,7 @@ def _table(model: str, figures: list[Figure]) -> Table:
             f"{figure.ratio:.1f}x",
             "" if wanted is None else f"{wanted:g}x",
             "" if share is None else f"{100 * share:.0f} %",
+            "" if most is None else f"{most:.1f}x",
         )
     return table
 
