@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ty check --python $(BIN)/python src
 	$(BIN)/lint-imports
 	$(BIN)/biasloop download conventions
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 clean:
 	rm -rf $(VENV)
