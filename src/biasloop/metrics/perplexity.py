@@ -15,7 +15,15 @@ import polars as pl
 
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import batches, context_of, few_lengths, load_model, packed, tokenized
+from biasloop.models import (
+    batches,
+    context_of,
+    few_lengths,
+    load_model,
+    packed,
+    read_at_once,
+    tokenized,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,7 +58,7 @@ def perplexities(
     texts
         Any text.
     batch_size
-        Texts at once, at most; fewer where they come to more than `models.READ_AT_ONCE` tokens.
+        Texts at once, at most; fewer where they come to more than `models.read_at_once` says.
     max_tokens
         Where a text is cut.
 
@@ -76,7 +84,8 @@ def perplexities(
     model.eval()
     try:
         with torch.inference_mode(), packed(model):
-            for batch in batches([len(ids[row]) for row in judged], batch_size):
+            lengths = [len(ids[row]) for row in judged]
+            for batch in batches(lengths, batch_size, read_at_once(model)):
                 rows = [judged[place] for place in batch]
                 result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows], limit))
     finally:

@@ -14,7 +14,7 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
-from biasloop.models import batches, few_lengths, packed, tokenized
+from biasloop.models import batches, few_lengths, packed, read_at_once, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -55,8 +55,8 @@ class SequenceClassifier:
         texts
             Any text, the empty one included.
         batch_size
-            Texts at once, at most; fewer where they come to more than `models.READ_AT_ONCE`
-            tokens.
+            Texts at once, at most; fewer where they come to more than `models.read_at_once`
+            says.
         max_tokens
             A text is cut here, special tokens included, and at what the classifier can read.
 
@@ -75,7 +75,8 @@ class SequenceClassifier:
         ]
         result = np.empty((len(different), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):
-            for rows in batches([len(tokens) for tokens in ids], batch_size):
+            lengths = [len(tokens) for tokens in ids]
+            for rows in batches(lengths, batch_size, read_at_once(self.model)):
                 # Of a sentence, eight tokens would be a third.
                 longest = max(len(ids[row]) for row in rows)
                 longest = min(few_lengths(longest, least=1), limit)

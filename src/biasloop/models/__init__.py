@@ -1,7 +1,7 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
 from biasloop.models.attention import as_products, pays
-from biasloop.models.batches import READ_AT_ONCE, batches, few_lengths
+from biasloop.models.batches import batches, few_lengths, read_at_once
 from biasloop.models.load import LoadedModel, context_of, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
@@ -9,7 +9,6 @@ from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import tokenized
 
 __all__ = [
-    "READ_AT_ONCE",
     "LoadedModel",
     "as_products",
     "batches",
@@ -22,6 +21,7 @@ __all__ = [
     "packed",
     "pays",
     "product",
+    "read_at_once",
     "resolve_model",
     "save_model",
     "tokenized",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.models import READ_AT_ONCE, LoadedModel
+from biasloop.models import LoadedModel, read_at_once
 from biasloop.stages.sampling import Choice
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _decode(
         return (torch.arange(start, stop, device=device) >= padding[rows, None]).long()
 
     tokens = torch.empty(count, dtype=torch.long, device=device)
-    size = max(1, READ_AT_ONCE // width)
+    size = max(1, read_at_once(model) // width)
     everyone = torch.arange(count, device=device)
     for at in range(0, count, size):
         rows = everyone[at : at + size]
