@@ -119,6 +119,18 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
     assert written["machine"]["peak"] == {"float32": 1e9, "bfloat16": 1e9}
 
 
+def test_nothing_is_cut_off_and_nothing_measured_prints_nothing(monkeypatch):
+    figure = Figure("quality", "x", "left-padded generate", "sentences/s", 3.0, 1.0, 1.0, 0.5)
+    found = {"quality": lambda settings: [figure], "demo": lambda settings: []}
+    monkeypatch.setattr("biasloop.bench.BENCHMARKS", found)
+    monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
+    command = ["bench", "--model", "demo"]
+    result = CliRunner(env={"COLUMNS": "60"}).invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.output
+    assert result.output.count("model: demo") == 1
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_bfloat16_is_measured_where_there_are_instructions_for_it(monkeypatch, native):
     monkeypatch.setattr("biasloop.bench.machine.multiplies_bfloat16", lambda device: native)

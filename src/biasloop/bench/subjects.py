@@ -12,6 +12,7 @@ import numpy as np
 from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
 from biasloop.device import Device
 from biasloop.models import LoadedModel, load_model, train_tokenizer
+from biasloop.models.load import quiet
 from biasloop.seeds import generator, integer
 
 _WORDS = 3000
@@ -45,6 +46,7 @@ def language_model(settings: BenchSettings) -> LoadedModel:
     from biasloop.device import choose
     from biasloop.models import build_scratch_model
 
+    quiet()
     seed = integer(settings.seed, "bench", "weights")
     if settings.model == DEMO:
         return build_scratch_model(

@@ -64,7 +64,8 @@ def bench(
                 continue
             figures = measure(settings)
             found[name] += figures
-            console.print(_table(name, figures))
+            if figures:
+                console.print(_table(name, figures))
             for figure in figures:
                 if figure.note:
                     console.print(f"{figure.what}: {figure.note}", highlight=False, markup=False)
@@ -92,7 +93,7 @@ def _table(model: str, figures: list[Figure]) -> Table:
     table = Table(title=f"model: {escape(model)}", title_justify="left", box=None)
     for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak", "at peak"):
         numeric = heading not in {"stage", "what", "baseline"}
-        table.add_column(heading, justify="right" if numeric else "left")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for figure in figures:
         wanted, share, most = figure.wanted, figure.peak_share, figure.ratio_at_peak
         table.add_row(
