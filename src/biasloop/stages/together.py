@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +35,8 @@ _BYTES = 16
 #: The share of a GPU's memory that these may take; activations need the rest.
 _SHARE = 0.8
 
-#: Gives the last lines of an error stream.
-LastWords = Callable[[], list[str]]
-
 _JOB, _ARTICLES, _LOG, _ERROR = "job.json", "articles.parquet", "log.json", "error.json"
+_STDERR = "stderr"
 
 
 def processes_for(folder: Path, sharding: str) -> int:
@@ -116,23 +114,24 @@ def finetune_together(
             "out": str(out.resolve()),
         }
         write_json(job / _JOB, settings)
-        with _started(job, processes) as (process, last_words):
+        with _started(job, processes) as process:
             for line in process.stdout or ():
                 if line.startswith("tokens "):
                     on_progress(int(line.split()[1]))
             code = process.wait()
-            said = " ".join("".join(last_words()).split())[-400:]
         if (job / _ERROR).is_file():
             told = json.loads((job / _ERROR).read_text(encoding="utf-8"))
             raise getattr(errors, told["error"], BiasloopError)(told["message"])
         if code or not (job / _LOG).is_file():
+            lines = (job / _STDERR).read_text(encoding="utf-8").splitlines()[-40:]
+            said = " ".join(" ".join(lines).split())[-400:]
             raise BiasloopError(f"{run_name}: a process of the fine-tuning died: {said}")
         log = json.loads((job / _LOG).read_text(encoding="utf-8"))
         return TrainingLog(log["steps"], log["tokens"], tuple(log["losses"]))
 
 
 @contextlib.contextmanager
-def _started(job: Path, processes: int) -> Generator[tuple[subprocess.Popen[str], LastWords]]:
+def _started(job: Path, processes: int) -> Generator[subprocess.Popen[str]]:
     command = [
         sys.executable,
         "-m",
@@ -143,7 +142,7 @@ def _started(job: Path, processes: int) -> Generator[tuple[subprocess.Popen[str]
         "biasloop.stages.together",
         str(job),
     ]
-    with (job / "stderr").open("w+", encoding="utf-8") as said:
+    with (job / _STDERR).open("w", encoding="utf-8") as said:
         # Its standard input is a pipe that ends when we do, however we end.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
@@ -154,7 +153,7 @@ def _started(job: Path, processes: int) -> Generator[tuple[subprocess.Popen[str]
             env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
         )
         try:
-            yield process, lambda: (said.seek(0), said.readlines()[-40:])[1]
+            yield process
         finally:
             if process.poll() is None:
                 process.terminate()
