@@ -4,7 +4,7 @@
 
 Every row is a share of simulations: of intervals that hold the truth (95 % is wanted), or of
 tests that see a change where there is none (5 % is wanted). Tests of a level of 5 % are run ten
-times as often, since at 1,000 chance alone moves it by up to 1.4 points. Takes a few minutes on
+times as often, since at 1,000 chance alone moves it by up to 1.4 points. Takes some 20 minutes on
 one core.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +24,28 @@ from biasloop.analysis import (
     Confusion,
     Design,
     Inference,
+    Outcomes,
     Tables,
+    Verdict,
     adjusted,
     article_weights,
     articles_needed,
+    collapse_signs,
     joined_interval,
     linear_trend,
     mann_kendall,
     outcomes,
     paired_kendall,
     paired_mean,
-    paired_shares,
     percentile_interval,
     power,
     saerens_shares,
     tost,
+    verdicts,
     weighted_means,
 )
-from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
+from biasloop.metrics.evaluation import design_effect
+from biasloop.tables import LEANING_SCORES, REAL, SCORES, SET_SCORES
 
 LABELS = ("left", "center", "right")
 #: P(read | is) of a classifier with macro-F1 0.77.
@@ -149,18 +154,18 @@ def false_trends(simulations: int, seed: int = 2, articles: int = 72, generation
 
 
 def edges(simulations: int, seed: int = 3, articles: int = 60) -> dict:
-    """Coverage of a change of share near the edge, by Newcombe's and by the percentile interval."""
+    """Coverage of a change of share near the edge, by our interval and by the percentile one."""
     random = np.random.default_rng(seed)
     after = np.array([0.005, 0.045, 0.95])
     before = np.array([0.005, 0.015, 0.98])
     truth = after[2] - before[2]
-    hits = {"Newcombe": 0, "percentile bootstrap": 0}
+    hits = {"one more that rose, one that fell": 0, "percentile bootstrap": 0}
     for _ in range(simulations):
         first, last = pairs(random, articles, 0.5, (before, after)) == 2
-        _, low, high = paired_shares(first.astype(float), last.astype(float))
-        hits["Newcombe"] += low <= truth <= high
         moved = last.astype(float) - first
-        draws = article_weights(articles, 1000, random) @ moved / articles
+        low, high = paired_mean(moved, shares=True).interval()
+        hits["one more that rose, one that fell"] += low <= truth <= high
+        draws = article_weights(np.arange(articles), 1000, random) @ moved / articles
         low, high = np.quantile(draws, (0.025, 0.975))
         hits["percentile bootstrap"] += low <= truth <= high
     return {f"{name} (share 98 to 95 %, n 60)": count / simulations for name, count in hits.items()}
@@ -182,11 +187,11 @@ def over_seeds(simulations: int, seed: int = 7, articles: int = 600, resamples: 
             for row, top in enumerate(0.45 + between * random.normal(size=chains)):
                 moved = np.where(random.random(articles) < 0.5, place, random.random(articles))
                 changes[row] = (moved < top).astype(float) - (place < 0.35)
-            draws = weighted_means(changes, article_weights(articles, resamples, random))
+            draws = weighted_means(changes, article_weights(np.arange(articles), resamples, random))
             ends = percentile_interval(draws.mean(axis=1, keepdims=True))
             low, high = joined_interval(changes.mean(axis=1), ends[0][0], ends[1][0], articles)
             hits["joined"] += low <= 0.1 <= high
-            drawn = article_weights(chains, resamples, random)
+            drawn = article_weights(np.arange(chains), resamples, random)
             ends = percentile_interval((draws * drawn).sum(axis=1, keepdims=True) / chains)
             hits["seeds resampled"] += ends[0][0] <= 0.1 <= ends[1][0]
         where = f"{chains} seeds, {100 * between:g} points apart"
@@ -245,6 +250,175 @@ def likelihood_error(simulations: int, seed: int = 6, articles: int = 400) -> di
     return {"mean error of the share by EM": mean[0], "mean error of the share as read": mean[1]}
 
 
+def made_outcomes(
+    real: np.ndarray, regimes: dict[str, np.ndarray], labels: tuple[str, ...]
+) -> Outcomes:
+    """Make outcomes of label indices: (articles,), and (chains, generations, articles)."""
+    keys, rows = [(REAL, 0, -1)], [real]
+    for regime, chains in regimes.items():
+        for number, chain in enumerate(chains):
+            keys += [(regime, number, g) for g in range(len(chain))]
+            rows += list(chain)
+    grid = np.stack(rows)
+    read = {label: (grid == index).astype(float) for index, label in enumerate(labels)}
+    values = {f"share:{label}": hit for label, hit in read.items()}
+    sources = dict.fromkeys(values, np.arange(grid.shape[1]))
+    return Outcomes(tuple(keys), values, labels, sources, read=read)
+
+
+def wandering(
+    random: np.random.Generator, chains: int, step: float, articles: int, generations: int = 5
+) -> np.ndarray:
+    """Chains whose true share of the second label walks from a half without a direction."""
+    share = np.full(chains, 0.5)
+    place = random.random(articles)
+    result = []
+    for _ in range(generations + 1):
+        moved = random.random((chains, articles)) < 0.5
+        own = np.where(moved, random.random((chains, articles)), place)
+        result.append((own < share[:, None]).astype(int))
+        share = np.clip(share + step * random.normal(size=chains), 0.02, 0.98)
+    return np.stack(result, axis=1)
+
+
+def judged(
+    random: np.random.Generator, chains: int, step: float, articles: int, regimes: int, seed: int
+) -> tuple[Verdict, ...]:
+    """Verdicts on regimes that wander, beside real articles of even shares."""
+    real = (random.random(articles) < 0.5).astype(int)
+    names = [f"regime {number}" for number in range(regimes)]
+    given = {name: wandering(random, chains, step, articles) for name in names}
+    return verdicts(made_outcomes(real, given, ("left", "right")), "right", names, seed=seed)
+
+
+def false_verdicts(simulations: int, seed: int = 8) -> dict:
+    """Share of runs with a headline yes though no regime has a direction."""
+    random = np.random.default_rng(seed)
+    result = {}
+    for articles, steps in ((500, (0.0, 0.02, 0.05, 0.08)), (72, (0.05,))):
+        for step in steps:
+            for chains in (1, 2, 3, 5):
+                found = [
+                    judged(random, chains, step, articles, 1, n)[0] for n in range(simulations)
+                ]
+                where = f"{chains} seeds, {100 * step:g} points a step, {articles} articles"
+                result[f"yes ({where})"] = np.mean([v.amplified == "yes" for v in found])
+    for chains in (3, 5):
+        found = [judged(random, chains, 0.02, 200, 4, n) for n in range(simulations)]
+        any_yes = [any(v.amplified == "yes" for v in four) for four in found]
+        result[f"any yes of four regimes ({chains} seeds, 2 points a step)"] = np.mean(any_yes)
+    return result
+
+
+def within_sources(
+    random: np.random.Generator, sources: np.ndarray, icc: float, shape: tuple[int, ...] = ()
+) -> np.ndarray:
+    """Uniform numbers that hang together within a source by a normal latent correlation."""
+    from scipy import stats
+
+    own = random.normal(size=(*shape, len(sources)))
+    common = random.normal(size=(*shape, int(sources.max()) + 1))[..., sources]
+    return stats.norm.cdf(np.sqrt(icc) * common + np.sqrt(1 - icc) * own)
+
+
+def clustered(simulations: int, seed: int = 9) -> dict:
+    """Coverage where articles of one source hang together, as sources and as articles."""
+    random = np.random.default_rng(seed)
+    result = {}
+    outlets = np.repeat(np.arange(24), 25)
+    ids = [f"a{i:05d}" for i in range(len(outlets))]
+    for icc in (0.0, 0.1, 0.3):
+        hits = {"sources": 0, "articles": 0}
+        for number in range(simulations):
+
+            def read_by(truth: np.ndarray, icc: float = icc) -> np.ndarray:
+                level = within_sources(random, outlets, icc)
+                return (level[:, None] > np.cumsum(RATES, axis=1)[truth]).sum(axis=1).clip(0, 2)
+
+            known = random.permutation(np.repeat(np.arange(3), 200))
+            predicted = read_by(known)
+            counts = np.zeros((3, 3))
+            np.add.at(counts, (known, predicted), 1)
+            names = outlets.astype(str)
+            effects = [design_effect(predicted[known == k], names[known == k]) for k in range(3)]
+            seen = read_by(random.choice(3, size=len(outlets), p=AFTER))
+            plain = score_tables(seen[None])
+            by_source = replace(plain, sources=dict(zip(ids, names, strict=True)))
+            for name, tables, own in (
+                ("sources", by_source, effects), ("articles", plain, None)
+            ):  # fmt: skip
+                confusion = Confusion(counts, "sources", "", own)
+                rows = adjusted(tables, outcomes(tables), confusion, 500, number, likelihood=False)
+                row = rows.filter(pl.col("leaning") == "right").row(0, named=True)
+                hits[name] += row["adjusted_low"] <= AFTER[2] <= row["adjusted_high"]
+        for name, count in hits.items():
+            result[f"corrected share by {name} (24 outlets, ICC {icc:g})"] = count / simulations
+    few = np.sort(np.arange(500) % 12)
+    for icc in (0.0, 0.05, 0.15):
+        hits = {"sources": 0, "articles": 0}
+        for _ in range(10 * simulations):
+            before, after = within_sources(random, few, icc, (2,)) < np.array([[0.4], [0.5]])
+            moved = after.astype(float) - before
+            for name, codes in (("sources", few), ("articles", None)):
+                low, high = paired_mean(moved, codes, shares=True).interval()
+                hits[name] += low <= 0.1 <= high
+        for name, count in hits.items():
+            where = f"500 articles in 12 sources, ICC {icc:g}"
+            result[f"paired change by {name} ({where})"] = count / (10 * simulations)
+    return result
+
+
+def distances(simulations: int, seed: int = 10) -> dict:
+    """Coverage of the distance from the real shares, and of the bootstrap that it replaced."""
+    random = np.random.default_rng(seed)
+    result = {}
+    for away in (0.0, 0.1):
+        shares = np.array([0.4 - away, 0.3, 0.3 + away])
+        for articles in (72, 200, 500):
+            hits = {"debiased": 0, "percentile bootstrap": 0}
+            for _ in range(simulations):
+                real = random.choice(3, size=articles, p=(0.4, 0.3, 0.3))
+                own = random.choice(3, size=articles, p=shares)
+                found = made_outcomes(real, {"s": own[None, None]}, LABELS)
+                low, high = distance_of(found)
+                hits["debiased"] += low <= away <= high
+                weights = article_weights(np.arange(articles), 300, random) / articles
+                drawn = np.abs(weights @ (np.eye(3)[own] - np.eye(3)[real])).sum(axis=1) / 2
+                low, high = np.quantile(drawn, (0.025, 0.975))
+                hits["percentile bootstrap"] += low <= away <= high
+            for name, count in hits.items():
+                where = f"{100 * away:g} points, {articles} articles"
+                result[f"{name} ({where})"] = count / simulations
+    return result
+
+
+def distance_of(found: Outcomes) -> tuple[float, float]:
+    """Interval of the distance of the only set."""
+    from biasloop.analysis.estimates import distance_estimate
+
+    (estimate,) = distance_estimate(found)
+    return float(estimate.edges[0, 1]), float(estimate.edges[1, 1])
+
+
+def false_collapse(simulations: int, seed: int = 11, articles: int = 100) -> dict:
+    """Share of "yes" at a true fall of quality of exactly what is negligible."""
+    random = np.random.default_rng(seed)
+    result = {}
+    for chains, between in ((1, 0.0), (3, 0.02)):
+        yes = 0
+        for _ in range(simulations):
+            level = random.normal(2, 0.4, articles)
+            fall = 0.05 + between * random.normal(size=(chains, 1))
+            later = level - fall + random.normal(0, 0.15, (chains, articles))
+            keys = tuple(("s", c, g) for c in range(chains) for g in (0, 1))
+            rows = np.stack([row for own in later for row in (level, own)])
+            found = Outcomes(keys, {"quality": rows}, (), {"quality": np.arange(articles)})
+            (sign,) = collapse_signs(found, "s", 1, quality=True)
+            yes += sign.answer == "yes"
+        result[f"yes ({chains} seeds)"] = yes / simulations
+    return result
+
+
 def run(simulations: int) -> dict[str, dict[str, float]]:
     """Everything; name of the question -> name of the row -> share of simulations."""
     parts = {
@@ -252,6 +426,12 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
         "false alarms at 5 %, no drift, ten times as many": false_trends(10 * simulations),
         "coverage near the edge": edges(simulations),
         "coverage over several seeds": over_seeds(simulations),
+        "a yes where no regime has a direction": false_verdicts(simulations),
+        "coverage where sources hang together": clustered(max(simulations // 2, 20)),
+        "coverage of the distance from the real shares": distances(simulations),
+        "collapse at exactly what is negligible, ten times as many": false_collapse(
+            10 * simulations
+        ),
         "false equivalence at 5 %, ten times as many": false_equivalence(10 * simulations),
         "power, 80 % asked for": powers(simulations),
         "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),

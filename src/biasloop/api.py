@@ -67,12 +67,10 @@ class Run:
         return summarise(self.results, self.config.report.bootstrap, self.config.seed)
 
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Say per regime whether bias moved and whether quality fell; see `analysis.verdicts`."""
-        from biasloop.analysis import followed_leaning, verdicts
+        """Say per regime whether bias amplified, and whether it collapsed."""
+        from biasloop.analysis import judge_run
 
-        regimes = [regime.label for regime in self.config.regimes]
-        leaning = followed_leaning(self.config, self.results.labels)
-        return tuple(verdicts(self.summary(), leaning, regimes))
+        return judge_run(self.results)
 
     def current_report(self) -> Path | None:
         """Return the report's path where it is newer than all that it is made from."""

@@ -11,12 +11,20 @@ from biasloop.analysis import article_weights, percentile_interval, weighted_mea
 
 
 def test_weights_count_draws_with_replacement(random: np.random.Generator) -> None:
-    weights = article_weights(12, 4000, random)
+    weights = article_weights(np.arange(12), 4000, random)
     assert (weights.sum(axis=1) == 12).all()
     assert (weights == weights.round()).all()
     # A count is Binomial(12, 1/12): mean 1, variance 11/12.
     assert weights.mean(axis=0) == pytest.approx(np.ones(12), abs=0.08)
     assert weights.var(axis=0) == pytest.approx(np.full(12, 11 / 12), abs=0.12)
+
+
+def test_articles_of_one_source_are_drawn_together(random: np.random.Generator) -> None:
+    weights = article_weights(np.array([3, 1, 3, 0, 1]), 50, random)
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 1] == weights[:, 4]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert article_weights(np.array([], dtype=int), 3, random).shape == (3, 0)
 
 
 @given(
@@ -28,7 +36,7 @@ def test_weights_count_draws_with_replacement(random: np.random.Generator) -> No
     st.integers(0, 1000),
 )
 def test_weighted_means_equal_means_of_repeated_articles(values: np.ndarray, seed: int) -> None:
-    weights = article_weights(values.shape[1], 20, np.random.default_rng(seed))
+    weights = article_weights(np.arange(values.shape[1]), 20, np.random.default_rng(seed))
     means = weighted_means(values, weights)
     for resample, counts in enumerate(weights.astype(int)):
         for row in range(len(values)):
@@ -62,7 +70,7 @@ def test_percentile_interval_leaves_holes_out(draws: np.ndarray) -> None:
 def test_interval_of_a_mean_covers_it(random: np.random.Generator) -> None:
     trials, articles, resamples = 600, 80, 600
     samples = random.gamma(2.0, 1.5, size=(trials, articles))
-    weights = article_weights(articles, resamples, random)
+    weights = article_weights(np.arange(articles), resamples, random)
     low, high = percentile_interval(weighted_means(samples, weights))
     covered = ((low <= 3.0) & (high >= 3.0)).sum()
     # The percentile interval of a skewed mean covers a little less than 95 %.

@@ -7,10 +7,16 @@ import polars as pl
 import pytest
 from analysis_tables import leaning_rows, make_tables, score_rows
 from scipy import stats
-from scipy.spatial.distance import jensenshannon
 
 from biasloop import seeds
-from biasloop.analysis import SUMMARY, article_weights, joined_interval, summarise
+from biasloop.analysis import (
+    SUMMARY,
+    article_weights,
+    debiased_distance,
+    joined_interval,
+    paired_mean,
+    summarise,
+)
 from biasloop.errors import InputError
 
 LABELS = ("left", "center", "right")
@@ -44,39 +50,34 @@ def test_intervals_equal_a_plain_loop_with_the_same_resamples(
     tables, arrays, quality = _world(random)
     resamples, seed = 150, 5
     summary = summarise(tables, resamples, seed)
-    weights = article_weights(40, resamples, seeds.generator(seed, "bootstrap", "articles"))
-    key, start, real = ("synthetic", 3, 2), ("synthetic", 3, 0), ("real", 0, -1)
-    draws: dict[str, list[float]] = {
-        name: [] for name in ("share", "change", "probability", "tv", "js", "quality", "fall")
-    }
+    weights = article_weights(
+        np.arange(40), resamples, seeds.generator(seed, "bootstrap", "articles")
+    )
+    key, start = ("synthetic", 3, 2), ("synthetic", 3, 0)
+    draws: dict[str, list[float]] = {"share": [], "probability": [], "quality": []}
     for counts in weights.astype(int):
         chosen = np.repeat(np.arange(40), counts)
-        dist = {
-            k: np.bincount(arrays[k][chosen].argmax(axis=1), minlength=3) / 40
-            for k in (key, start, real)
-        }
-        draws["share"].append(dist[key][2])
-        draws["change"].append(dist[key][2] - dist[start][2])
+        draws["share"].append((arrays[key][chosen].argmax(axis=1) == 2).mean())
         draws["probability"].append(arrays[key][chosen][:, 2].mean())
-        draws["tv"].append(np.abs(dist[key] - dist[real]).sum() / 2)
-        draws["js"].append(jensenshannon(dist[key], dist[real], base=2))
         draws["quality"].append(quality[key][chosen].mean())
-        draws["fall"].append(quality[key][chosen].mean() - quality[start][chosen].mean())
-    names = {
-        "share": "share:right",
-        "change": "change:right",
-        "probability": "probability:right",
-        "tv": "distance:tv",
-        "js": "distance:js",
-        "quality": "quality",
-        "fall": "quality_change",
-    }
+    names = {"share": "share:right", "probability": "probability:right", "quality": "quality"}
     for name, quantity in names.items():
         row = get(summary, quantity, "synthetic", 2)
-        low, high = np.percentile(np.nan_to_num(draws[name]), [2.5, 97.5])
-        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-9), quantity
+        low, high = np.percentile(draws[name], [2.5, 97.5])
+        expected = joined_interval(np.array([row["value"]]), low, high, 40)
+        assert (row["low"], row["high"]) == pytest.approx(expected, abs=1e-9), quantity
         assert row["n"] == 40
         assert row["low"] <= row["high"]
+    moved = {
+        "change:right": (arrays[key].argmax(axis=1) == 2) * 1.0
+        - (arrays[start].argmax(axis=1) == 2),
+        "quality_change": quality[key] - quality[start],
+    }
+    for quantity, values in moved.items():
+        row = get(summary, quantity, "synthetic", 2)
+        found = paired_mean(values, shares=quantity.startswith("change"))
+        assert (row["low"], row["high"]) == pytest.approx(found.interval()), quantity
+        assert (row["value"], row["n"]) == (pytest.approx(values.mean()), 40)
 
 
 def test_pooled_rows_equal_a_plain_loop_over_articles_widened_by_seeds(
@@ -86,27 +87,41 @@ def test_pooled_rows_equal_a_plain_loop_over_articles_widened_by_seeds(
     tables, arrays, _ = _world(random, 25, chain_seeds)
     resamples, seed = 120, 1
     summary = summarise(tables, resamples, seed)
-    weights = article_weights(25, resamples, seeds.generator(seed, "bootstrap", "articles"))
-    real = arrays[("real", 0, -1)]
-    shares, distances = [], []
+    weights = article_weights(
+        np.arange(25), resamples, seeds.generator(seed, "bootstrap", "articles")
+    )
+    shares = []
     for counts in weights.astype(int):
         chosen = np.repeat(np.arange(25), counts)
-        there = np.bincount(real[chosen].argmax(axis=1), minlength=3) / 25
         own = [
-            np.bincount(arrays[("accumulation", s, 1)][chosen].argmax(axis=1), minlength=3) / 25
-            for s in chain_seeds
+            (arrays[("accumulation", s, 1)][chosen].argmax(axis=1) == 0).mean() for s in chain_seeds
         ]
-        shares.append(np.mean([d[0] for d in own]))
-        distances.append(np.mean([np.abs(d - there).sum() / 2 for d in own]))
-    for quantity, draws in (("share:left", shares), ("distance:tv", distances)):
-        row = get(summary, quantity, "accumulation", 1)
-        own_rows = [get(summary, quantity, "accumulation", 1, s)["value"] for s in chain_seeds]
-        low, high = np.percentile(draws, [2.5, 97.5])
-        expected = np.clip(joined_interval(np.array(own_rows), low, high, 25), 0, 1)
-        assert (row["low"], row["high"]) == pytest.approx(tuple(expected), abs=1e-9)
-        assert row["low"] < low
-        assert row["value"] == pytest.approx(np.mean(own_rows))
-        assert (row["n"], row["chains"]) == (75, 3)
+        shares.append(np.mean(own))
+    row = get(summary, "share:left", "accumulation", 1)
+    own_rows = [get(summary, "share:left", "accumulation", 1, s)["value"] for s in chain_seeds]
+    low, high = np.percentile(shares, [2.5, 97.5])
+    expected = np.clip(joined_interval(np.array(own_rows), low, high, 25), 0, 1)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected), abs=1e-9)
+    assert row["low"] < low
+    assert row["value"] == pytest.approx(np.mean(own_rows))
+    assert (row["n"], row["chains"]) == (75, 3)
+
+
+def test_a_distance_is_pooled_over_chains_and_widened_by_seeds(
+    random: np.random.Generator, get: Callable
+) -> None:
+    tables, arrays, _ = _world(random, 60, (0, 4, 9))
+    summary = summarise(tables, 100, 1)
+    row = get(summary, "distance:tv", "accumulation", 1)
+    own = [get(summary, "distance:tv", "accumulation", 1, s) for s in (0, 4, 9)]
+    there = np.eye(3)[arrays[("real", 0, -1)].argmax(axis=1)]
+    for chain, found in zip((0, 4, 9), own, strict=True):
+        here = np.eye(3)[arrays[("accumulation", chain, 1)].argmax(axis=1)]
+        covariance = np.cov((here - there).T) / 60
+        expected = debiased_distance((here - there).mean(axis=0), covariance, 59, 2 / 62**2)
+        assert (found["value"], found["low"], found["high"]) == pytest.approx(expected)
+    assert row["value"] == pytest.approx(np.mean([found["value"] for found in own]))
+    assert row["high"] - row["low"] >= np.mean([f["high"] - f["low"] for f in own]) - 1e-12
 
 
 def test_the_interval_of_a_share_is_near_the_binomial_one(
@@ -124,14 +139,16 @@ def test_the_interval_of_a_share_is_near_the_binomial_one(
 def test_pairing_makes_the_change_of_like_articles_certain(
     random: np.random.Generator, get: Callable
 ) -> None:
-    """Where no article changes but one, the interval knows it; unpaired ones would not."""
+    """Where no article changes, the interval knows it; unpaired ones would not."""
     before = _probabilities(random, 200, 2)
     tables = make_tables(
         leanings=leaning_rows(("s", 0, 0), before, ("left", "right"))
         + leaning_rows(("s", 0, 1), before, ("left", "right"))
     )
     row = get(summarise(tables, 300, 0), "change:right", "s", 1)
-    assert (row["value"], row["low"], row["high"]) == (0, 0, 0)
+    assert row["value"] == 0
+    # As wide as one article of 200 that rose and one that fell would make it.
+    assert row["high"] == -row["low"] == pytest.approx(1.97 * np.sqrt(2) / 202, rel=0.01)
 
 
 def test_more_chains_that_disagree_widen_the_pooled_interval(

@@ -4,22 +4,21 @@ import numpy as np
 import polars as pl
 import pytest
 from analysis_tables import leaning_rows, make_tables, score_rows
-from scipy import stats
 
 from biasloop.analysis import (
-    Change,
-    Measure,
+    HELD_OUT,
     Tables,
     Verdict,
+    collapse_signs,
     followed_leaning,
+    judge,
     missing_sets,
-    moved_answer,
-    summarise,
+    outcomes,
+    paired_mean,
     validity,
-    verdicts,
-    worsened,
+    walk_pvalue,
 )
-from biasloop.config import parse_config
+from biasloop.config import ReportConfig, parse_config
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 
@@ -51,45 +50,163 @@ def _tables(
     return make_tables(scores=scores, leanings=leanings, outside_share=0.25)
 
 
-def _judge(*tables: Tables) -> tuple[Verdict, ...]:
-    whole = make_tables(outside_share=0.25)
-    whole = Tables(
-        LABELS,
-        pl.concat([whole.scores, *(t.scores for t in tables)]),
-        pl.concat([whole.leaning_scores, *(t.leaning_scores for t in tables)]),
-        whole.set_scores,
-        {},
-        0.25,
+def _real(right: int) -> Tables:
+    return make_tables(leanings=leaning_rows(("real", 0, -1), _one_hot(right), LABELS))
+
+
+def _judge(
+    *tables: Tables, regimes: tuple[str, ...] = ("s",), real: int | None = 100, **more: object
+) -> tuple[Verdict, ...]:
+    given = [*tables, *([_real(real)] if real is not None else [])]
+    whole = make_tables(
+        leanings=[row for t in given for row in t.leaning_scores.rows()],
+        scores=[row for t in given for row in t.scores.rows()],
+        outside_share=0.25,
+        **more,
     )
-    return verdicts(summarise(whole, 500, 0), "right")
+    return judge(whole, "right", regimes, ReportConfig())
 
 
 def test_a_rise_and_a_fall_are_shown_with_their_intervals() -> None:
     (verdict,) = _judge(_tables([80, 100, 140], [2.3, 2.0, 1.6]))
-    assert (verdict.moved, verdict.collapsed, verdict.withheld) == ("yes", "yes", False)
+    assert (verdict.bias, verdict.collapsed, verdict.withheld) == (
+        "amplified",
+        "in this chain",
+        False,
+    )
     assert (verdict.last, verdict.chains, verdict.articles) == (2, 1, 200)
     change = verdict.leaning_change
     assert change is not None
     assert (change.before, change.after, change.value) == pytest.approx((0.4, 0.7, 0.3))
-    # Sixty of 200 articles changed, all the same way: a binomial of 0.3.
-    error = np.sqrt(0.3 * 0.7 / 200)
-    assert (change.low, change.high) == pytest.approx(
-        (0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=0.01
-    )
+    # Sixty of 200 articles changed, all the same way.
+    moved = paired_mean(np.repeat([1.0, 0.0], [60, 140]), shares=True)
+    assert (change.low, change.high) == pytest.approx(moved.interval())
     (sign,) = verdict.signs
     assert sign.quantity == "quality"
-    assert sign.change is not None
     assert sign.change.value == pytest.approx(-0.7, abs=0.02)
 
 
-def test_no_change_at_all_is_no() -> None:
-    (verdict,) = _judge(_tables([80, 80], [2.3, 2.3]))
-    assert (verdict.moved, verdict.collapsed) == ("no", "no")
+@pytest.mark.parametrize(
+    ("shares", "real", "bias", "answer"),
+    [
+        ((100, 140), 100, "amplified", "yes"),
+        ((100, 60), 100, "amplified", "yes"),  # whichever leaning grows
+        ((40, 90), 100, "reduced", "no"),
+        ((170, 110), 100, "reduced", "no"),
+        ((80, 125), 100, "moved", "not shown"),  # past the real shares, hardly further off
+        ((80, 140), None, "moved", "not shown"),
+        ((100, 100), 100, "held", "no"),
+        ((100, 103), 100, "not shown", "not shown"),
+    ],
+)
+def test_amplification_is_movement_away_from_the_real_shares(
+    shares: tuple[int, int], real: int | None, bias: str, answer: str
+) -> None:
+    chains = [_tables(_jittered(shares, seed), seed=seed) for seed in range(4)]
+    (verdict,) = _judge(*chains, real=real)
+    assert (verdict.bias, verdict.amplified) == (bias, answer)
+    assert verdict.together is (True if bias in ("amplified", "reduced", "moved") else None)
+
+
+def _jittered(shares: tuple[int, ...], seed: int) -> list[int]:
+    """Chains that differ by a few articles, as much either way."""
+    moves = (0, 0) if len(set(shares)) == 1 else ((-8, 8, -4, 4)[seed], (6, -6, 12, -12)[seed])
+    return [share + moves[g] * (g > 0) for g, share in enumerate(shares)]
+
+
+def test_one_chain_never_gets_a_bare_answer() -> None:
+    for shares, bias, answer in (
+        ([100, 180], "amplified", "in this chain"),
+        ([20, 90], "reduced", "not in this chain"),
+        ([100, 100], "held", "not in this chain"),
+    ):
+        (verdict,) = _judge(_tables(shares, [2.0, 1.0]))
+        assert (verdict.bias, verdict.amplified) == (bias, answer)
+        assert verdict.collapsed == "in this chain"
+
+
+def test_one_chain_s_luck_is_not_taken_for_the_regime_s() -> None:
+    """Chains that wander: each has moved, and the regime has not been shown to."""
+    ends = (150, 60, 140)
+    each = [_judge(_tables([100, end], seed=seed))[0] for seed, end in enumerate(ends)]
+    assert {verdict.amplified for verdict in each} == {"in this chain"}
+    (verdict,) = _judge(*(_tables([100, end], seed=s) for s, end in enumerate(ends)))
+    assert (verdict.bias, verdict.amplified) == ("not shown", "not shown")
+
+
+def test_chains_that_each_go_their_own_way_amplify() -> None:
+    """Their mean share stays where the real one is; each is carried on where it began to go."""
+    paths = ([100, 115, 135, 160, 185], [100, 86, 66, 40, 14], [100, 112, 131, 155, 182])
+    (verdict,) = _judge(*(_tables(path, seed=s) for s, path in enumerate(paths)))
+    assert (verdict.bias, verdict.together, verdict.amplified) == ("amplified", False, "yes")
+    wandering = ([100, 120, 95, 110, 90], [100, 85, 100, 80, 105], [100, 110, 90, 112, 101])
+    (verdict,) = _judge(*(_tables(path, seed=s) for s, path in enumerate(wandering)))
+    assert verdict.bias == "not shown"
+
+
+def test_steps_of_chance_keep_the_walk_test_s_level(random: np.random.Generator) -> None:
+    paths = random.standard_t(3, size=(1000, 3, 6, 2)).cumsum(axis=2)
+    pvalues = np.array([walk_pvalue(path, random) for path in paths])
+    assert 0.03 < (pvalues <= 0.05).mean() < 0.07
+    growing = 1.5 ** np.arange(6)[:, None] * np.array([1.0, -1.0])
+    assert walk_pvalue(np.stack([growing, -growing, growing]), random) < 0.001
+    assert walk_pvalue(random.normal(size=(3, 2, 1)), random) is None
+
+
+def test_the_whole_distribution_is_judged_and_the_leaning_that_moved_most_is_told(
+    random: np.random.Generator,
+) -> None:
+    """Center grows from 30 to 80 %; the followed leaning, right, hardly moves."""
+    labels = ("left", "center", "right")
+
+    def rows(key: tuple, shares: tuple[int, ...]) -> list[tuple]:
+        index = random.permutation(np.repeat(np.arange(3), shares))
+        return leaning_rows(key, np.eye(3)[index] * 0.8 + 0.1, labels)
+
+    leanings = rows(("real", 0, -1), (80, 80, 80))
+    for seed in range(3):
+        leanings += rows(("s", seed, 0), (120, 72, 48)) + rows(("s", seed, 1), (8, 192, 40))
+    tables = make_tables(labels, leanings=leanings)
+    (verdict,) = judge(tables, "right", ["s"], ReportConfig())
+    assert (verdict.bias, verdict.leaning) == ("amplified", "center")
+    assert set(verdict.changes) == set(labels)
+    assert verdict.changes["center"].value == pytest.approx(0.5, abs=0.01)
+
+
+def test_regimes_are_corrected_for_their_number() -> None:
+    """One regime alone is shown; the same among six is not."""
+    moving = [_tables([100, 100 + d], regime="m", seed=s) for s, d in enumerate((10, 22, 16))]
+    (alone,) = _judge(*moving, regimes=("m",))
+    assert alone.bias == "amplified"
+    others = [
+        _tables([100, 100 + d], regime=name, seed=s)
+        for name in "abcde"
+        for s, d in enumerate((9, -7, 2))
+    ]
+    found = _judge(*moving, *others, regimes=("m", *"abcde"))
+    assert {verdict.bias for verdict in found} == {"not shown"}
+    assert found[0].pvalue == alone.pvalue
+    assert found[0].holm == pytest.approx(6 * alone.pvalue)
+
+
+def test_fine_tuning_alone_is_subtracted() -> None:
+    moving = [[100, 140 + d, 160 - d] for d in (0, 3, -4)]
+    alone = [[100, 141 - d, 159 + d] for d in (2, -3, 0)]
+    tables = [_tables(p, [2.0, 1.8, 1.6], seed=s) for s, p in enumerate(moving)]
+    tables += [_tables(p, [2.0, 1.8, 1.6], regime="r", seed=s) for s, p in enumerate(alone)]
+    loop, real = _judge(*tables, regimes=("s", "r"), fine_tuned="r")
+    assert loop.beyond_fine_tuning
+    assert not real.beyond_fine_tuning
+    assert (real.bias, real.collapsed) == ("amplified", "yes")
+    assert loop.bias in ("held", "not shown")
+    assert loop.collapsed != "yes"
+    assert abs(loop.leaning_change.value) < 0.03
 
 
 def test_a_withheld_last_generation_has_no_number_but_the_last_readable_one() -> None:
     (verdict,) = _judge(_tables([80, 120, 10, 5], [2.3, 2.2, 0.5, 0.2], gone=(2, 3)))
-    assert (verdict.moved, verdict.withheld, verdict.collapsed) == ("withheld", True, "yes")
+    assert (verdict.bias, verdict.withheld) == ("withheld", True)
+    assert (verdict.amplified, verdict.collapsed) == ("withheld", "in this chain")
     assert verdict.leaning_change is None
     assert "100 % of its articles" in verdict.reason
     assert verdict.readable is not None
@@ -103,12 +220,47 @@ def test_a_withheld_generation_0_leaves_nothing_readable() -> None:
     assert verdict.reason.startswith("Generation 0")
 
 
+def test_articles_that_cannot_be_read_count_against_the_answer() -> None:
+    """A quarter of loops, all read as right, moves no share; a real movement outlasts a few."""
+
+    def with_loops(right: int, loops: int, seed: int) -> Tables:
+        hits = np.arange(200) < right
+        hits[200 - loops :] = True
+        odds = np.where(hits[:, None], [[0.1, 0.9]], [[0.8, 0.2]])
+        outside = (np.arange(200) >= 200 - loops).astype(float)
+        key = ("s", seed, 1)
+        return make_tables(
+            scores=score_rows(key, "outside_domain", outside),
+            leanings=leaning_rows(key, odds, LABELS),
+        )
+
+    def judged(right: int, loops: int) -> Verdict:
+        chains = [_tables([100], seed=s) for s in range(3)]
+        chains += [with_loops(right + d, loops, s) for s, d in enumerate((0, 2, -3))]
+        return _judge(*chains)[0]
+
+    only_loops = judged(76, 49)
+    assert only_loops.bias in ("not shown", "held")
+    assert only_loops.unread == pytest.approx(49 / 200)
+    assert judged(150, 10).bias == "amplified"
+
+
+def test_a_classifier_that_tells_nothing_apart_withholds_everything() -> None:
+    given = [_tables([100, 160], seed=s) for s in range(3)]
+    whole = make_tables(leanings=[row for t in given for row in t.leaning_scores.rows()])
+    held_out = {"articles": {"labels": ["left", "right"], "confusion": [[50, 50], [49, 51]]}}
+    cards = [{"metric": "leaning", "held_out": held_out}]
+    (verdict,) = judge(whole, "right", ["s"], ReportConfig(), cards)
+    assert verdict.withheld
+    assert "tells the leanings apart too little" in verdict.reason
+
+
 def test_generation_0_alone_measures_no_change() -> None:
     (verdict,) = _judge(_tables([80], [2.0]))
-    assert (verdict.moved, verdict.collapsed, verdict.last) == ("not measured", "not measured", 0)
+    assert (verdict.bias, verdict.collapsed, verdict.last) == ("not measured", "not measured", 0)
     assert "only Generation 0" in verdict.reason
     (verdict,) = _judge(_tables([80], gone=(0,)))
-    assert verdict.moved == "withheld"
+    assert verdict.withheld
 
 
 def test_the_last_generation_is_the_last_that_every_chain_reached() -> None:
@@ -119,48 +271,58 @@ def test_the_last_generation_is_the_last_that_every_chain_reached() -> None:
 
 
 def test_regimes_come_in_the_order_asked_for() -> None:
-    tables = [_tables([80, 90], regime=name) for name in ("b", "a", "real")]
-    whole = make_tables(
-        leanings=[row for t in tables for row in t.leaning_scores.rows()], outside_share=1.0
-    )
-    summary = summarise(whole, 100, 0)
-    assert [v.regime for v in verdicts(summary, "right")] == ["a", "b"]
-    assert [v.regime for v in verdicts(summary, "right", ("b", "x", "a"))] == ["b", "a"]
+    tables = [_tables([80, 90], regime=name) for name in ("b", "a")]
+    assert [v.regime for v in _judge(*tables, regimes=("b", "x", "a"))] == ["b", "a"]
 
 
 def test_quality_alone_and_leaning_alone() -> None:
-    quality = make_tables(
-        scores=[
-            row
-            for g in range(2)
-            for row in score_rows(("s", 0, g), "quality", np.linspace(1, 3, 50) - g)
-        ]
-    )
-    (verdict,) = verdicts(summarise(quality, 100, 0), "right")
-    assert (verdict.moved, verdict.collapsed) == ("not measured", "yes")
+    rows = [
+        row
+        for seed in range(3)
+        for g in range(2)
+        for row in score_rows(("s", seed, g), "quality", np.linspace(1, 3, 50) - g)
+    ]
+    (verdict,) = judge(make_tables(scores=rows), "", ["s"], ReportConfig())
+    assert (verdict.bias, verdict.collapsed) == ("not measured", "yes")
     assert verdict.reason == "leaning was not scored"
+    # An index that was not validated on what models write is told, and is no sign.
+    ungraded = make_tables(scores=rows, graded_quality=False)
+    (verdict,) = judge(ungraded, "", ["s"], ReportConfig())
+    assert (verdict.signs, verdict.collapsed) == ((), "not measured")
+    assert verdict.quality.value == pytest.approx(-1)
     (verdict,) = _judge(_tables([80, 90]))
     assert verdict.collapsed == "not measured"
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "moved", "collapsed"),
-    [
-        (0.01, 0.3, "yes", "no"),
-        (-0.3, -0.01, "yes", "yes"),
-        (-0.01, 0.01, "no", "no"),
-        (-0.3, 0.2, "not shown", "not shown"),
-        (-0.01, 0.2, "not shown", "no"),
-        (None, None, "not shown", "not shown"),
-    ],
+    ("fall", "answer"), [(0.0, "no"), (0.05, "not shown"), (0.07, "not shown"), (0.2, "yes")]
 )
-def test_answers(low: float | None, high: float | None, moved: str, collapsed: str) -> None:
-    middle = 0.0 if low is None or high is None else (low + high) / 2
-    change = Change(0, 1, 0.5, 0.5, middle, low, high)
-    assert moved_answer(change, 0.02) == moved
-    assert worsened(change, Measure("quality", -1, 0.02)) == collapsed
-    mirrored = Change(0, 1, 0.5, 0.5, -change.value, *_mirrored(low, high))
-    assert worsened(mirrored, Measure("self_bleu", 1, 0.02)) == collapsed
+def test_a_sign_of_collapse_clears_what_is_negligible(
+    random: np.random.Generator, fall: float, answer: str
+) -> None:
+    """A fall of 0.05 is negligible: one of 0.07 whose interval reaches below that is not shown."""
+    noise = random.normal(0, 0.15, 100)
+    noise -= noise.mean()
+    level = random.normal(2, 0.4, 100)
+    rows = score_rows(("s", 0, 0), "quality", level)
+    rows += score_rows(("s", 0, 1), "quality", level - fall + noise)
+    found = outcomes(make_tables(scores=rows))
+    (sign,) = collapse_signs(found, "s", 1, quality=True)
+    assert sign.answer == answer
+
+
+def test_no_change_of_text_is_yes_by_chance_more_often_than_promised(
+    random: np.random.Generator,
+) -> None:
+    """At a true fall of exactly what is negligible."""
+    yes = 0
+    for _ in range(400):
+        level = random.normal(2, 0.4, 40)
+        rows = score_rows(("s", 0, 0), "quality", level)
+        rows += score_rows(("s", 0, 1), "quality", level - 0.05 + random.normal(0, 0.1, 40))
+        (sign,) = collapse_signs(outcomes(make_tables(scores=rows)), "s", 1, quality=True)
+        yes += sign.answer == "yes"
+    assert yes / 400 < 0.045
 
 
 def test_the_followed_leaning() -> None:
@@ -232,28 +394,6 @@ def test_missing_sets_are_named_by_metric(tmp_path) -> None:
     ]
 
 
-def _mirrored(low: float | None, high: float | None) -> tuple[float | None, float | None]:
-    return (None, None) if low is None or high is None else (-high, -low)
-
-
-def test_more_signs_ask_more_of_each_and_a_negligible_one_is_none() -> None:
-    measure = Measure("quality", -1, 0.02)
-    change = Change(0, 1, 2.0, 1.9, -0.1, -0.198, -0.002)
-    assert [worsened(change, measure, k) for k in (1, 2)] == ["yes", "not shown"]
-    tiny = Change(0, 1, 2.0, 1.99, -0.01, -0.011, -0.009)
-    assert worsened(tiny, measure) == "no"
-
-
-@pytest.mark.parametrize("signs", [1, 2, 3, 4])
-def test_the_widening_is_that_of_bonferroni(signs: int) -> None:
-    wider = stats.norm.ppf(1 - 0.025 / signs) / stats.norm.ppf(0.975)
-    half = 0.1 / wider
-    measure = Measure("quality", -1, 0.0)
-    for factor, answer in ((0.999, "yes"), (1.001, "not shown")):
-        change = Change(0, 1, 2.0, 1.9, -0.1, -0.1 - factor * half, -0.1 + factor * half)
-        assert worsened(change, measure, signs) == answer
-
-
 def test_clean_text_of_a_model_that_forgot_the_real_one_is_collapse() -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 40)
     whole = make_tables(
@@ -269,16 +409,13 @@ def test_clean_text_of_a_model_that_forgot_the_real_one_is_collapse() -> None:
             for row in score_rows(("s", 0, g), metric, values)
         ]
     )
-    (verdict,) = verdicts(summarise(whole, 200, 0), "right")
-    assert verdict.collapsed == "yes"
+    (verdict,) = judge(whole, "", ["s"], ReportConfig())
+    assert verdict.collapsed == "in this chain"
     assert {sign.quantity: sign.answer for sign in verdict.signs} == {
         "quality": "no",
         "distinct_2": "no",
-        "holdout_perplexity:geometric": "yes",
+        HELD_OUT: "yes",
     }
     change = verdict.signs[-1].change
-    assert change is not None
     assert change.value == pytest.approx(0.6)
-    assert (change.before, change.after) == pytest.approx(
-        (np.exp(4 + noise.mean()), np.exp(4.6 + noise.mean()))
-    )
+    assert (change.before, change.after) == pytest.approx((4 + noise.mean(), 4.6 + noise.mean()))

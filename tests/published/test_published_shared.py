@@ -83,9 +83,10 @@ def test_all_that_was_published_is_held_against_it(done):
 
 def test_what_the_statistics_add(done):
     answers = {v.regime: (v.amplified, v.collapsed) for v in done.verdicts}
-    assert answers["synthetic"] == ("yes", "yes")
-    assert answers["overfitting"] == ("yes", "yes")
-    assert answers["preservation"][0] == answers["accumulation"][0] == "no"
+    assert answers["synthetic"] == ("in this chain", "in this chain")
+    assert answers["overfitting"] == ("in this chain", "in this chain")
+    # Right falls towards the third that is real.
+    assert answers["preservation"][0] == answers["accumulation"][0] == "not in this chain"
     trends = done.evidence.trends.filter(quantity="share:right")
     assert trends.height == 4
     assert trends["holm"].max() < 0.001

@@ -3,21 +3,42 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from biasloop.analysis import Change, Sign, Verdict
+from biasloop.analysis import HELD_OUT, Change, Equivalence, Sign, Verdict
 from biasloop.report.verdicts import speak
 
-RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124)
-FALL = Change(0, 10, 2.322, 1.665, -0.657, -0.72, -0.6)
-FLAT = Change(0, 10, 0.5, 0.49, -0.01, -0.05, 0.03)
-SIGN = Sign("quality", FALL, "yes")
-VERDICT = Verdict("synthetic", "right", 10, 1, 1518, RISE, (SIGN,), "yes", "yes", False, "")
+RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
+FALL = Change(0, 10, 2.322, 1.665, -0.657, -0.72, -0.6, 1e-9)
+FLAT = Change(0, 10, 0.5, 0.49, -0.01, -0.05, 0.03, 0.6)
+SIGN = Sign("quality", FALL, 1e-9, "yes")
+VERDICT = Verdict(
+    regime="synthetic",
+    leaning="right",
+    last=10,
+    chains=3,
+    articles=1518,
+    sources=24,
+    bias="amplified",
+    together=True,
+    leaning_change=RISE,
+    changes={"right": RISE},
+    real={"right": 0.333},
+    held={"right": Equivalence(0.05, 0.093, 0.066, 0.119, 1.0, "no")},
+    pvalue=1e-6,
+    holm=1e-6,
+    beyond_fine_tuning=False,
+    unread=0.0,
+    signs=(SIGN,),
+    quality=FALL,
+    collapsed="yes",
+    reason="",
+)
 
 
 def test_a_rise_and_a_fall() -> None:
     spoken = speak(VERDICT)
     assert spoken.bias == (
         "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation "
-        "0 to 10: 54.4\u202f% to 63.7\u202f%."
+        "0 to 10: 54.4\u202f% to 63.7\u202f%, away from the real 33.3\u202f%."
     )
     assert spoken.collapse == (
         "Collapse shows: text quality fell by 0.66 (95\u202f% interval 0.60 to 0.72), 2.32 to 1.67."
@@ -25,26 +46,45 @@ def test_a_rise_and_a_fall() -> None:
 
 
 def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
-    twice = Change(0, 10, 40.0, 80.0, math.log(2), math.log(1.5), math.log(3))
-    signs = (
-        Sign("quality", replace(FALL, value=0.2, low=0.1, high=0.3), "no"),
-        Sign("holdout_perplexity:geometric", twice, "yes"),
-    )
-    assert speak(replace(VERDICT, signs=signs)).collapse == (
+    logs = (math.log(40), math.log(80))
+    twice = Change(0, 10, *logs, math.log(2), math.log(1.5), math.log(3), 1e-6)
+    better = replace(FALL, value=0.2, low=0.1, high=0.3)
+    signs = (Sign("quality", better, 1.0, "no"), Sign(HELD_OUT, twice, 1e-6, "yes"))
+    verdict = replace(VERDICT, signs=signs, quality=better)
+    assert speak(verdict).collapse == (
         "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
         "200), 40.0 to 80.0. Not shown to be worse: text quality. Text quality rose by 0.20 "
         "(95\u202f% interval 0.10 to 0.30), 2.32 to 1.67."
     )
     open_one = replace(signs[1], change=replace(twice, low=-0.1), answer="not shown")
-    told = speak(replace(VERDICT, signs=(signs[0], open_one), collapsed="not shown")).collapse
+    told = speak(replace(verdict, signs=(signs[0], open_one), collapsed="not shown")).collapse
     assert told.startswith("Collapse is not shown, and not ruled out: perplexity on held-out real")
     assert "Text quality rose by 0.20" in told
-    no = speak(replace(VERDICT, signs=signs[:1], collapsed="no")).collapse
+    no = speak(replace(verdict, signs=signs[:1], collapsed="no")).collapse
     assert no.startswith("No worse than negligibly: text quality. Text quality rose by 0.20")
+    no_sign = speak(replace(verdict, signs=signs[1:])).collapse
+    assert "The built-in quality index, no sign of collapse, rose by 0.20" in no_sign
+
+
+def test_each_answer_says_where_the_shares_went() -> None:
+    def bias(**given: object) -> str:
+        return speak(replace(VERDICT, **given)).bias
+
+    assert "63.7\u202f%, towards the real 33.3\u202f%." in bias(bias="reduced")
+    assert "each chain went away from the real shares, in a direction of its own" in bias(
+        together=False
+    )
+    assert "whether that is away from the real 33.3\u202f% is not shown" in bias(bias="moved")
+    assert "away from the real shares is not shown" in bias(bias="moved", real={})
+    assert "every leaning's change lies within ±5 points" in bias(bias="held")
+    assert "more than under fine-tuning on real articles alone" in bias(beyond_fine_tuning=True)
+    assert "of other chains one says nothing" in bias(chains=1)
+    assert "among so many regimes" in bias(bias="not shown", together=None, pvalue=0.04, holm=0.2)
+    assert "12\u202f% of the last articles cannot be read" in bias(unread=0.12)
 
 
 def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
-    spoken = speak(replace(VERDICT, leaning_change=FLAT, moved="not shown"))
+    spoken = speak(replace(VERDICT, leaning_change=FLAT, bias="not shown", pvalue=0.6))
     assert "changed by −1.0 points (95\u202f% interval −5.0 to +3.0)" in spoken.bias
     assert spoken.amplified == "not shown"
 
@@ -53,8 +93,7 @@ def test_a_withheld_share_is_no_number() -> None:
     verdict = replace(
         VERDICT,
         leaning_change=None,
-        moved="withheld",
-        withheld=True,
+        bias="withheld",
         reason="62 % of its articles lie outside what the classifier was validated on (x 60 %)",
     )
     bias = speak(verdict).bias
@@ -70,13 +109,13 @@ def test_a_withheld_share_is_no_number() -> None:
 
 def test_what_was_not_measured() -> None:
     verdict = replace(
-        VERDICT, leaning_change=None, signs=(), moved="not measured", reason="only one"
+        VERDICT,
+        leaning_change=None,
+        signs=(),
+        quality=None,
+        bias="not measured",
+        reason="only one",
     )
     assert speak(verdict).bias == "Whether the share of “right” moved was not measured: only one."
     assert speak(verdict).collapse == ""
     assert speak(replace(verdict, leaning="")).bias == ""
-
-
-def test_one_article_has_no_interval() -> None:
-    alone = replace(RISE, low=None, high=None)
-    assert "no interval from one article" in speak(replace(VERDICT, leaning_change=alone)).bias

@@ -264,7 +264,7 @@ def test_a_figure_that_is_gone_leaves_no_picture(make_results, tmp_path) -> None
             "accumulation: not scored yet: leaning at Generation 2;",
             "rose by 0.0",
         ),
-        ({"articles": 1, "labels": ("left", "right")}, "no interval from one article", "NaN"),
+        ({"articles": 1, "labels": ("left", "right")}, "was not measured", "NaN"),
         ({"labels": ("democrat", "republican")}, "“republican”", "nan"),
         ({"labels": tuple(f"party {i}" for i in range(12))}, "“party 11”", "nan"),
         ({"collapsing": ("synthetic", "overfitting", "real", "base")}, "withheld", "nan"),

@@ -22,12 +22,11 @@ from biasloop.analysis.collapse import (
     Sign,
     collapse_signs,
     collapsed,
-    worsened,
 )
-from biasloop.analysis.comparison import COMPARISONS, compare, hotelling
+from biasloop.analysis.comparison import COMPARISONS, change_less, compare
 from biasloop.analysis.completeness import MISSING, missing_sets
-from biasloop.analysis.contrasts import CONTRASTS, contrasts, differences
-from biasloop.analysis.distance import jensen_shannon, total_variation
+from biasloop.analysis.contrasts import CONTRASTS, change, contrasts, differences
+from biasloop.analysis.distance import debiased_distance, total_variation
 from biasloop.analysis.doubt import (
     AGREEMENT,
     MEASURES_OF_DOUBT,
@@ -37,9 +36,9 @@ from biasloop.analysis.doubt import (
 )
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
-from biasloop.analysis.intervals import paired_shares, wilson
-from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.paired import Inference, holm, paired_mean
+from biasloop.analysis.intervals import wilson
+from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
+from biasloop.analysis.paired import Inference, chain_figure, holm, paired_mean
 from biasloop.analysis.planning import design_of
 from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
@@ -56,12 +55,8 @@ from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_
 from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, foretold
 from biasloop.analysis.validity import VALIDITY, validity
-from biasloop.analysis.verdict import (
-    Verdict,
-    followed_leaning,
-    moved_answer,
-    verdicts,
-)
+from biasloop.analysis.verdict import Bias, Verdict, followed_leaning, judge, judge_run, verdicts
+from biasloop.analysis.walk import walk_pvalue
 
 __all__ = [
     "ADJUSTED",
@@ -70,6 +65,7 @@ __all__ = [
     "CONTRASTS",
     "CORRELATIONS",
     "FORETOLD",
+    "HELD_OUT",
     "MEASURES",
     "MEASURES_OF_DOUBT",
     "MISSING",
@@ -78,6 +74,7 @@ __all__ = [
     "TRENDS",
     "VALIDITY",
     "Answer",
+    "Bias",
     "Change",
     "Confusion",
     "Design",
@@ -95,6 +92,9 @@ __all__ = [
     "agreement",
     "article_weights",
     "articles_needed",
+    "chain_figure",
+    "change",
+    "change_less",
     "change_variance",
     "classifier_shifts",
     "collapse_signs",
@@ -102,6 +102,7 @@ __all__ = [
     "compare",
     "contrasts",
     "correlations",
+    "debiased_distance",
     "design_of",
     "detectable_change",
     "differences",
@@ -111,18 +112,16 @@ __all__ = [
     "followed_leaning",
     "foretold",
     "holm",
-    "hotelling",
     "instrument_confusion",
-    "jensen_shannon",
     "joined_interval",
+    "judge",
+    "judge_run",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
-    "moved_answer",
     "outcomes",
     "paired_kendall",
     "paired_mean",
-    "paired_shares",
     "percentile_interval",
     "power",
     "saerens_shares",
@@ -136,7 +135,7 @@ __all__ = [
     "trends",
     "validity",
     "verdicts",
+    "walk_pvalue",
     "weighted_means",
     "wilson",
-    "worsened",
 ]

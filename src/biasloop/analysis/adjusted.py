@@ -30,7 +30,12 @@ from biasloop.analysis.bootstrap import (
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.pooling import joined_interval
-from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities
+from biasloop.analysis.tables import (
+    Tables,
+    article_grid,
+    leaning_probabilities,
+    source_codes,
+)
 from biasloop.tables import BASE, REAL
 
 #: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the confusion
@@ -77,11 +82,15 @@ class Confusion:
         ``sources`` where whole sources were held out, else ``articles``.
     problem
         Why it cannot be used to correct a share; empty where it can.
+    design_effects
+        Of each true label, how many times larger its rates' variance is than that of independent
+        articles; None takes 1.
     """
 
     counts: np.ndarray
     part: str
     problem: str = ""
+    design_effects: Sequence[float] | None = None
 
 
 def instrument_confusion(
@@ -109,15 +118,19 @@ def instrument_confusion(
                 continue
             place = [named.index(label) for label in labels]
             counts = np.asarray(held_out["confusion"], dtype=float)[np.ix_(place, place)]
-            return Confusion(counts, part, _problem(counts, labels))
+            effects = held_out.get("design_effects")
+            effects = [float(effects[i]) for i in place] if effects else None
+            return Confusion(counts, part, _problem(counts, labels, effects), effects)
     return None
 
 
-def _problem(counts: np.ndarray, labels: Sequence[str]) -> str:
+def _problem(
+    counts: np.ndarray, labels: Sequence[str], design_effects: Sequence[float] | None
+) -> str:
     empty = [label for label, row in zip(labels, counts, strict=True) if row.sum() == 0]
     if empty:
         return f"the classifier was not validated on '{empty[0]}'"
-    drawn = drawn_error_rates(counts, 2000, seeds.generator(0, "confusion"))
+    drawn = drawn_error_rates(counts, 2000, seeds.generator(0, "confusion"), design_effects)
     apart = tells_apart(drawn)
     if apart < TELLS_APART:
         return (
@@ -157,11 +170,18 @@ def adjusted(
     names = [f"share:{label}" for label in tables.labels]
     if confusion.problem or any(name not in found.values for name in names):
         return pl.DataFrame(schema=ADJUSTED)
-    drawn = drawn_error_rates(confusion.counts, resamples, seeds.generator(seed, "confusion"))
+    drawn = drawn_error_rates(
+        confusion.counts,
+        resamples,
+        seeds.generator(seed, "confusion"),
+        confusion.design_effects,
+    )
     grid = article_grid(tables, found.keys)
-    cube = leaning_probabilities(tables, grid)
-    width = len(grid.article_ids)
-    weights = article_weights(width, resamples, seeds.generator(seed, "bootstrap", "articles"))
+    cube = np.where(
+        np.isnan(found.read[found.labels[0]]), np.nan, leaning_probabilities(tables, grid)
+    )
+    codes = source_codes(tables, grid.article_ids)
+    weights = article_weights(codes, resamples, seeds.generator(seed, "bootstrap", "articles"))
     pooled = _Pooled(found, names, weights, seed)
     rates = error_rates(confusion.counts)
     prior = np.full(len(names), 1 / len(names))
@@ -172,11 +192,11 @@ def adjusted(
         read = pooled.of(regime, generation, found.seeds(regime))
         if read is None:
             continue
-        as_read = _with_interval(read.chains, read.draws, read.articles)
+        as_read = _with_interval(read.chains, read.draws, read.sources)
         corrected = _with_interval(
             adjusted_shares(read.chains, rates),
             adjusted_shares(read.draws, drawn),
-            read.articles,
+            read.sources,
             adjusted_shares(read.chains.mean(axis=0), rates),
         )
         change = np.full((3, len(names)), np.nan)
@@ -212,11 +232,11 @@ def _corrected_change(
         return absent
     chains = unbounded_shares(after.chains, rates) - unbounded_shares(before.chains, rates)
     draws = unbounded_shares(after.draws, drawn) - unbounded_shares(before.draws, drawn)
-    return _with_interval(chains, draws, min(before.articles, after.articles))
+    return _with_interval(chains, draws, min(before.sources, after.sources))
 
 
 def _with_interval(
-    chains: np.ndarray, draws: np.ndarray, articles: int, value: np.ndarray | None = None
+    chains: np.ndarray, draws: np.ndarray, sources: int, value: np.ndarray | None = None
 ) -> np.ndarray:
     """Mean over chains and its 95 % interval, shape (3, labels).
 
@@ -226,13 +246,13 @@ def _with_interval(
         Shape (chains, labels).
     draws
         Of their mean, shape (resamples, labels).
-    articles
-        What it rests on.
+    sources
+        How many it rests on.
     value
         In place of the mean of the chains' figures: the figure of their mean.
     """
     ends = [
-        joined_interval(own, low, high, articles)
+        joined_interval(own, low, high, sources)
         for own, low, high in zip(chains.T, *percentile_interval(draws), strict=True)
     ]
     return np.stack([chains.mean(axis=0) if value is None else value, *np.transpose(ends)])
@@ -245,6 +265,7 @@ class _Read:
     chains: np.ndarray
     draws: np.ndarray
     articles: int
+    sources: int
 
 
 class _Pooled:
@@ -274,12 +295,14 @@ class _Pooled:
         own = np.stack([np.nanmean(rows, axis=1) for rows in hits], axis=-1)
         drawn = np.stack([weighted_means(rows, self._weights) for rows in hits], axis=-1)
         draws = drawn.mean(axis=1)
-        articles = int((~np.isnan(hits[0])).all(axis=0).sum())
+        articles = int((~np.isnan(hits[0])).any(axis=0).sum())
+        codes = self._found.sources[self._names[0]]
+        sources = len(np.unique(codes[(~np.isnan(hits[0])).any(axis=0)]))
         value = own.mean(axis=0)
         if np.any((value == 0) | (value == 1)):  # no resample of articles shows what is left open
             random = seeds.generator(self._seed, "bootstrap", "edge", regime, generation + 1)
-            draws = random.dirichlet(value * articles + 0.5, size=len(draws))
-        return _Read(own, draws, articles)
+            draws = random.dirichlet(value * sources + 0.5, size=len(draws))
+        return _Read(own, draws, articles, sources)
 
 
 def _likelihood(
@@ -307,11 +330,12 @@ def _likelihood(
         draws.append(
             saerens_shares(probabilities, prior, kept, steps=_LIKELIHOOD_STEPS, tolerance=1e-5)
         )
-    articles = int((~np.isnan(cube[0, rows])).all(axis=0).sum())
-    result = _with_interval(np.stack(values), np.mean(draws, axis=0), articles)
+    read = (~np.isnan(cube[0, rows])).any(axis=0)
+    sources = len(np.unique(found.sources[name][read]))
+    result = _with_interval(np.stack(values), np.mean(draws, axis=0), sources)
     whole = np.round(result[0], 6)
     edge = (whole == 0) | (whole == 1)  # no resample of articles shows what is left open
-    result[1:, edge] = wilson(whole[edge] * articles, articles)
+    result[1:, edge] = wilson(whole[edge] * sources, sources)
     return result
 
 

@@ -9,6 +9,8 @@ for text on which the classifier's errors themselves are others; see `doubt`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from biasloop.errors import InputError
@@ -49,19 +51,27 @@ def error_rates(confusion: np.ndarray) -> np.ndarray:
     return counts / totals
 
 
-def drawn_error_rates(confusion: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
+def drawn_error_rates(
+    confusion: np.ndarray,
+    draws: int,
+    random: np.random.Generator,
+    design_effects: Sequence[float] | None = None,
+) -> np.ndarray:
     """Draw the error rates that the validation counts leave possible.
 
     Each row is a multinomial of its own, so its rates have a Dirichlet posterior under Jeffreys'
-    prior.
+    prior. Where articles of one source err alike, a row counts for fewer articles: its count over
+    its design effect.
 
     Returns
     -------
     np.ndarray
         Shape (draws, labels, labels); rows sum to 1.
     """
-    error_rates(confusion)
-    rows = [random.dirichlet(np.asarray(row, float) + _PRIOR, size=draws) for row in confusion]
+    rates = error_rates(confusion)
+    effects = np.ones(len(rates)) if design_effects is None else np.asarray(design_effects, float)
+    counts = np.asarray(confusion, dtype=float) / effects[:, None]
+    rows = [random.dirichlet(row + _PRIOR, size=draws) for row in counts]
     return np.stack(rows, axis=1)
 
 

@@ -1,8 +1,8 @@
 """Percentile bootstrap by weights. Knows arrays, not what their rows and columns stand for.
 
 A resample is a row of counts: how often each article was drawn. One matrix of counts serves every
-metric, generation and regime, so differences between them are paired by article. Seeds are not
-resampled, as they are too few for it: see `pooling`.
+metric, generation and regime, so differences between them are paired by article. Articles of one
+source are drawn together. Seeds are not resampled, as they are too few for it: see `pooling`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,32 @@ import numpy as np
 TAIL = 0.025
 
 
-def article_weights(articles: int, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """Draw resamples of articles with replacement, as counts.
+def article_weights(
+    clusters: np.ndarray, resamples: int, random: np.random.Generator
+) -> np.ndarray:
+    """Draw resamples of sources with replacement, as counts of their articles.
 
     Parameters
     ----------
-    articles, resamples
-        How many articles there are, and how often to resample them.
+    clusters
+        Each article's source as a number, shape (articles,); ``np.arange(articles)`` resamples
+        articles.
+    resamples
+        How often to resample.
     random
         The source of randomness.
 
     Returns
     -------
     np.ndarray
-        Shape (resamples, articles), float64; every row sums to ``articles``.
+        Shape (resamples, articles), float64: how often each article's source was drawn.
     """
-    if articles == 0:
+    if len(clusters) == 0:
         return np.zeros((resamples, 0))
-    drawn = random.multinomial(articles, np.full(articles, 1 / articles), size=resamples)
-    return drawn.astype(float)
+    _, place = np.unique(clusters, return_inverse=True)
+    sources = int(place.max()) + 1
+    drawn = random.multinomial(sources, np.full(sources, 1 / sources), size=resamples)
+    return drawn[:, place].astype(float)
 
 
 def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

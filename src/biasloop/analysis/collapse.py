@@ -1,22 +1,31 @@
-"""Did a chain collapse? Four signs, each against Generation 0. Knows summaries and no leaning.
+"""Did a regime's chains collapse? Four signs, each against Generation 0. Knows no leaning.
 
 The paper's sign is the text quality index. It cannot see a model whose sentences are clean and
 all alike, or one that has forgotten the real text: so diversity and the perplexity on held-out
 real text are signs, too. The perplexity of the *generated* text is none: it falls as text gets
-easy, collapsed or not.
+easy, collapsed or not. Nor is the built-in quality index: it grades corruptions of real sentences,
+and rises where a model's sentences get simpler and repeat each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import polars as pl
+import numpy as np
 
-#: ``not shown``: the data are compatible with a change and with none. ``withheld``: the figure
-#: would mean nothing. ``not measured``: there is nothing to compare.
-Answer = Literal["yes", "no", "not shown", "withheld", "not measured"]
+from biasloop.analysis.comparison import change_less
+from biasloop.analysis.contrasts import GENERATION_0, change, sets_of
+from biasloop.analysis.outcomes import HELD_OUT, Outcomes
+from biasloop.analysis.paired import Inference
+
+#: ``not shown``: the data are compatible with a change and with none. ``in this chain``, ``not in
+#: this chain``: as ``yes`` and ``no``, of the one chain that there is, which says nothing of the
+#: luck of training again. ``withheld``: the figure would mean nothing. ``not measured``: there is
+#: nothing to compare.
+Answer = Literal[
+    "yes", "no", "not shown", "in this chain", "not in this chain", "withheld", "not measured"
+]
 
 #: A fall of quality (0 to 3) within this is called none.
 NEGLIGIBLE_QUALITY = 0.05
@@ -31,9 +40,12 @@ class Change:
     start, end
         The two generations.
     before, after
-        The figure at each.
+        The figure at each, over all chains.
     value, low, high
-        The difference and its 95 % interval, None where one article cannot give it.
+        The difference and its 95 % interval; less the same of fine-tuning alone where a verdict
+        subtracts that.
+    pvalue
+        Two-sided, of no difference.
     """
 
     start: int
@@ -41,8 +53,9 @@ class Change:
     before: float
     after: float
     value: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
+    pvalue: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class Measure:
     Attributes
     ----------
     quantity
-        Of the summary; its change is ``<metric>_change``.
+        Of the outcomes.
     worse
         The sign of a change for the worse.
     negligible
@@ -63,27 +76,14 @@ class Measure:
     worse: Literal[-1, 1]
     negligible: float
 
-    @property
-    def change(self) -> str:
-        """The summary's quantity of its change."""
-        return change_of(self.quantity)
-
-
-def change_of(quantity: str) -> str:
-    """Name the summary's change of a quantity: of the metric, whichever mean is taken."""
-    return f"{quantity.removesuffix(':geometric')}_change"
-
 
 #: The signs, in the order in which they are told.
 MEASURES = (
     Measure("quality", -1, NEGLIGIBLE_QUALITY),
     Measure("distinct_2", -1, 0.02),
     Measure("self_bleu", 1, 0.02),
-    Measure("holdout_perplexity:geometric", 1, 0.05),
+    Measure(HELD_OUT, 1, 0.05),
 )
-
-#: Standard normal quantiles 1 - 0.025 / k for k signs, over that for one (Bonferroni).
-_WIDER = {1: 1.0, 2: 1.1436, 3: 1.2214, 4: 1.2744}
 
 
 @dataclass(frozen=True)
@@ -95,88 +95,105 @@ class Sign:
     quantity
         Which: see `MEASURES`.
     change
-        Its change; of a perplexity, the logarithm of the ratio. None where not measured.
+        Its change; of a perplexity, of the logarithm.
+    pvalue
+        One-sided, of a change for the worse that is at most negligible.
     answer
-        Whether it got worse: ``yes`` where it did by more than is negligible and its interval,
-        widened for the number of signs, excludes 0; ``no`` where that whole interval is at most
-        negligibly worse.
+        Whether it got worse: ``yes`` where that p-value, times the number of signs, is at most
+        2.5 %: the interval clears the negligible amount; ``no`` where a change beyond that amount
+        is refuted at 2.5 %; else ``not shown``.
     """
 
     quantity: str
-    change: Change | None
+    change: Change
+    pvalue: float
     answer: Answer
 
 
-def collapse_signs(rows: pl.DataFrame, last: int) -> tuple[Sign, ...]:
+def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tuple[Sign, ...]:
     """Judge each measure of one regime that has a figure.
 
     Parameters
     ----------
-    rows
-        The regime's pooled rows of a summary.
-    last
-        The generation to compare with Generation 0.
+    found
+        The outcomes; where they have a regime of fine-tuning alone, its change is subtracted.
+    regime, last
+        The regime, and the generation to compare with Generation 0.
+    quality
+        Whether the quality index was validated on what models write; else it is no sign.
     """
-    found = {
-        measure: change_at(rows, measure.quantity, measure.change, last) for measure in MEASURES
-    }
-    measured = {measure: change for measure, change in found.items() if change}
+    measures = [m for m in MEASURES if m.quantity in found.values]
+    measures = [m for m in measures if quality or m.quantity != "quality"]
+    moved = {m: net_change(found, m.quantity, regime, last) for m in measures}
+    there = {m: inference for m, inference in moved.items() if inference}
     return tuple(
-        Sign(measure.quantity, change, worsened(change, measure, len(measured)))
-        for measure, change in measured.items()
+        _sign(m, inference, levels(found, m.quantity, regime, last, inference), len(there))
+        for m, inference in there.items()
     )
 
 
-def worsened(change: Change | None, measure: Measure, signs: int = 1) -> Answer:
-    """Say whether a change for the worse is shown, shown to be negligible, or neither.
-
-    The interval is widened so that the signs together err for the worse in 2.5 % of runs that
-    have not collapsed (Bonferroni).
-    """
-    if change is None:
-        return "not measured"
-    if change.low is None or change.high is None:
-        return "not shown"
-    low = change.value - _WIDER[signs] * (change.value - change.low)
-    high = change.value + _WIDER[signs] * (change.high - change.value)
-    least, most = (low, high) if measure.worse > 0 else (-high, -low)
-    if least > 0 and measure.worse * change.value > measure.negligible:
-        return "yes"
-    return "no" if most <= measure.negligible else "not shown"
+def net_change(found: Outcomes, quantity: str, regime: str, last: int) -> Inference | None:
+    """Estimate a change since Generation 0, less that of fine-tuning alone where that was run."""
+    alone = found.fine_tuned
+    if alone is not None and regime != alone and last in found.generations(alone):
+        less = change_less(found, quantity, regime, last, alone)
+        if less is not None:
+            return less
+    return change(found, quantity, regime, last)
 
 
-def collapsed(signs: tuple[Sign, ...]) -> Answer:
-    """Sum the signs up: one that is shown is enough, and ``no`` takes all of them."""
-    answers = {sign.answer for sign in signs}
-    if not answers:
-        return "not measured"
-    if "yes" in answers:
-        return "yes"
-    return "no" if answers == {"no"} else "not shown"
+def levels(found: Outcomes, quantity: str, regime: str, last: int, inference: Inference) -> Change:
+    """Put the levels at either end beside a change."""
+    low, high = inference.interval()
+    if quantity.startswith("share:"):
+        low, high = max(low, -1.0), min(high, 1.0)
+    sets = sets_of(found, quantity, regime, ((last, GENERATION_0), (last, "")))
+    before, after = np.nanmean(sets, axis=-1).mean(axis=0).tolist()
+    return Change(0, last, before, after, inference.value, low, high, inference.pvalue)
 
 
-def change_at(rows: pl.DataFrame, level: str, change: str, generation: int) -> Change | None:
-    """Read a change since Generation 0, with the levels at either end; None where withheld.
+def _sign(measure: Measure, inference: Inference, moved: Change, signs: int) -> Sign:
+    worse = measure.worse * inference.value - measure.negligible
+    pvalue = one_sided(worse, inference)
+    answer: Answer = "not shown"
+    if pvalue * signs <= 0.025:
+        answer = "yes"
+    elif 1 - pvalue <= 0.025:
+        answer = "no"
+    return Sign(measure.quantity, moved, pvalue, answer)
+
+
+def one_sided(value: float, inference: Inference) -> float:
+    """P-value of a value being at most 0, by an inference's error and degrees of freedom."""
+    from scipy import stats
+
+    if inference.error <= 0:
+        return 0.0 if value > 0 else 1.0
+    return float(stats.t.sf(value / inference.error, inference.freedom))
+
+
+def collapse_pvalue(signs: tuple[Sign, ...]) -> float:
+    """Two-sided p-value that any sign got worse by more than negligibly (Bonferroni)."""
+    return min([1.0, *(2 * len(signs) * sign.pvalue for sign in signs)])
+
+
+def collapsed(signs: tuple[Sign, ...], corrected: float, chains: int) -> Answer:
+    """Sum the signs up: one that is shown is enough, and ``no`` takes all of them.
 
     Parameters
     ----------
-    rows
-        One regime's pooled rows of a summary.
-    level, change
-        The quantities.
-    generation
-        The later end.
+    signs
+        Of one regime.
+    corrected
+        `collapse_pvalue`, corrected for the number of regimes.
+    chains
+        How many there are: of one only that chain is spoken.
     """
-    row = rows.filter(
-        (pl.col("quantity") == change) & (pl.col("generation") == generation) & ~pl.col("withheld")
-    )
-    if not row.height:
-        return None
-    levels: Mapping[int, float | None] = dict(
-        rows.filter(pl.col("quantity") == level).select("generation", "value").iter_rows()
-    )
-    before, after = levels.get(0), levels.get(generation)
-    value, low, high = row.select("value", "low", "high").row(0)
-    if value is None or before is None or after is None:
-        return None
-    return Change(0, generation, before, after, value, low, high)
+    answers = {sign.answer for sign in signs}
+    if not answers:
+        return "not measured"
+    if "yes" in answers and corrected <= 0.05:
+        return "yes" if chains > 1 else "in this chain"
+    if answers == {"no"}:
+        return "no" if chains > 1 else "not in this chain"
+    return "not shown"

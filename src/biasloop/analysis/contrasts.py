@@ -6,12 +6,13 @@ articles; all were prompted by (or are) the same real articles. Knows tables; ju
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
-from biasloop.analysis.intervals import NORMAL_95, paired_shares
 from biasloop.analysis.outcomes import HELD_OUT, TEXT, Outcomes, order_of
-from biasloop.analysis.paired import holm, paired_mean
+from biasloop.analysis.paired import Inference, chain_figure, holm
 from biasloop.tables import BASE, REAL
 
 GENERATION_0 = "generation 0"
@@ -41,10 +42,7 @@ CONTRASTS = pl.Schema(
 
 
 def contrasts(found: Outcomes) -> pl.DataFrame:
-    """Hold every generation against every reference.
-
-    Intervals are 95 % t intervals of the mean paired difference (`paired_mean`); where a share
-    leaves that without a width, it is Newcombe's for paired shares (see `at_edge`).
+    """Hold every generation against every reference; see `change`.
 
     Returns
     -------
@@ -56,102 +54,98 @@ def contrasts(found: Outcomes) -> pl.DataFrame:
         for regime in found.regimes():
             for generation in found.generations(regime):
                 for against in REFERENCES:
-                    if against == GENERATION_0 and generation == 0:
-                        continue
-                    row = _contrast(found, quantity, regime, generation, against)
-                    if row:
-                        rows.append((quantity, regime, generation, against, *row))
-    frame = pl.DataFrame(
-        [(*row[:8], None, *row[8:]) for row in rows], schema=CONTRASTS, orient="row"
-    )
+                    moved = change(found, quantity, regime, generation, against)
+                    if moved:
+                        key = (quantity, regime, generation, against)
+                        counts = (moved.articles, moved.chains)
+                        rows.append((*key, *estimate_of(moved, quantity), None, *counts))
+    frame = pl.DataFrame(rows, schema=CONTRASTS, orient="row")
     return order_of(_corrected(frame, found))
+
+
+def change(
+    found: Outcomes,
+    quantity: str,
+    regime: str,
+    generation: int,
+    against: str = GENERATION_0,
+    chains: Sequence[int] | None = None,
+) -> Inference | None:
+    """Estimate by how much a generation differs from a reference: the one estimator of a change.
+
+    Every verdict, table and figure has its change and interval from here. The units are the
+    articles within their source, paired; chains are added as in `chain_figure`.
+
+    Parameters
+    ----------
+    found
+        The outcomes.
+    quantity, regime, generation
+        What of which set.
+    against
+        One of `REFERENCES`.
+    chains
+        Which seeds; None takes all that have both sets.
+
+    Returns
+    -------
+    Inference or None
+        None where there is nothing to compare, or too few articles or sources.
+    """
+    pairs = sets_of(found, quantity, regime, ((generation, ""), (generation, against)), chains)
+    if against == GENERATION_0 and generation == 0:
+        return None
+    if not len(pairs):
+        return None
+    return chain_figure(
+        pairs,
+        lambda means: means[..., 0] - means[..., 1],
+        found.sources[quantity],
+        shares=quantity.startswith("share:"),
+    )
 
 
 def differences(
     found: Outcomes, quantity: str, regime: str, generation: int, against: str
 ) -> np.ndarray:
     """Subtract the reference from each chain, shape (chains, articles); NaN where either lacks."""
-    after, before = pair(found, quantity, regime, generation, against)
-    return after - before
+    pairs = sets_of(found, quantity, regime, ((generation, ""), (generation, against)))
+    return pairs[:, 0] - pairs[:, 1]
 
 
-def at_edge(after: np.ndarray, before: np.ndarray, error: float) -> bool:
-    """Say whether t has no interval of a change of shares that can be believed.
+def sets_of(
+    found: Outcomes,
+    quantity: str,
+    regime: str,
+    sets: Sequence[tuple[int, str]],
+    chains: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Lay out some sets of the chains that have them all, shape (chains, sets, articles).
 
-    Parameters
-    ----------
-    after, before
-        0, 1 or NaN, shape (chains, articles).
-    error
-        The standard error of their mean difference.
-
-    Returns
-    -------
-    bool
-        True where that is 0 or, of one chain, a share on either side is 0 or 1.
+    A set is a generation of the chain (with an empty reference), or a reference.
     """
-    later, earlier = _complete(after, before)
-    whole = any(values.mean() in (0.0, 1.0) for values in (later, earlier))
-    return error == 0 or (len(later) == 1 and whole)
-
-
-def newcombe(
-    after: np.ndarray, before: np.ndarray, quantile: float = NORMAL_95
-) -> tuple[float, float]:
-    """Give Newcombe's interval of a change of shares; of several chains the mean of theirs.
-
-    Chains that change alike share their articles, so several say no more than one.
-    """
-    later, earlier = _complete(after, before)
-    ends = [paired_shares(*rows, quantile)[1:] for rows in zip(earlier, later, strict=True)]
-    low, high = np.mean(ends, axis=0)
-    return float(low), float(high)
-
-
-def _complete(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the articles that every chain has on both sides."""
-    there = ~np.isnan(after - before).any(axis=0)
-    return after[:, there], before[:, there]
-
-
-def pair(
-    found: Outcomes, quantity: str, regime: str, generation: int, against: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give a generation and its reference, chain by chain, each of shape (chains, articles)."""
-    later, earlier = [], []
-    for seed in found.seeds(regime):
-        after = found.row(quantity, (regime, seed, generation))
-        key = (regime, seed, 0) if against == GENERATION_0 else (against, 0, -1)
-        before = found.row(quantity, key)
-        if not np.isnan(after - before).all():
-            later.append(after)
-            earlier.append(before)
+    result = []
+    for seed in found.seeds(regime) if chains is None else chains:
+        keys = [_key(regime, seed, generation, against) for generation, against in sets]
+        rows = [found.row(quantity, key) for key in keys]
+        if not any(np.isnan(row).all() for row in rows):
+            result.append(np.stack(rows))
     width = found.values[quantity].shape[1]
-    if not later:
-        return np.empty((0, width)), np.empty((0, width))
-    return np.stack(later), np.stack(earlier)
+    return np.stack(result) if result else np.empty((0, len(sets), width))
 
 
-def _contrast(
-    found: Outcomes, quantity: str, regime: str, generation: int, against: str
-) -> tuple[object, ...] | None:
-    after, before = pair(found, quantity, regime, generation, against)
-    inference = paired_mean(after - before)
-    if inference is None:
-        return None
-    low, high = inference.interval()
+def _key(regime: str, seed: int, generation: int, against: str) -> tuple[str, int, int]:
+    if against in (BASE, REAL):
+        return (against, 0, -1)
+    return (regime, seed, 0 if against == GENERATION_0 else generation)
+
+
+def estimate_of(moved: Inference, quantity: str) -> tuple[float, float, float, float]:
+    """Give value, interval and p-value; of shares kept within -1 and 1."""
+    low, high = moved.interval()
     if quantity.startswith("share:"):
-        if at_edge(after, before, inference.error):
-            low, high = newcombe(after, before)
         low, high = max(low, -1.0), min(high, 1.0)
-    return (
-        inference.value,
-        low,
-        high,
-        inference.pvalue,
-        inference.articles,
-        inference.chains,
-    )
+    return moved.value, low, high, moved.pvalue
 
 
 def _corrected(frame: pl.DataFrame, found: Outcomes) -> pl.DataFrame:

@@ -14,7 +14,13 @@ import polars as pl
 
 from biasloop.analysis.bootstrap import article_weights, percentile_interval
 from biasloop.analysis.paired import paired_mean
-from biasloop.analysis.tables import Tables, article_grid, metric_values, set_keys
+from biasloop.analysis.tables import (
+    Tables,
+    article_grid,
+    metric_values,
+    set_keys,
+    source_codes,
+)
 from biasloop.errors import InputError
 from biasloop.tables import CHAIN, REAL
 
@@ -68,6 +74,7 @@ def classifier_shifts(tables: Tables) -> pl.DataFrame:
     """
     keys = set_keys(tables)
     grid = article_grid(tables, keys)
+    codes = source_codes(tables, grid.article_ids)
     real = [row for row, key in enumerate(keys) if key[0] == REAL]
     rows: list[tuple[object, ...]] = []
     for measure, (metric, tolerable) in MEASURES_OF_DOUBT.items():
@@ -75,7 +82,7 @@ def classifier_shifts(tables: Tables) -> pl.DataFrame:
         if not real or np.isnan(values[real[0]]).all():
             continue
         for row, key in enumerate(keys):
-            shift = paired_mean(values[row] - values[real[0]])
+            shift = paired_mean(values[row] - values[real[0]], codes)
             if key[0] == REAL or shift is None:
                 continue
             low, high = shift.interval()
@@ -122,7 +129,7 @@ def agreement(
         names = sorted({*own["leaning"].to_list(), *own["leaning_second"].to_list()})
         one = np.array([names.index(name) for name in own["leaning"]])
         two = np.array([names.index(name) for name in own["leaning_second"]])
-        weights = article_weights(len(one), resamples, random)
+        weights = article_weights(np.arange(len(one)), resamples, random)
         value = _agree(one, two, np.ones((1, len(one))), len(names))
         draws = _agree(one, two, weights, len(names))
         ends = percentile_interval(draws)

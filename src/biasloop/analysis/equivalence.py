@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,47 +61,8 @@ def tost(inference: Inference, margin: float, level: float = 0.05) -> Equivalenc
         pvalue = max(down, up)
     else:
         pvalue = float(abs(inference.value) >= margin)
-    return _judged(margin, inference.value, low, high, pvalue, level)
-
-
-def within(
-    value: float, interval: Callable[[float], tuple[float, float]], margin: float
-) -> Equivalence:
-    """Test the same at 5 % by any interval that widens with its standard normal quantile.
-
-    Parameters
-    ----------
-    value
-        The change.
-    interval
-        Quantile -> low and high.
-    margin
-        Greater than 0, in the change's units.
-
-    Returns
-    -------
-    Equivalence
-        The p-value is that of the widest interval within the margin; 1 where there is none.
-    """
-    from scipy import stats
-
-    def reaches(quantile: float) -> bool:
-        low, high = interval(quantile)
-        return low <= -margin or high >= margin
-
-    inside, outside = 0.0, 8.0
-    for _ in range(50):
-        middle = (inside + outside) / 2
-        inside, outside = (inside, middle) if reaches(middle) else (middle, outside)
-    pvalue = 1.0 if abs(value) >= margin else float(stats.norm.sf(inside))
-    return _judged(margin, value, *interval(float(stats.norm.ppf(0.95))), pvalue, 0.05)
-
-
-def _judged(
-    margin: float, value: float, low: float, high: float, pvalue: float, level: float
-) -> Equivalence:
     beyond = low >= margin or high <= -margin
     answer: Literal["yes", "no", "not shown"] = (
         "yes" if pvalue < level else "no" if beyond else "not shown"
     )
-    return Equivalence(margin, value, low, high, pvalue, answer)
+    return Equivalence(margin, inference.value, low, high, pvalue, answer)

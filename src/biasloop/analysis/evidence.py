@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,11 +11,9 @@ import polars as pl
 from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
 from biasloop.analysis.apart import correlations
 from biasloop.analysis.comparison import COMPARISONS, compare
-from biasloop.analysis.contrasts import GENERATION_0, at_edge, contrasts, newcombe, pair
+from biasloop.analysis.contrasts import contrasts
 from biasloop.analysis.doubt import classifier_shifts
-from biasloop.analysis.equivalence import Equivalence, tost, within
-from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.paired import paired_mean
+from biasloop.analysis.outcomes import outcomes
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.trends import trends
 from biasloop.config import ReportConfig
@@ -32,9 +29,6 @@ class Evidence:
     contrasts, trends, comparisons, adjusted, shifts, correlations
         `contrasts.CONTRASTS`, `trends.TRENDS`, `comparison.COMPARISONS`, `adjusted.ADJUSTED`,
         `doubt.SHIFTS` and `apart.CORRELATIONS`.
-    held
-        Regime -> whether its share was held within the margin from Generation 0 to the last that
-        can be read.
     confusion
         What the adjusted shares rest on; None where the instrument has no confusion counts.
     """
@@ -45,7 +39,6 @@ class Evidence:
     adjusted: pl.DataFrame
     shifts: pl.DataFrame
     correlations: pl.DataFrame
-    held: dict[str, Equivalence]
     confusion: Confusion | None
 
 
@@ -115,25 +108,5 @@ def tables_evidence(
         else pl.DataFrame(schema=ADJUSTED),
         shifts=classifier_shifts(tables),
         correlations=correlations(found, leaning),
-        held=_held(found, leaning, order, settings.equivalence_margin),
         confusion=confusion,
     )
-
-
-def _held(
-    found: Outcomes, leaning: str, regimes: Sequence[str], margin: float
-) -> dict[str, Equivalence]:
-    quantity = f"share:{leaning}"
-    result: dict[str, Equivalence] = {}
-    for regime in regimes if quantity in found.values else ():
-        for generation in sorted(found.generations(regime), reverse=True):
-            after, before = pair(found, quantity, regime, generation, GENERATION_0)
-            inference = paired_mean(after - before) if generation > 0 else None
-            if inference is None:
-                continue
-            if at_edge(after, before, inference.error):
-                result[regime] = within(inference.value, partial(newcombe, after, before), margin)
-            else:
-                result[regime] = tost(inference, margin)
-            break
-    return result

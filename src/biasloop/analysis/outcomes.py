@@ -6,7 +6,7 @@ Knows which quantities there are; tests none of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -19,11 +19,12 @@ from biasloop.analysis.tables import (
     leaning_probabilities,
     metric_values,
     set_keys,
+    source_codes,
 )
 from biasloop.analysis.validity import validity
 
 #: Of the text itself; each is tested where the scores have it.
-TEXT = ("quality", "distinct_2")
+TEXT = ("quality", "distinct_2", "self_bleu")
 HELD_OUT = "log_holdout_perplexity"
 
 
@@ -37,15 +38,36 @@ class Outcomes:
         The sets, in the order of the rows.
     values
         Quantity -> shape (sets, articles), NaN where there is none. ``share:LABEL`` is 1 for an
-        article whose likeliest leaning is LABEL, else 0, and NaN throughout in sets whose leaning
+        article whose likeliest leaning is LABEL, else 0, NaN where the article cannot be read (it
+        lies outside what the classifier was validated on) and throughout in sets whose leaning
         figures are withheld; ``log_holdout_perplexity`` is of the held-out real articles.
     labels
         The label set.
+    sources
+        Quantity -> each article's source as a number, shape (articles,).
+    fine_tuned
+        The regime that is trained on real articles only, where there is one.
+    read
+        Label -> as its share in ``values``, but also of the sets whose leaning figures are
+        withheld; empty where leaning was not scored.
+    unread
+        Shape (sets, articles): articles whose leaning was scored but cannot be read; NaN in
+        ``values``. None where leaning was not scored.
+    withheld
+        Set -> why its leaning figures are withheld.
+    real_shares
+        Label -> share, of real articles whose readings are not among the tables.
     """
 
     keys: tuple[SetKey, ...]
     values: Mapping[str, np.ndarray]
     labels: tuple[str, ...]
+    sources: Mapping[str, np.ndarray]
+    fine_tuned: str | None = None
+    read: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unread: np.ndarray | None = None
+    withheld: Mapping[SetKey, str] = field(default_factory=dict)
+    real_shares: Mapping[str, float] = field(default_factory=dict)
 
     def regimes(self) -> list[str]:
         """Every regime with a generation, sorted."""
@@ -82,6 +104,13 @@ class Outcomes:
         width = self.values[quantity].shape[1]
         return np.stack(rows) if rows else np.empty((0, width))
 
+    def scored(self, quantity: str) -> np.ndarray:
+        """Say which articles have a score, readable or withheld or neither, (sets, articles)."""
+        read = self.read.get(quantity.removeprefix("share:"))
+        if read is None or self.unread is None:
+            return ~np.isnan(self.values[quantity])
+        return ~np.isnan(read) | self.unread
+
     def independent(self) -> list[str]:
         """List the shares of which none follows from another: of two labels one is enough."""
         names = [f"share:{label}" for label in self.labels]
@@ -100,10 +129,20 @@ def outcomes(tables: Tables) -> Outcomes:
     keys = set_keys(tables)
     own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
     values: dict[str, np.ndarray] = {}
+    withheld: dict[SetKey, str] = {}
+    read: dict[str, np.ndarray] = {}
+    unread = None
     if tables.leaning_scores.height:
-        withheld = validity(tables)["withheld"].to_numpy().astype(bool)
+        checked = validity(tables)
+        held = checked["withheld"].to_numpy().astype(bool)
+        withheld = {
+            key: reason for key, reason in zip(keys, checked["reason"], strict=True) if reason
+        }
+        outside = metric_values(tables, own, "outside_domain") > 0
         for label, hit in likeliest(tables, leaning_probabilities(tables, own)).items():
-            values[f"share:{label}"] = np.where(withheld[:, None], np.nan, hit)
+            unread = outside & ~np.isnan(hit)
+            read[label] = np.where(outside, np.nan, hit)
+            values[f"share:{label}"] = np.where(held[:, None], np.nan, read[label])
     there = set(tables.scores["metric"].unique())
     for metric in TEXT:
         if metric in there:
@@ -113,7 +152,18 @@ def outcomes(tables: Tables) -> Outcomes:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(found)
         values[HELD_OUT] = np.where(np.isfinite(logs), logs, np.nan)
-    return Outcomes(keys, values, tuple(tables.labels))
+    of_own, of_held_out = (source_codes(tables, g.article_ids) for g in (own, held_out))
+    return Outcomes(
+        keys,
+        values,
+        tuple(tables.labels),
+        {name: of_held_out if name == HELD_OUT else of_own for name in values},
+        tables.fine_tuned,
+        read,
+        unread,
+        withheld,
+        tables.real_shares,
+    )
 
 
 def likeliest(tables: Tables, probabilities: np.ndarray) -> dict[str, np.ndarray]:

@@ -41,6 +41,17 @@ class Tables:
         was validated.
     outside_share
         A leaning figure is withheld when more than this share of its articles lies outside.
+    sources
+        Article -> what its errors hang together with: its source, or the real article that
+        prompted it. An article that is not named stands for itself.
+    fine_tuned
+        The regime that is trained on real articles only, whose change is that of fine-tuning
+        alone; None where there is none.
+    graded_quality
+        Whether the quality index was validated on what models write, so that its fall is a sign
+        of collapse.
+    real_shares
+        Label -> share, of real articles whose readings are not among the tables.
     """
 
     labels: tuple[str, ...]
@@ -49,6 +60,10 @@ class Tables:
     set_scores: pl.DataFrame
     domain: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     outside_share: float = 1.0
+    sources: Mapping[str, str] = field(default_factory=dict)
+    fine_tuned: str | None = None
+    graded_quality: bool = True
+    real_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def tables_of(results: Results) -> Tables:
@@ -61,7 +76,39 @@ def tables_of(results: Results) -> Tables:
         set_scores=_keyed(results.set_scores, SET_SCORES),
         domain=cards[0].get("domain", {}) if cards else {},
         outside_share=results.config.report.outside_share,
+        sources=_sources(results),
+        fine_tuned=next((r.label for r in results.config.regimes if r.kind == "real"), None),
+        graded_quality=results.config.metrics.quality.classifier != "builtin",
     )
+
+
+def _sources(results: Results) -> dict[str, str]:
+    """Name what each article's errors hang together with, by ``report.cluster``."""
+    found: dict[str, str] = {}
+    by_source = results.config.report.cluster == "source"
+    frames = [f for f in (results.real, results.holdout, results.articles) if f.height]
+    named = [frame.select("article_id", "source").unique() for frame in frames]
+    for article, source in (row for frame in named for row in frame.iter_rows()):
+        prompt = prompt_of(article)
+        found[article] = f"source {source}" if by_source and source else f"article {prompt}"
+    return found
+
+
+def prompt_of(article_id: str) -> str:
+    """Name the real article that prompted one; several samples of a prompt hang together."""
+    return article_id
+
+
+def source_codes(tables: Tables, article_ids: Sequence[str]) -> np.ndarray:
+    """Give each article's source a number, shape (articles,).
+
+    Articles all of one source stand for themselves: nothing can be said of other sources.
+    """
+    names = [tables.sources.get(article, f"article {article}") for article in article_ids]
+    if len(set(names)) < 2:
+        names = list(article_ids)
+    _, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
+    return codes
 
 
 def _keyed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

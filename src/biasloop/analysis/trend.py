@@ -35,7 +35,9 @@ class Kendall:
     pvalue: float
 
 
-def linear_trend(values: np.ndarray, generations: np.ndarray) -> Inference | None:
+def linear_trend(
+    values: np.ndarray, generations: np.ndarray, clusters: np.ndarray | None = None
+) -> Inference | None:
     """Fit ``value = level + slope * generation`` and test the slope, by article.
 
     Ordinary least squares over all rows, with errors clustered by article: the sandwich of Liang
@@ -50,6 +52,8 @@ def linear_trend(values: np.ndarray, generations: np.ndarray) -> Inference | Non
         Shape (generations, articles) or (chains, generations, articles); NaN where there is none.
     generations
         Their numbers, shape (generations,).
+    clusters
+        Each article's source as a number, shape (articles,): errors are then clustered by source.
 
     Returns
     -------
@@ -73,11 +77,22 @@ def linear_trend(values: np.ndarray, generations: np.ndarray) -> Inference | Non
     slope = float((centred * np.where(present, cube, 0.0)).sum() / square)
     residual = np.where(present, cube - level - slope * centred, 0.0)
     influence = centred * residual / square
-    parts = [_clustered(influence.sum(axis=(0, 1)), articles, rows)]
+    by_source = influence.sum(axis=(0, 1))
+    sources = articles
+    if clusters is not None:
+        there = present.any(axis=(0, 1))
+        _, place = np.unique(np.asarray(clusters)[there], return_inverse=True)
+        by_source = np.bincount(place, by_source[there])
+        sources = len(by_source)
+        if sources < 2:
+            return None
+    parts = [_clustered(by_source, sources, rows)]
     if chains > 1:
         parts.append(_clustered(influence.sum(axis=(1, 2)), chains, rows))
     error, freedom = add_variances(parts)
-    return Inference(slope, error, freedom, two_sided(slope, error, freedom), chains, articles)
+    return Inference(
+        slope, error, freedom, two_sided(slope, error, freedom), chains, articles, sources
+    )
 
 
 def _clustered(sums: np.ndarray, clusters: int, rows: int) -> tuple[float, int]:
@@ -112,7 +127,7 @@ def mann_kendall(series: np.ndarray) -> Kendall | None:
     return Kendall(statistic, float(found.statistic), float(found.pvalue))
 
 
-def paired_kendall(values: np.ndarray) -> Inference | None:
+def paired_kendall(values: np.ndarray, clusters: np.ndarray | None = None) -> Inference | None:
     """Test for a monotone trend within articles.
 
     Each article's own Kendall statistic, over its number of pairs of generations, is one
@@ -124,6 +139,8 @@ def paired_kendall(values: np.ndarray) -> Inference | None:
     values
         Shape (generations, articles) or (chains, generations, articles), generations in order;
         NaN where there is none: such pairs do not count.
+    clusters
+        Each article's source as a number, shape (articles,).
 
     Returns
     -------
@@ -139,7 +156,7 @@ def paired_kendall(values: np.ndarray) -> Inference | None:
         pairs = present * (present - 1) / 2
         sums = kendall_sums(chain)
         scores.append(np.divide(sums, pairs, out=np.full(len(sums), np.nan), where=pairs > 0))
-    return paired_mean(np.stack(scores))
+    return paired_mean(np.stack(scores), clusters)
 
 
 def kendall_sums(values: np.ndarray) -> np.ndarray:

@@ -53,11 +53,12 @@ def trends(found: Outcomes) -> pl.DataFrame:
             if readable.sum() < 3:
                 continue
             cube, generations = cube[:, readable], generations[readable]
-            slope = linear_trend(cube, generations)
+            sources = found.sources[quantity]
+            slope = linear_trend(cube, generations, sources)
             if slope is None:
                 continue
             means = _means(cube)
-            kendall, paired = mann_kendall(means), paired_kendall(cube)
+            kendall, paired = mann_kendall(means), paired_kendall(cube, sources)
             rows.append(
                 (
                     quantity,

@@ -24,7 +24,6 @@ _WORDS = {
     "oov": "unknown words",
     "distinct_3": "too few different trigrams",
     "repetition": "repetition",
-    "confidence": "the classifier is unsure",
 }
 
 
@@ -39,7 +38,11 @@ def validity(tables: Tables) -> pl.DataFrame:
     keys = set_keys(tables)
     grid = article_grid(tables, keys)
     outside = metric_values(tables, grid, "outside_domain")
-    beyond = {name: _beyond(tables, grid, name, bound) for name, bound in tables.domain.items()}
+    beyond = {
+        name: _beyond(tables, grid, name, bound)
+        for name, bound in tables.domain.items()
+        if name != "confidence"
+    }
     rows = []
     for row, key in enumerate(keys):
         checked = ~np.isnan(outside[row])
@@ -57,8 +60,7 @@ def _beyond(
     tables: Tables, grid: Grid, measure: str, bound: Mapping[str, float | None]
 ) -> np.ndarray:
     """Which articles lie outside on one measure; one that has no such measure does."""
-    name = "leaning_confidence" if measure == "confidence" else f"domain_{measure}"
-    values = metric_values(tables, grid, name)
+    values = metric_values(tables, grid, f"domain_{measure}")
     low, high = bound.get("low"), bound.get("high")
     result = np.isnan(values)
     if low is not None:

@@ -1,44 +1,96 @@
-"""What each regime shows: did the bias move, did its chains collapse? Reads summaries."""
+"""What each regime shows: did bias amplify, did its chains collapse? Reads outcomes.
+
+Bias is how far the shares of the leanings are from the real ones, as the same instrument reads
+both. It *amplified* where the shares moved away from the real ones, over all leanings; it was
+*reduced* where they moved towards them.
+
+A movement is looked for in two ways, each at half the level. *Together*: the mean change of a
+leaning's share over chains, held against how far articles (within their source) and chains
+differ. *Apart*: chains that each go away from the real shares in a direction of their own, whose
+mean need not move (`walk`). The p-values are corrected for the regimes of the run (Holm).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-import polars as pl
+import numpy as np
 
-from biasloop.analysis.collapse import Answer, Change, Sign, change_at, collapse_signs, collapsed
-from biasloop.config import Config
+from biasloop import seeds
+from biasloop.analysis.adjusted import instrument_confusion
+from biasloop.analysis.collapse import (
+    Answer,
+    Change,
+    Sign,
+    collapse_pvalue,
+    collapse_signs,
+    collapsed,
+    levels,
+    net_change,
+)
+from biasloop.analysis.contrasts import GENERATION_0, sets_of
+from biasloop.analysis.equivalence import Equivalence, tost
+from biasloop.analysis.outcomes import Outcomes, outcomes
+from biasloop.analysis.paired import Inference, chain_figure, holm
+from biasloop.analysis.tables import Tables, tables_of
+from biasloop.analysis.walk import walk_pvalue
+from biasloop.config import Config, ReportConfig
 from biasloop.errors import InputError, nearest
-from biasloop.tables import BASE, REAL
+from biasloop.loop.results import Results
+from biasloop.tables import REAL
 
-#: A change of share whose whole interval is within this is called none.
-NEGLIGIBLE_SHARE = 0.02
+#: ``amplified``, ``reduced``: the shares moved away from the real ones, towards them. ``moved``:
+#: they moved, and neither is shown (past the real shares, or those are not known). ``held``: any
+#: change of every leaning lies within the margin. Else ``not shown``, ``withheld`` or ``not
+#: measured``.
+Bias = Literal["amplified", "reduced", "moved", "held", "not shown", "withheld", "not measured"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one regime shows between its first and last generation.
+    """What one regime shows between Generation 0 and the last.
 
     Attributes
     ----------
-    regime, leaning
-        The regime, and the leaning whose share is followed.
+    regime
+        The regime.
+    leaning
+        The leaning whose change is told: the followed one; of more than two the one that changed
+        most, where a change is shown.
     last
         The last generation that every chain of the regime has reached.
-    chains, articles
-        How many seeds, and articles of one set, the figures rest on.
+    chains, articles, sources
+        How many seeds, articles of one set, and sources of them, the figures rest on.
+    bias
+        What the shares of all leanings show; of one chain it is of that chain only.
+    together
+        Whether the chains moved the same way; False where each went its own. None where no
+        movement is shown.
     leaning_change
         Change of the leaning's share (0 to 1); None when withheld or not measured.
+    changes
+        The same of every leaning.
+    real
+        Leaning -> its share of the real articles, as the same instrument reads them; empty where
+        that is not known.
+    held
+        Leaning -> whether its change lies within the margin.
+    pvalue, holm
+        Of no movement of the shares; ``holm`` is corrected for the regimes.
+    beyond_fine_tuning
+        Whether what fine-tuning on real articles alone does was subtracted.
+    unread
+        Share of the last generation's articles that the classifier cannot read, over all chains.
     signs
         What each measure of collapse shows; see `collapse`.
-    moved
-        Did the share move? ``yes``: its interval excludes 0. ``no``: its whole interval is
-        negligible.
+    quality
+        Change of the quality index, be it a sign or not; None where it was not scored.
     collapsed
         Did the chains collapse? ``yes`` where any sign says so, ``no`` where all say no.
-    withheld, reason
-        Whether and why the leaning figure is withheld; ``reason`` also says what was not measured.
+    reason
+        Why the leaning figure is withheld, or what was not measured.
     readable
         When withheld: the change up to the last generation that can be read, where there is one.
     """
@@ -48,24 +100,42 @@ class Verdict:
     last: int
     chains: int
     articles: int
+    sources: int
+    bias: Bias
+    together: bool | None
     leaning_change: Change | None
+    changes: dict[str, Change]
+    real: dict[str, float]
+    held: dict[str, Equivalence]
+    pvalue: float | None
+    holm: float | None
+    beyond_fine_tuning: bool
+    unread: float
     signs: tuple[Sign, ...]
-    moved: Answer
+    quality: Change | None
     collapsed: Answer
-    withheld: bool
     reason: str
     readable: Change | None = None
 
     @property
+    def withheld(self) -> bool:
+        """Whether the leaning figure would mean nothing."""
+        return self.bias == "withheld"
+
+    @property
     def amplified(self) -> Answer:
-        """Did the leaning grow? As ``moved``, but a share that is shown to have fallen is no."""
-        if self.moved == "yes" and self.leaning_change and self.leaning_change.value < 0:
-            return "no"
-        return self.moved
+        """Did bias amplify? Never a bare yes or no of one chain."""
+        if self.bias in ("withheld", "not measured"):
+            return self.bias
+        if self.bias == "amplified":
+            return "yes" if self.chains > 1 else "in this chain"
+        if self.bias in ("reduced", "held"):
+            return "no" if self.chains > 1 else "not in this chain"
+        return "not shown"
 
 
 def followed_leaning(config: Config, labels: Sequence[str]) -> str:
-    """Choose the leaning that verdicts and the first figure follow.
+    """Choose the leaning that the first figure follows.
 
     Returns
     -------
@@ -95,105 +165,376 @@ def followed_leaning(config: Config, labels: Sequence[str]) -> str:
 
 
 def verdicts(
-    summary: pl.DataFrame,
+    found: Outcomes,
     leaning: str,
     regimes: Sequence[str] | None = None,
-    negligible_share: float = NEGLIGIBLE_SHARE,
+    margin: float = 0.05,
+    quality: bool = True,
+    unreliable: str = "",
+    seed: int = 0,
 ) -> tuple[Verdict, ...]:
     """Judge every regime.
 
     Parameters
     ----------
-    summary
-        What `summarise` returned.
+    found
+        The outcomes of a run.
     leaning
-        The leaning whose share is followed.
+        The leaning that is followed; empty for none.
     regimes
         Which, in this order; None takes all, sorted.
-    negligible_share
-        A change of share whose whole interval is within this is called none.
+    margin
+        A change of share that is shown to lie within this is called held.
+    quality
+        Whether the quality index was validated on what models write; else its fall is no sign of
+        collapse.
+    unreliable
+        Why no leaning can be told by the classifier; every leaning figure is then withheld.
+    seed
+        Of the ways to turn steps round; see `walk`.
 
     Returns
     -------
     tuple
         One verdict per regime that has any figure.
     """
-    pooled = summary.filter(pl.col("seed").is_null())
-    found = set(pooled["regime"].unique()) - {REAL, BASE}
-    order = sorted(found) if regimes is None else [name for name in regimes if name in found]
+    there = found.regimes()
+    order = there if regimes is None else [name for name in regimes if name in there]
+    judged = [_verdict(found, name, leaning, margin, quality, unreliable, seed) for name in order]
+    moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
+    worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))
     return tuple(
-        _verdict(
-            pooled.filter(pl.col("regime") == regime),
-            regime,
-            leaning,
-            negligible_share,
-        )
-        for regime in order
+        _corrected(verdict, float(p), float(q))
+        for verdict, p, q in zip(judged, moved, worse, strict=True)
     )
+
+
+def judge_run(results: Results) -> tuple[Verdict, ...]:
+    """Judge every regime of a run, by its own settings; see `judge`."""
+    config = results.config
+    leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
+    return judge(
+        tables_of(results),
+        leaning,
+        [regime.label for regime in config.regimes],
+        config.report,
+        results.cards,
+        config.seed,
+    )
+
+
+def judge(
+    tables: Tables,
+    leaning: str,
+    regimes: Sequence[str],
+    settings: ReportConfig,
+    cards: Sequence[Mapping[str, Any]] = (),
+    seed: int = 0,
+) -> tuple[Verdict, ...]:
+    """Judge score tables, whether a run made them or not; see `verdicts`.
+
+    Parameters
+    ----------
+    tables
+        The scores.
+    leaning, regimes
+        As in `verdicts`.
+    settings
+        The margin.
+    cards
+        The instruments' cards: a classifier that hardly tells the leanings apart shows nothing.
+    seed
+        As in `verdicts`.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves; see `summarise`.
+    """
+    confusion = instrument_confusion(cards, tables.labels)
+    return verdicts(
+        outcomes(tables),
+        leaning,
+        regimes,
+        settings.equivalence_margin,
+        tables.graded_quality,
+        confusion.problem if confusion else "",
+        seed,
+    )
+
+
+def _corrected(verdict: Verdict, moved: float, worse: float) -> Verdict:
+    """Let a movement stand only where it is shown among all regimes."""
+    verdict = replace(verdict, collapsed=collapsed(verdict.signs, worse, verdict.chains))
+    if verdict.pvalue is None:
+        return verdict
+    shown = verdict.bias in ("amplified", "reduced", "moved")
+    if shown and moved > 0.05:
+        return replace(verdict, bias="not shown", together=None, holm=moved)
+    return replace(verdict, holm=moved)
 
 
 def _verdict(
-    rows: pl.DataFrame,
+    found: Outcomes,
     regime: str,
     leaning: str,
-    negligible_share: float,
+    margin: float,
+    quality: bool,
+    unreliable: str,
+    seed: int,
 ) -> Verdict:
-    share, quality = _of(rows, f"share:{leaning}"), _of(rows, "quality")
-    moves = _of(rows, f"change:{leaning}")
-    level = share if share.height else quality
-    chains = _largest(level["chains"])
-    complete = level.filter((pl.col("chains") == chains) & (pl.col("generation") >= 0))
-    last = _largest(complete["generation"])
-    withheld, reason = _standing(share, moves, last)
-    leaning_change = change_at(rows, f"share:{leaning}", f"change:{leaning}", last)
-    signs = collapse_signs(rows, last)
-    readable = moves.filter(~pl.col("withheld") & (pl.col("chains") == chains))["generation"]
-    return Verdict(
+    level = f"share:{leaning}" if leaning in found.read else next(iter(found.values))
+    there = found.scored(level)
+    reached = _reached(found, regime, there)
+    last = max((g for g, chains in reached.items() if chains == max(reached.values())), default=0)
+    counted = there[_rows(found, regime, last)].any(axis=0)
+    blank = Verdict(
         regime=regime,
         leaning=leaning,
         last=last,
-        chains=chains,
-        articles=_largest(complete["n"]) // max(chains, 1),
-        leaning_change=leaning_change,
-        signs=signs,
-        moved="withheld" if withheld else moved_answer(leaning_change, negligible_share),
-        collapsed=collapsed(signs),
-        withheld=withheld,
-        reason=reason,
-        readable=change_at(rows, f"share:{leaning}", f"change:{leaning}", _largest(readable))
-        if withheld
-        else None,
+        chains=max(reached.values(), default=0),
+        articles=int(counted.sum()),
+        sources=len(np.unique(found.sources[level][counted])),
+        bias="not measured",
+        together=None,
+        leaning_change=None,
+        changes={},
+        real={},
+        held={},
+        pvalue=None,
+        holm=None,
+        beyond_fine_tuning=found.fine_tuned is not None and regime != found.fine_tuned,
+        unread=_unread(found, regime, last),
+        signs=collapse_signs(found, regime, last, quality),
+        quality=_quality(found, regime, last),
+        collapsed="not measured",
+        reason="",
+    )
+    if not leaning or leaning not in found.read:
+        return replace(blank, reason="leaning was not scored")
+    why = _withheld(found, regime, last)
+    if unreliable and not why:
+        why = unreliable
+    if why:
+        return replace(
+            blank,
+            bias="withheld",
+            reason=why,
+            readable=None if unreliable else _readable(found, regime, leaning, last),
+        )
+    if last == 0:
+        reason = "only Generation 0: there is no later generation to compare it with"
+        return replace(blank, reason=reason)
+    return _judged(found, blank, margin, seed)
+
+
+def _quality(found: Outcomes, regime: str, last: int) -> Change | None:
+    moved = net_change(found, "quality", regime, last) if "quality" in found.values else None
+    return levels(found, "quality", regime, last, moved) if moved else None
+
+
+def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdict:
+    """Judge the shares of all leanings."""
+    regime, last = blank.regime, blank.last
+    names = {label: f"share:{label}" for label in found.labels}
+    moved = {label: net_change(found, names[label], regime, last) for label in names}
+    known = {label: inference for label, inference in moved.items() if inference}
+    if len(known) < len(names):
+        reason = "Generation 0 was not scored, so there is nothing to compare with"
+        return replace(blank, reason=reason)
+    changes = {
+        label: levels(found, names[label], regime, last, inference)
+        for label, inference in known.items()
+    }
+    held = {label: tost(inference, margin) for label, inference in known.items()}
+    tests = len(names) - 1 if len(names) == 2 else len(names)
+    lowest = min(_pvalue(found, label, blank, known[label]) for label in known)
+    together = min(1.0, tests * lowest)
+    apart = _apart(found, blank, seed) if blank.chains > 1 else None
+    pvalue = together if apart is None else min(1.0, 2 * min(together, apart))
+    shown = pvalue <= 0.05
+    bias: Bias = "not shown"
+    same_way = apart is None or together <= apart
+    if all(found.answer == "yes" for found in held.values()):
+        bias = "held"
+    elif shown and same_way:
+        bias = _direction(found, blank, known)
+    elif shown:
+        bias = "amplified"
+    told = blank.leaning
+    if shown and len(names) > 2:
+        told = max(known, key=lambda label: abs(known[label].value))
+    real = {label: _real_share(found, label) for label in found.labels}
+    return replace(
+        blank,
+        leaning=told,
+        real={label: share for label, share in real.items() if share is not None},
+        bias=bias,
+        together=same_way if shown and bias != "held" else None,
+        leaning_change=changes[told],
+        changes=changes,
+        held=held,
+        pvalue=pvalue,
     )
 
 
-def _standing(share: pl.DataFrame, moves: pl.DataFrame, last: int) -> tuple[bool, str]:
-    """Say whether the leaning figure is withheld, and what keeps it from being given."""
-    if not share.height:
-        return False, "leaning was not scored"
-    rows = (share if last == 0 else moves).filter(pl.col("generation") == last)
-    held = rows.filter(pl.col("withheld"))["reason"].to_list()
-    reasons = list(held)
-    if last == 0:
-        reasons.append("only Generation 0: there is no later generation to compare it with")
-    elif not rows.height:
-        reasons.append("Generation 0 was not scored, so there is nothing to compare with")
-    return bool(held), "; ".join(reasons)
+def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -> float:
+    """P-value of no change, also were the articles that cannot be read what would hide it most."""
+    if found.unread is None or not found.unread.any():
+        return inference.pvalue
+    up = inference.value > 0
+    after, before = (
+        _worst(found, label, blank.regime, g, gain) for g, gain in ((blank.last, not up), (0, up))
+    )
+    pairs = np.stack([after, before], axis=1)
+    worst = chain_figure(
+        pairs,
+        lambda means: means[..., 0] - means[..., 1],
+        found.sources[f"share:{label}"],
+        shares=True,
+    )
+    if worst is None or worst.value == 0 or (worst.value > 0) != up:
+        return 1.0
+    return max(inference.pvalue, worst.pvalue)
 
 
-def _largest(column: pl.Series) -> int:
-    return max((int(value) for value in column.to_list() if value is not None), default=0)
+def _worst(found: Outcomes, label: str, regime: str, generation: int, counted: bool) -> np.ndarray:
+    """Read a generation with every unread article of the label, or none; (chains, articles)."""
+    rows = _rows(found, regime, generation)
+    values = found.values[f"share:{label}"][rows]
+    if found.unread is None:
+        return values
+    return np.where(found.unread[rows], float(counted), values)
 
 
-def _of(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
-    return rows.filter(pl.col("quantity") == quantity).sort("generation")
+def _direction(found: Outcomes, blank: Verdict, known: dict[str, Inference]) -> Bias:
+    """Say whether the shares moved away from the real ones or towards them.
+
+    They moved away where the middle of the way lies, from the real shares, on the side to which
+    they moved: of the squared distances at either end, the difference is twice the product of the
+    movement and the middle's distance. Both are linear in the shares, so each has its t interval.
+    """
+    labels, alone = len(found.labels), _alone(found, blank)
+    sets = [(blank.regime, blank.last), (blank.regime, 0)]
+    if alone:
+        sets += [(alone, blank.last), (alone, 0)]
+    stack = _stack(found, blank, sets)
+    if stack is None:
+        return "moved"
+    way = np.array([known[label].value for label in found.labels])
+
+    def middle(means: np.ndarray) -> np.ndarray:
+        """Half way between the ends, less the real shares, along the movement."""
+        places = means.reshape(*means.shape[:-1], labels, -1)
+        after, before, real = places[..., 1], places[..., 2], places[..., 0]
+        drift = places[..., 3] - places[..., 4] if alone else 0.0
+        return (((after - drift + before) / 2 - real) @ way) / np.abs(way).sum()
+
+    codes = found.sources[f"share:{found.labels[0]}"]
+    inference = chain_figure(stack, middle, codes, shares=True)
+    if inference is None or inference.pvalue > 0.05:
+        return "moved"
+    return "amplified" if inference.value > 0 else "reduced"
 
 
-def moved_answer(change: Change | None, negligible: float) -> Answer:
-    """Say whether a change is shown, shown to be negligible, or neither."""
-    if change is None:
-        return "not measured"
-    if change.low is None or change.high is None:
-        return "not shown"
-    if change.low > 0 or change.high < 0:
-        return "yes"
-    return "no" if -negligible <= change.low and change.high <= negligible else "not shown"
+def _apart(found: Outcomes, blank: Verdict, seed: int) -> float | None:
+    """P-value of chains that each go away from the real shares; None without real shares."""
+    alone = _alone(found, blank)
+    generations = [g for g in found.generations(blank.regime) if g <= blank.last]
+    sets = [(regime, g) for regime in (blank.regime, alone) if regime for g in generations]
+    stack = _stack(found, blank, sets)
+    if stack is None:
+        return None
+    means = np.nanmean(stack, axis=-1).reshape(len(stack), len(found.labels), -1)
+    real, places = means[..., :1], means[..., 1:]
+    paths = places[..., : len(generations)]
+    if alone:
+        drift = places[..., len(generations) :]
+        paths = paths - drift + drift[..., :1]
+    return walk_pvalue(np.swapaxes(paths - real, 1, 2), seeds.generator(seed, "walk", blank.regime))
+
+
+def _alone(found: Outcomes, blank: Verdict) -> str | None:
+    """Name the regime of fine-tuning alone, where a verdict subtracts it."""
+    return found.fine_tuned if blank.beyond_fine_tuning else None
+
+
+def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> np.ndarray | None:
+    """Lay out the real articles and some sets, label by label, of the chains that have them all.
+
+    Returns
+    -------
+    np.ndarray or None
+        Shape (chains, labels * (1 + sets), articles); None where the real shares are not known or
+        a chain lacks a set.
+    """
+    seeds_there = found.seeds(blank.regime)
+    result = []
+    for label in found.labels:
+        name = f"share:{label}"
+        real = found.row(name, (REAL, 0, -1))
+        if np.isnan(real).all():
+            if label not in found.real_shares:
+                return None
+            real = np.full(len(real), found.real_shares[label])
+        own = [[found.row(name, (regime, s, g)) for regime, g in sets] for s in seeds_there]
+        result.append([np.stack([real, *rows]) for rows in own])
+    stack = np.concatenate(result, axis=1)
+    there = ~np.isnan(stack).all(axis=-1).any(axis=-1)
+    return stack[there] if there.any() else None
+
+
+def _real_share(found: Outcomes, label: str) -> float | None:
+    row = found.row(f"share:{label}", (REAL, 0, -1))
+    return found.real_shares.get(label) if np.isnan(row).all() else float(np.nanmean(row))
+
+
+def _rows(found: Outcomes, regime: str, generation: int) -> list[int]:
+    return [row for row, (name, _, g) in enumerate(found.keys) if (name, g) == (regime, generation)]
+
+
+def _reached(found: Outcomes, regime: str, there: np.ndarray) -> dict[int, int]:
+    """Count the chains of each generation that have a score."""
+    result: dict[int, int] = {}
+    for row, (name, _, generation) in enumerate(found.keys):
+        if name == regime and generation >= 0 and there[row].any():
+            result[generation] = result.get(generation, 0) + 1
+    return result
+
+
+def _unread(found: Outcomes, regime: str, generation: int) -> float:
+    """Share of a generation's scored articles that cannot be read."""
+    rows = _rows(found, regime, generation)
+    if found.unread is None or not rows:
+        return 0.0
+    scored = found.scored(f"share:{found.labels[0]}")[rows]
+    return float(found.unread[rows].sum() / max(scored.sum(), 1))
+
+
+def _withheld(found: Outcomes, regime: str, last: int) -> str:
+    """Say why a regime's leaning figures are withheld; empty where they are not."""
+    for generation in (0, last):
+        rows = _rows(found, regime, generation)
+        held = [
+            found.withheld[found.keys[row]] for row in rows if found.keys[row] in found.withheld
+        ]
+        if not held:
+            continue
+        where = f"Generation {generation}: " if generation != last else ""
+        if len(rows) == 1:
+            return f"{where}{held[0]}"
+        return f"{where}in {len(held)} of {len(rows)} chains, as in {held[0]}"
+    return ""
+
+
+def _readable(found: Outcomes, regime: str, leaning: str, last: int) -> Change | None:
+    """Give the change up to the last generation that every chain can be read at."""
+    name = f"share:{leaning}"
+    chains = len(found.seeds(regime))
+    for generation in range(last - 1, 0, -1):
+        if len(sets_of(found, name, regime, ((generation, ""), (0, GENERATION_0)))) < chains:
+            continue
+        moved = net_change(found, name, regime, generation)
+        if moved:
+            return levels(found, name, regime, generation, moved)
+    return None

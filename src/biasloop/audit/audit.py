@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.spatial.distance import jensenshannon
 
 from biasloop.analysis import (
     MEASURES_OF_DOUBT,
@@ -13,7 +14,6 @@ from biasloop.analysis import (
     adjusted,
     holm,
     instrument_confusion,
-    jensen_shannon,
     outcomes,
     total_variation,
     validity,
@@ -164,7 +164,7 @@ def audit(
         "",
         (
             float(total_variation(real / real.sum(), synthetic / synthetic.sum())),
-            float(jensen_shannon(real / real.sum(), synthetic / synthetic.sum())),
+            float(jensenshannon(real, synthetic, base=2)),
         ),
         text,
         needed_table(synthetic, real, tolerance, generator(seed, "audit")),

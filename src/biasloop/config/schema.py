@@ -316,6 +316,11 @@ class ReportConfig(Section):
         description="the leaning that the first figure follows; null takes the label most "
         "present in pre-training, or the last of the label set",
     )
+    cluster: Literal["source", "article"] = Field(
+        "source",
+        description="what articles' chances hang together in: their source where it is known, so "
+        "that intervals speak of other sources, too; 'article' speaks of these sources only",
+    )
     outside_share: Fraction = Field(
         0.25,
         description="a leaning figure is withheld when more than this share of its articles "
@@ -325,8 +330,8 @@ class ReportConfig(Section):
         0.05,
         gt=0,
         lt=1,
-        description="a change of share shown to lie within this (0.05: 5 points), either way, "
-        "counts as held",
+        description="a change of share that is shown to lie within this (0.05: 5 points), either "
+        "way, is called none: held",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config
-from biasloop.tables import NEURONS, UPDATES
+from biasloop.tables import ARTICLES, NEURONS, UPDATES
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Results:
         `tables.UPDATES`: each model's update, projected on the bias direction.
     neurons
         `tables.NEURONS`: the base model's are regime ``base``, generation -1.
+    holdout
+        The real articles that nothing trains on (`tables.ARTICLES`).
     """
 
     folder: Path
@@ -69,3 +71,4 @@ class Results:
     provenance: dict[str, str]
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATES))
     neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))
+    holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))

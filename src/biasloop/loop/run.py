@@ -255,6 +255,7 @@ def read_results(root: Path, cache: Path) -> Results:
         labels=tuple(corpus["labels"]),
         corpus=corpus,
         real=read_part(corpus_folder, "real"),
+        holdout=read_part(corpus_folder, "holdout"),
         articles=_gather(store, plan.generated, "articles", pl.Schema({**CHAIN, **ARTICLES})),
         scores=_gather(store, plan.scored, "scores", SCORES),
         leaning_scores=_gather(store, plan.scored, "leaning_scores", LEANING_SCORES),

@@ -1,8 +1,8 @@
 """Is an article like those that the classifier was validated on? Knows measures, not leanings.
 
 A classifier answers whatever it is asked. On a collapsed model's loops its answer means nothing,
-and reads as bias. So every article is measured, and lies *outside the domain* where any measure is
-beyond what real, held-out articles show:
+and reads as bias. So every article is measured, and lies *outside the domain* where any measure of
+the first four is beyond what real, held-out articles show:
 
 ======================  ==========  ============================================================
 measure                 bound       outside when
@@ -13,6 +13,9 @@ measure                 bound       outside when
 ``repetition``          high        more of its 4-grams repeat one earlier in it
 ``confidence``          low         the classifier is less sure of its label
 ======================  ==========  ============================================================
+
+Confidence puts no article outside: it is what the classifier makes of the leaning, so a gate on it
+would choose articles by the answer. Its bound stands on the card, for a warning.
 
 Bounds are the 0.5 % and 99.5 % quantiles of the real articles, each measured against the
 vocabulary and by the classifier of folds that it was not in. One side only: an article with *few*
@@ -83,9 +86,11 @@ class Domain:
     bounds: Mapping[str, Mapping[str, float | None]]
 
     def outside(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Say which articles lie outside on any measure, shape (articles,), bool."""
+        """Say which articles lie outside on any measure of the text, shape (articles,), bool."""
         result: Any = False
         for name, bound in self.bounds.items():
+            if name == "confidence":
+                continue
             values = measures[name]
             result = result | np.isnan(values)
             if bound["low"] is not None:

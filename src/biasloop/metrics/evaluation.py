@@ -64,7 +64,12 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, li
     return error, bins
 
 
-def evaluate(labels: Sequence[str], truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def evaluate(
+    labels: Sequence[str],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    sources: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Compute every held-out figure of a card.
 
     Parameters
@@ -75,15 +80,22 @@ def evaluate(labels: Sequence[str], truth: np.ndarray, probabilities: np.ndarray
         Label indices, shape (n,), n > 0.
     probabilities
         Shape (n, labels), rows sum to 1.
+    sources
+        Each article's source, shape (n,); empty where it is not known.
 
     Returns
     -------
     dict
         ``n, macro_f1, accuracy, labels, confusion`` (rows true, columns predicted),
         ``log_loss`` (nats), ``brier`` (mean squared distance from the one-hot truth, 0 to 2),
-        ``expected_calibration_error`` and its ``bins``.
+        ``expected_calibration_error`` and its ``bins``, and ``design_effects``: of each true
+        label, how many times larger the variance of its error rates is than if articles of one
+        source erred independently (`design_effect`).
     """
-    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(truth, predicted, len(labels))
+    known = np.array([*(sources or [""] * len(truth))], dtype=str)
+    names = np.where(known == "", [f"{row} " for row in range(len(truth))], known)
     error, bins = reliability(truth, probabilities)
     of_truth = np.clip(probabilities[np.arange(len(truth)), truth], _SMALLEST, 1.0)
     one_hot = np.eye(len(labels))[truth]
@@ -97,4 +109,41 @@ def evaluate(labels: Sequence[str], truth: np.ndarray, probabilities: np.ndarray
         "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
         "expected_calibration_error": error,
         "bins": bins,
+        "design_effects": [
+            design_effect(predicted[truth == index], names[truth == index])
+            for index in range(len(labels))
+        ],
     }
+
+
+def design_effect(predicted: np.ndarray, sources: np.ndarray) -> float:
+    """Compare the variance of rates by sources with that of independent articles.
+
+    Parameters
+    ----------
+    predicted
+        Label indices of articles of one true label, shape (n,).
+    sources
+        Their sources, shape (n,).
+
+    Returns
+    -------
+    float
+        Variance of the rates by the jackknife over sources, summed over labels, over the binomial
+        one; at least 1. It is n for a single source, which shows nothing of others, and 1 without
+        an error.
+    """
+    names, place = np.unique(sources, return_inverse=True)
+    n = len(predicted)
+    if n < 2 or len(names) == n:
+        return 1.0
+    if len(names) == 1:
+        return float(n)
+    hits = predicted[:, None] == np.unique(predicted)
+    sums = np.stack([np.bincount(place, column) for column in hits.T], axis=1)
+    without = (sums.sum(axis=0) - sums) / (n - np.bincount(place))[:, None]
+    rates = hits.mean(axis=0)
+    size = len(names)
+    clustered = ((without - rates) ** 2).sum() * (size - 1) / size
+    binomial = (rates * (1 - rates)).sum() / (n - 1)
+    return max(1.0, float(clustered / binomial)) if binomial > 0 else 1.0

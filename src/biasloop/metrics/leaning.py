@@ -203,12 +203,13 @@ def _fit_builtin(
     fitted.classifier.save(folder)
     second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
     second.save(folder / _SECOND)
-    by_articles = evaluate(labels, truth, fitted.by_article.probabilities)
+    by_articles = evaluate(labels, truth, fitted.by_article.probabilities, sources)
     held_out = fitted.by_source or fitted.by_article
     by_sources = None
     if fitted.by_source:
         rows = fitted.by_source.rows
-        by_sources = evaluate(labels, truth[rows], fitted.by_source.probabilities)
+        own = [sources[row] for row in rows]
+        by_sources = evaluate(labels, truth[rows], fitted.by_source.probabilities, own)
     domain = fit_domain(texts, held_out.folds, held_out.probabilities.max(axis=1))
     card = Card(
         metric="leaning",
@@ -321,7 +322,8 @@ def _measure_external(
         precision=settings.precision,
     )
     probabilities = classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
-    by_articles = evaluate(context.labels, truth, probabilities)
+    sources = context.articles["source"].fill_null("").to_list()
+    by_articles = evaluate(context.labels, truth, probabilities, sources)
     domain = fit_domain(texts, by_article(truth, _FOLDS, context.seed), probabilities.max(axis=1))
     card = Card(
         metric="leaning",

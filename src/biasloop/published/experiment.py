@@ -106,7 +106,10 @@ def read_published(folder: Path) -> Experiment:
     first = _numbered_from(parts)
     frames, notes = placed(parts, first)
     labels = _labels(parts)
-    tables = Tables(labels, *_tables(parts, frames, labels))
+    # The paper's corpus has as many articles of each leaning; how its classifier reads them is
+    # not among the files.
+    even = {label: 1 / len(labels) for label in labels if _of_paper(labels)}
+    tables = Tables(labels, *_tables(parts, frames, labels), real_shares=even)
     regimes = _ordered({part.regime for part in parts} - {BASE})
     notes = (*_start_notes(parts, first), *notes)
     read = tuple(path.name for path in paths if path.name not in ignored)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Evidence, Verdict, summarise, tables_evidence, verdicts
+from biasloop.analysis import Evidence, Verdict, judge, summarise, tables_evidence
 from biasloop.config import ReportConfig
 from biasloop.errors import InputError, nearest
 from biasloop.published.agreement import agreement
@@ -79,7 +79,7 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
         settings=settings,
         summary=summary,
         evidence=tested,
-        verdicts=verdicts(summary, followed, experiment.regimes),
+        verdicts=judge(experiment.tables, followed, experiment.regimes, settings, seed=SEED),
         neurons=neurons,
         agreement=agreement(experiment, summary, tested, neurons),
     )

@@ -16,7 +16,7 @@ from biasloop.published.reproduction import Reproduction, series
 from biasloop.published.text import cells, heading, limits, spoken
 from biasloop.report import words
 from biasloop.report.evidence import tables_of_tests
-from biasloop.report.machine import strict
+from biasloop.report.machine import strict, verdict_json
 from biasloop.report.tables import regime_tables
 from biasloop.tables import write_table
 
@@ -73,11 +73,10 @@ def machine(reproduction: Reproduction, figures: list[str]) -> dict[str, Any]:
             "notes": limits(reproduction),
             "series": series(reproduction),
             "agreement": reproduction.agreement.to_dicts(),
-            "verdicts": [{**asdict(v), "amplified": v.amplified} for v in reproduction.verdicts],
+            "verdicts": [verdict_json(verdict) for verdict in reproduction.verdicts],
             "summary": reproduction.summary.to_dicts(),
             "tests": {
                 **{name: getattr(evidence, name).to_dicts() for name in _TESTS},
-                "held": {regime: asdict(held) for regime, held in evidence.held.items()},
             },
             "neurons": {
                 "counts": [

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Equivalence, Evidence, Verdict
+from biasloop.analysis import Evidence, Verdict
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.tables import Cell, Part, Table
@@ -16,6 +16,7 @@ _ABSENT = Cell("–")
 _QUANTITIES = {
     "quality": ("text quality", 1.0, 3),
     "distinct_2": ("distinct word pairs", 1.0, 4),
+    "self_bleu": ("self-BLEU", 1.0, 3),
     "log_holdout_perplexity": ("log perplexity on held-out real text", 1.0, 3),
 }
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
@@ -40,23 +41,22 @@ def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
         leaning=verdict.leaning,
         generation=verdict.last,
     )
-    if row and row["change"] is not None and not verdict.withheld:
+    if row and row["change_low"] is not None and not verdict.withheld:
         inside = _inside(row["change_low"], row["change_high"], 1)
         parts.append(
             f"corrected for the classifier's errors the change is "
             f"{words.signed(100 * row['change'], 1)} points ({inside})"
         )
-    held = evidence.held.get(verdict.regime)
+    held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
-        parts.append(f"{_within(held)}: {held.answer}")
+        margin = words.number(100 * held.margin, 1).removesuffix(".0")
+        parts.append(f"held within ±{margin} points: {held.answer}")
+    if verdict.holm is not None:
+        parts.append(f"no movement at all: {pvalue(verdict.holm)} after Holm over regimes")
     if not parts:
         return ""
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _within(held: Equivalence) -> str:
-    return f"held within ±{words.number(100 * held.margin, 1).removesuffix('.0')} points"
 
 
 def pvalue(value: float | None) -> str:
@@ -243,11 +243,10 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
                 _figure(row["value"], row["low"], row["high"], scale, digits),
                 _p(row["pvalue"]),
                 _p(row["holm"]),
-                _p(row["joint_pvalue"]),
             )
             rows.append((f"{words.name(regime)}, Generation {row['generation']}", cells))
     against = words.name(comparisons["against"][0])
-    columns = ("of", "change less", "p", "p after Holm", "p, both together")
+    columns = ("of", "change less", "p", "p after Holm")
     title = f"Change since Generation 0, less that of {against}"
     return Table(title, (Part(columns, tuple(rows)),))
 

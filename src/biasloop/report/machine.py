@@ -45,7 +45,7 @@ def machine_summary(
         "name": results.config.name,
         "labels": results.labels,
         "leaning": leaning,
-        "verdicts": [{**asdict(verdict), "amplified": verdict.amplified} for verdict in verdicts],
+        "verdicts": [verdict_json(verdict) for verdict in verdicts],
         "summary": summary.to_dicts(),
         "tests": _tests(evidence),
         "neurons": neurons and neurons.machine,
@@ -64,6 +64,12 @@ def machine_summary(
     return strict(value)
 
 
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Give a verdict with the answers that follow from its fields."""
+    answers = {"amplified": verdict.amplified, "withheld": verdict.withheld}
+    return {**asdict(verdict), **answers}
+
+
 def _tests(evidence: Evidence) -> dict[str, Any]:
     confusion = evidence.confusion
     return {
@@ -73,7 +79,6 @@ def _tests(evidence: Evidence) -> dict[str, Any]:
         "adjusted": evidence.adjusted.to_dicts(),
         "classifier_shifts": evidence.shifts.to_dicts(),
         "correlations": evidence.correlations.to_dicts(),
-        "held": {regime: asdict(held) for regime, held in evidence.held.items()},
         "confusion": None
         if confusion is None
         else {

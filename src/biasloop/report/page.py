@@ -17,7 +17,6 @@ import polars as pl
 import yaml
 
 from biasloop.analysis import Evidence, Verdict, foretold
-from biasloop.analysis.verdict import NEGLIGIBLE_SHARE
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.cautions import Caution, real_shares
@@ -162,7 +161,6 @@ def _contents(
             )
             for verdict in verdicts
         ],
-        "negligible": words.number(100 * NEGLIGIBLE_SHARE, 0),
         "signs": collapse_measures(),
         "warnings": warnings,
         "figures": figures,
@@ -183,6 +181,8 @@ def _contents(
         ]
         if leaning is not None
         else [],
+        "by_source": by_source(results),
+        "sources": results.real["source"].n_unique() if results.real.height else 0,
         "several_seeds": len(config.loop.seeds) > 1,
         "resamples": f"{config.report.bootstrap:,}",
         "outside_share": words.percent(config.report.outside_share, 0),
@@ -195,6 +195,13 @@ def _short(verdict: Verdict, results: Results) -> bool:
     loop = results.config.loop
     wanted = (loop.generations, len(loop.seeds), results.real.height)
     return (verdict.last, verdict.chains, verdict.articles) != wanted
+
+
+def by_source(results: Results) -> bool:
+    """Say whether articles hang together by source: several are known, and the config asks so."""
+    if results.config.report.cluster != "source" or not results.real.height:
+        return False
+    return results.real["source"].drop_nulls().n_unique() > 1
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

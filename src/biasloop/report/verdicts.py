@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from biasloop.analysis import MEASURES, Change, Sign, Verdict
+from biasloop.analysis import HELD_OUT, MEASURES, Change, Sign, Verdict
 from biasloop.report import words
 
 #: The measures behind a reason; the warnings list them.
@@ -58,7 +58,7 @@ def speak(verdict: Verdict, tests: str = "") -> Spoken:
         amplified=verdict.amplified if verdict.leaning else "",
         collapsed=verdict.collapsed,
         bias=_bias(verdict) if verdict.leaning else "",
-        collapse=_collapse(verdict.signs),
+        collapse=_collapse(verdict),
         rests_on=f"{words.counted(verdict.chains, 'chain')} of "
         f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
         tests=tests,
@@ -81,7 +81,41 @@ def _bias(verdict: Verdict) -> str:
         return f"Whether the {share} moved was not measured: {reason}."
     levels = f"{words.percent(change.before)} to {words.percent(change.after)}"
     moved = _movement(change, 100, "points", 1)
-    return f"The {share} {moved} from Generation 0 to {change.end}: {levels}."
+    alone = " more than under fine-tuning on real articles alone" * verdict.beyond_fine_tuning
+    where = f"The {share} {moved}{alone} from Generation 0 to {change.end}: {levels}"
+    return f"{where}{_against_real(verdict)}.{_unread(verdict)}"
+
+
+def _against_real(verdict: Verdict) -> str:
+    """Say where the movement led; of one chain as of that chain only."""
+    real = verdict.real.get(verdict.leaning)
+    of = "the real shares" if real is None else f"the real {words.percent(real)}"
+    where = {
+        "amplified": f", away from {of}"
+        if verdict.together
+        else f" (real: {words.percent(real)}); each chain went away from the real shares, in a "
+        "direction of its own",
+        "reduced": f", towards {of}",
+        "moved": f"; whether that is away from {of} is not shown",
+        "held": f"; every leaning's change lies within ±{_margin(verdict)} points",
+    }.get(verdict.bias, "" if real is None else f" (real: {words.percent(real)})")
+    if verdict.bias == "not shown" and verdict.pvalue is not None and verdict.pvalue <= 0.05:
+        where += ", not beyond what chance gives among so many regimes"
+    return where + ("; of other chains one says nothing" if verdict.chains == 1 else "")
+
+
+def _margin(verdict: Verdict) -> str:
+    margin = next(iter(verdict.held.values())).margin
+    return words.number(100 * margin, 1).removesuffix(".0")
+
+
+def _unread(verdict: Verdict) -> str:
+    if verdict.unread < 0.005:
+        return ""
+    return (
+        f" {words.percent(verdict.unread, 0)} of the last articles cannot be read; the answer "
+        "holds whatever they lean to."
+    )
 
 
 #: How each sign of collapse is called, and how many digits its levels need.
@@ -89,7 +123,7 @@ _SIGNS = {
     "quality": ("text quality", 2),
     "distinct_2": ("distinct word pairs within an article", 2),
     "self_bleu": ("likeness of the articles to each other (self-BLEU)", 2),
-    "holdout_perplexity:geometric": ("perplexity on held-out real text", 1),
+    HELD_OUT: ("perplexity on held-out real text", 1),
 }
 
 
@@ -99,7 +133,7 @@ def collapse_measures() -> str:
         f"{_SIGNS[measure.quantity][0]} ("
         + (
             f"{100 * math.expm1(measure.negligible):.0f} %"
-            if measure.quantity.endswith(":geometric")
+            if measure.quantity == HELD_OUT
             else words.number(measure.negligible)
         )
         + ")"
@@ -107,12 +141,12 @@ def collapse_measures() -> str:
     )
 
 
-def _collapse(signs: tuple[Sign, ...]) -> str:
+def _collapse(verdict: Verdict) -> str:
     """Tell what got worse, or what was looked at; the change of quality is told in any case."""
+    signs = verdict.signs
     shown = [sign for sign in signs if sign.answer == "yes"]
     others = [sign for sign in signs if sign.answer != "yes"]
     told = shown or [sign for sign in signs if sign.answer == "not shown"]
-    quality = [sign for sign in signs if sign.quantity == "quality" and sign not in told]
     sentences = []
     if shown:
         sentences.append(f"Collapse shows: {'; '.join(map(_sign, shown))}.")
@@ -124,8 +158,16 @@ def _collapse(signs: tuple[Sign, ...]) -> str:
         )
     elif others:
         sentences.append(f"No worse than negligibly: {_titles(others)}.")
-    sentences += [f"{_sign(sign).capitalize()}." for sign in quality]
+    quality = verdict.quality
+    if quality and not any(sign.quantity == "quality" for sign in told):
+        of = "Text quality" if any(sign.quantity == "quality" for sign in signs) else _NO_SIGN
+        levels = f"{words.number(quality.before)} to {words.number(quality.after)}"
+        sentences.append(f"{of} {_movement(quality, 1, '', 2)}, {levels}.")
     return " ".join(sentences)
+
+
+#: How the built-in quality index is called.
+_NO_SIGN = "The built-in quality index, no sign of collapse,"
 
 
 def _titles(signs: Sequence[Sign]) -> str:
@@ -135,29 +177,25 @@ def _titles(signs: Sequence[Sign]) -> str:
 def _sign(sign: Sign) -> str:
     title, digits = _SIGNS[sign.quantity]
     change = sign.change
-    if change is None:
-        return f"{title} was not measured"
+    if sign.quantity == HELD_OUT:
+        change = _in_percent(change)
     levels = f"{words.number(change.before, digits)} to {words.number(change.after, digits)}"
-    if sign.quantity.endswith(":geometric"):
-        return f"{title} {_movement(_in_percent(change), 1, '%', 0)}, {levels}"
+    if sign.quantity == HELD_OUT:
+        return f"{title} {_movement(change, 1, '%', 0)}, {levels}"
     return f"{title} {_movement(change, 1, '', 2)}, {levels}"
 
 
 def _in_percent(change: Change) -> Change:
-    """Turn a change of a logarithm into percent of what it was."""
-    ends = [
-        None if end is None else 100 * math.expm1(end)
-        for end in (change.value, change.low, change.high)
-    ]
-    return replace(change, value=ends[0] or 0.0, low=ends[1], high=ends[2])
+    """Turn a change of a logarithm into percent, and its levels into perplexities."""
+    value, low, high = (100 * math.expm1(end) for end in (change.value, change.low, change.high))
+    before, after = math.exp(change.before), math.exp(change.after)
+    return replace(change, value=value, low=low, high=high, before=before, after=after)
 
 
 def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
     """``rose by 9.3 points (95 % interval 6.1 to 12.4)``; signs only where 0 is inside."""
     value = scale * change.value
     unit = f" {unit}" if unit else ""
-    if change.low is None or change.high is None:
-        return f"changed by {words.signed(value, digits)}{unit} (no interval from one article)"
     low, high = scale * change.low, scale * change.high
     if low > 0 or high < 0:
         word = "rose" if value > 0 else "fell"

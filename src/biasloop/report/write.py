@@ -7,12 +7,12 @@ from pathlib import Path
 from biasloop.analysis import (
     evidence,
     followed_leaning,
+    judge_run,
     missing_sets,
     summarise,
     tables_of,
     validity,
 )
-from biasloop.analysis import verdicts as judge
 from biasloop.errors import InputError, StoreError
 from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
@@ -64,7 +64,7 @@ def write_report(results: Results, folder: Path) -> Path:
     summary = summarise(results, config.report.bootstrap, config.seed)
     checked = validity(tables_of(results))
     missing = missing_sets(results)
-    found = judge(summary, leaning or "", [regime.label for regime in config.regimes])
+    found = judge_run(results)
     tested = evidence(results, leaning or "")
     warnings = by_weight((*cautions(results, summary, checked, missing), *doubts(tested)))
     drawn = figures(results, summary, leaning)
