@@ -117,7 +117,7 @@ def test_how_many_blocks_are_read_at_once_changes_nothing(base, monkeypatch, bat
 def test_the_gradient_foretells_which_way_a_small_update_moves_the_leaning(base):
     real = articles(["so", "is"] * 100)
     blocks = generate_blocks(base, real, CONFIG, 0)
-    written = articles_of(base, real, blocks)
+    written = articles_of(base, real, blocks, CONFIG)
     scores = leaning_scores(written)
     red = scores.filter(pl.col("leaning") == "red")["probability"].to_numpy()
     for text, sign in ((RED, 1), (BLUE, -1)):
@@ -137,7 +137,7 @@ def test_the_gradient_foretells_which_way_a_small_update_moves_the_leaning(base)
 def test_an_update_of_nothing_projects_to_nothing(base):
     real = articles([RED, BLUE] * 3)
     blocks = generate_blocks(base, real, CONFIG, 0)
-    scores = leaning_scores(articles_of(base, real, blocks))
+    scores = leaning_scores(articles_of(base, real, blocks, CONFIG))
     same = LoadedModel(copy.deepcopy(base.model), base.tokenizer, base.device)
     for row in project_on_gradient(base, same, real, blocks, scores, CONFIG).iter_rows(named=True):
         assert row["projection"] == row["low"] == row["high"] == row["norm"] == 0
