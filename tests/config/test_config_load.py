@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from biasloop.config import example_names, load_config, parse_config
 from biasloop.errors import InputError
 
-
 OPENINGS = {"prompts": "openings"}
 
 

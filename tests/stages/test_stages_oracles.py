@@ -10,11 +10,11 @@ from biasloop.config import GenerationConfig, PretrainingConfig, ScratchConfig, 
 from biasloop.errors import InputError
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 from biasloop.stages import (
+    blocks_of,
     collate,
     finetune,
     generate_articles,
     pretrain,
-    blocks_of,
     samples_of,
     split_blocks,
 )

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 #: The share of the update that a model is moved by, either way, to take a slope. Small enough for
 #: the error of a central difference (its square), large enough for float32.
 _STEP = 0.01
-#: Blocks that are read at once: their logits are the largest thing in memory.
-_BATCH = 16
+#: Blocks that are read at once, and written tokens, which has fewer long ones: their logits are
+#: the largest thing in memory.
+_BATCH, _TOKENS = 16, 1024
 #: Marks of tokens outside a nucleus that are kept at once, a byte each.
 _MARKS = 2**22
 #: A probability is kept this far from 0 and 1, so that its log-odds are finite.
@@ -113,14 +114,16 @@ def slopes(
     origin = [parameter.data.clone() for parameter in loaded.model.parameters()]
     found: list[tuple[str, float]] = []
     # Moving a model takes as long as reading a few batches: they are read several at a time.
-    marks = len(rows[0][3]) * loaded.model.config.vocab_size if rows else 1
-    size = max(1, _MARKS // (_BATCH * marks)) * _BATCH
+    longest = max((len(row[3]) for row in rows), default=1)
+    batch = min(_BATCH, max(1, _TOKENS // longest))
+    marks = longest * loaded.model.config.vocab_size
+    size = max(1, _MARKS // (batch * marks)) * batch
     for start in range(0, len(rows), size):
         group = rows[start : start + size]
-        batches = [group[at : at + _BATCH] for at in range(0, len(group), _BATCH)]
+        batches = [group[at : at + batch] for at in range(0, len(group), batch)]
         with torch.inference_mode(), packed(loaded.model):
             readers = [
-                _Reader(loaded, [(row[2], row[3]) for row in batch], config) for batch in batches
+                _Reader(loaded, [(row[2], row[3]) for row in some], config) for some in batches
             ]
         ends = []
         for share in (_STEP, -_STEP):
