@@ -17,12 +17,8 @@ class AnyRegimeConfig(Section):
 
     kind: str
     name: Name | None = Field(None, description="null takes the kind ('real': real_only)")
-    epochs: float | None = Field(
-        None, gt=0, description="null takes training.epochs; overfitting's default is 25"
-    )
-    weight_decay: float | None = Field(
-        None, ge=0.0, description="null takes training.weight_decay; overfitting's default is 0"
-    )
+    epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
+    weight_decay: float | None = Field(None, ge=0.0, description="null takes training.weight_decay")
 
     @property
     def label(self) -> str:
