@@ -128,10 +128,14 @@ def told(run: bl.Run, regime: str, generation: int) -> str:
 
 
 def counted(run: bl.Run, regime: str, generation: int) -> tuple[list[float], float]:
-    """Count words, which no classifier can misread: red articles by chain, and red words in all.
+    """Count words, which no classifier can misread.
 
-    An article is red where more of its leaning words are red than blue; the second figure is the
-    share of articles that have words of both.
+    Returns
+    -------
+    chains
+        For each, the share of articles that have more red words than blue.
+    words
+        Red words, as a share of the leaning words of an article; the mean over articles.
     """
     table = run.articles().filter(
         (pl.col("regime") == regime) & (pl.col("generation") == generation)
@@ -141,10 +145,10 @@ def counted(run: bl.Run, regime: str, generation: int) -> tuple[list[float], flo
     for seed, body in table.select("seed", "body").iter_rows():
         words = body.replace(".", " ").split()
         red, blue = (sum(word in mine[label] for word in words) for label in ("red", "blue"))
-        rows.append((seed, red > blue, red > 0 and blue > 0))
-    frame = pl.DataFrame(rows, schema=["seed", "red", "both"], orient="row")
-    each = frame.group_by("seed").mean().sort("seed")
-    return each["red"].to_list(), float(each["both"].mean() or 0.0)
+        rows.append((seed, red > blue, red / (red + blue) if red + blue else None))
+    frame = pl.DataFrame(rows, schema=["seed", "red", "words"], orient="row")
+    chains = frame.group_by("seed").agg(pl.col("red").mean()).sort("seed")["red"].to_list()
+    return chains, float(frame["words"].drop_nulls().to_numpy().mean())
 
 
 def main() -> None:
@@ -174,12 +178,12 @@ def main() -> None:
         cells = [told(run, regime, generation) for run in runs.values()]
         name = regime if generation < 0 else f"{regime}, Generation {generation}"
         print(f"| {name} | {' | '.join(cells)} |")
-    print("\nby counting words: red articles in each chain, and articles with words of both")
+    print("\nby counting words: articles with more red words, by chain; red words in an article")
     for regime, generation in sets[1:]:
         for protocol, run in runs.items():
-            chains, both = counted(run, regime, generation)
+            chains, words = counted(run, regime, generation)
             shares = ", ".join(f"{100 * share:.0f}" for share in chains)
-            print(f"{regime} {generation} {protocol}: {shares}; both {100 * both:.0f} %")
+            print(f"{regime} {generation} {protocol}: {shares} %; {100 * words:.0f} %")
     print("\n" + write_yaml(config_of(Path("articles.jsonl"), "openings", given.seeds)))
 
 
