@@ -6,10 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from biasloop.config.section import Section
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+from biasloop.config.section import Fraction, Name, Section
 
 
 class AnyRegimeConfig(Section):
