@@ -1,20 +1,29 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
 from biasloop.config.executor import ExecutorConfig, StageResources
+from biasloop.config.generation import GenerationConfig
 from biasloop.config.load import example_names, example_text, load_config, parse_config
+from biasloop.config.regimes import (
+    AccumulateSubsampleConfig,
+    AccumulationConfig,
+    AnyRegimeConfig,
+    OverfittingConfig,
+    PreservationConfig,
+    RealConfig,
+    RegimeConfig,
+    SyntheticConfig,
+)
 from biasloop.config.schema import (
     BaseConfig,
     Columns,
     Config,
     CorpusConfig,
-    GenerationConfig,
     LeaningConfig,
     LoopConfig,
     MetricsConfig,
     NeuronsConfig,
     PretrainingConfig,
     QualityConfig,
-    RegimeConfig,
     ReportConfig,
     ScratchConfig,
     TrainingConfig,
@@ -22,6 +31,9 @@ from biasloop.config.schema import (
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
+    "AccumulateSubsampleConfig",
+    "AccumulationConfig",
+    "AnyRegimeConfig",
     "BaseConfig",
     "Columns",
     "Config",
@@ -32,12 +44,16 @@ __all__ = [
     "LoopConfig",
     "MetricsConfig",
     "NeuronsConfig",
+    "OverfittingConfig",
+    "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
+    "RealConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
     "StageResources",
+    "SyntheticConfig",
     "TrainingConfig",
     "example_names",
     "example_text",

@@ -6,15 +6,14 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from biasloop.config.executor import ExecutorConfig
-from biasloop.config.section import Section
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+from biasloop.config.generation import GenerationConfig
+from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
+from biasloop.config.section import Fraction, Name, Section
 
 
 class Columns(Section):
@@ -69,6 +68,13 @@ class CorpusConfig(Section):
     )
     holdout_per_label: int = Field(
         20, ge=0, description="real articles per label that nothing trains on, for perplexity"
+    )
+    fresh_sets: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="further sets of articles_per_label real articles per label, kept for regime "
+        "real with fresh: true, one for each generation after Generation 0",
     )
     keep_apart: Literal["article", "source"] = Field(
         "article",
@@ -150,59 +156,6 @@ class TrainingConfig(Section):
     report_to: tuple[str, ...] = Field(
         (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
     )
-
-
-class GenerationConfig(Section):
-    """How a model writes its synthetic articles."""
-
-    engine: Literal["transformers", "vllm"] = Field(
-        "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
-    )
-    block_tokens: int = Field(64, ge=1, description="length of a prompt")
-    new_tokens: int = Field(64, ge=1, description="length of a continuation")
-    decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
-    beams: int = Field(4, ge=2, description="for decoding: beam")
-    top_p: Fraction = Field(0.9, description="for decoding: nucleus")
-    temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
-    batch_size: int = Field(128, ge=1, description="prompts continued at once")
-    max_article_tokens: int | None = Field(
-        None, ge=1, description="only this much of each article is continued; null takes all"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-
-    @model_validator(mode="after")
-    def _engine_decodes(self) -> Self:
-        if self.engine == "vllm" and self.decoding == "beam":
-            raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
-        return self
-
-
-class RegimeConfig(Section):
-    """How each generation's training set is put together, and what else it changes."""
-
-    kind: str = Field(description="synthetic, overfitting, preservation, accumulation, ...")
-    name: Name | None = Field(None, description="null takes the kind")
-    fraction: Fraction = Field(
-        0.1, description="preservation: fresh real articles per generation, as a share of all"
-    )
-    epochs: float | None = Field(
-        None, gt=0, description="null takes training.epochs; overfitting's default is 25"
-    )
-    weight_decay: float | None = Field(
-        None, ge=0.0, description="null takes training.weight_decay; overfitting's default is 0"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _overfitting_defaults(cls, values: Any) -> Any:  # noqa: ANN401 - not yet validated
-        if isinstance(values, dict) and values.get("kind") == "overfitting":
-            return {"epochs": 25, "weight_decay": 0.0} | values
-        return values
-
-    @property
-    def label(self) -> str:
-        """The regime's name in every table and figure."""
-        return self.name or self.kind
 
 
 class LoopConfig(Section):
@@ -347,7 +300,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
     loop: LoopConfig = LoopConfig()
-    regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
+    regimes: tuple[RegimeConfig, ...] = Field((SyntheticConfig(kind="synthetic"),), min_length=1)
     metrics: MetricsConfig = MetricsConfig()
     neurons: NeuronsConfig = NeuronsConfig()
     executor: ExecutorConfig = ExecutorConfig()
@@ -369,6 +322,28 @@ class Config(Section):
             )
         if wanted == "gradient" and "leaning" not in self.metrics.names:
             raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
+        return self
+
+    @model_validator(mode="after")
+    def _openings_fit(self) -> Self:
+        writes, context = self.generation, self.base.scratch.context
+        needed = writes.prompt_tokens + writes.new_tokens
+        if writes.prompts == "openings" and self.base.model == "scratch" and needed > context:
+            raise ValueError(
+                f"generation.opening_tokens + generation.new_tokens is {needed}, more than "
+                f"base.scratch.context, {context} tokens: lower one of the two, or raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fresh_sets_suffice(self) -> Self:
+        fresh = [r.label for r in self.regimes if isinstance(r, RealConfig) and r.fresh]
+        there, needed = self.corpus.fresh_sets, self.loop.generations
+        if fresh and there < needed:
+            raise ValueError(
+                f"regime '{fresh[0]}' trains each of {needed} generations on real articles of its "
+                f"own, and corpus.fresh_sets keeps {there} sets: set corpus.fresh_sets: {needed}"
+            )
         return self
 
     @property
