@@ -27,6 +27,7 @@ from biasloop.analysis import (
     adjusted,
     article_weights,
     articles_needed,
+    articles_to_hold,
     joined_interval,
     linear_trend,
     mann_kendall,
@@ -226,6 +227,24 @@ def powers(simulations: int, seed: int = 5) -> dict:
         name = f"{100 * change:g} points from {100 * share:g} %, {articles} articles"
         result[f"power, {name}: closed form"] = power(design, change, articles)
         result[f"power, {name}: simulated"] = shown / simulations
+    for accuracy in (1.0, 0.84, 0.75):
+        design = Design(0.5, youden=2 * accuracy - 1)
+        sizes = {"as read": articles_needed(Design(0.5), 0.1), "": articles_needed(design, 0.1)}
+        for plan, articles in sizes.items():
+            shown = 0
+            for _ in range(simulations):
+                true = random.random((2, articles)) < np.array([[0.5], [0.6]])
+                seen = np.where(random.random((2, articles)) < accuracy, true, ~true).astype(float)
+                shown += paired_mean(seen[1] - seen[0]).pvalue < 0.05
+            name = f"true 10 points at accuracy {accuracy:g}, {articles} articles"
+            result[f"power, {name}{plan and f' ({plan})'}"] = shown / simulations
+        held, articles = 0, articles_to_hold(design, 0.05)
+        for _ in range(simulations):
+            true = random.random((2, articles)) < 0.5
+            seen = np.where(random.random((2, articles)) < accuracy, true, ~true).astype(float)
+            found = paired_mean((seen[1] - seen[0]) / design.youden)
+            held += tost(found, 0.05).answer == "yes"
+        result[f"held within 5 at accuracy {accuracy:g}, {articles} articles"] = held / simulations
     return result
 
 

@@ -44,11 +44,17 @@ from biasloop.analysis.planning import design_of
 from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
     Design,
+    Hold,
     articles_needed,
+    articles_to_hold,
+    can_hold,
     change_variance,
     detectable_change,
     power,
+    power_to_hold,
+    seeds_to_hold,
     standard_error,
+    youden,
 )
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
@@ -83,6 +89,7 @@ __all__ = [
     "Design",
     "Equivalence",
     "Evidence",
+    "Hold",
     "Inference",
     "Kendall",
     "Measure",
@@ -95,6 +102,8 @@ __all__ = [
     "agreement",
     "article_weights",
     "articles_needed",
+    "articles_to_hold",
+    "can_hold",
     "change_variance",
     "classifier_shifts",
     "collapse_signs",
@@ -125,7 +134,9 @@ __all__ = [
     "paired_shares",
     "percentile_interval",
     "power",
+    "power_to_hold",
     "saerens_shares",
+    "seeds_to_hold",
     "standard_error",
     "summarise",
     "tables_evidence",
@@ -139,4 +150,5 @@ __all__ = [
     "weighted_means",
     "wilson",
     "worsened",
+    "youden",
 ]
