@@ -41,6 +41,7 @@ from biasloop.analysis import (
     tost,
     weighted_means,
 )
+from biasloop.metrics.diversity import bleus, self_bleu
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 
 LABELS = ("left", "center", "right")
@@ -248,6 +249,47 @@ def powers(simulations: int, seed: int = 5) -> dict:
     return result
 
 
+def written(random: np.random.Generator, kind: str, articles: int) -> list[list[str]]:
+    """Articles that share frequent words, whole sentences, or a loop in one of five."""
+    often = 1 / np.arange(1, 301)
+    often /= often.sum()
+    if kind == "sentences shared":
+        known = np.random.default_rng(9).choice(300, (150, 8), p=often)
+        sizes = random.integers(5, 9, articles)
+        return [known[random.integers(0, 150, size)].ravel().astype(str).tolist() for size in sizes]
+    texts = [
+        random.choice(300, size, p=often).astype(str).tolist()
+        for size in random.integers(60, 120, articles)
+    ]
+    looped = random.random(articles) < (0.2 if kind == "loops in one of five" else 0)
+    return [
+        ["i'm", "here", "tonight"] * (len(text) // 3) if loops else text
+        for text, loops in zip(texts, looped, strict=True)
+    ]
+
+
+def self_bleus(simulations: int, seed: int = 8, articles: int = 30) -> dict:
+    """Coverage of self-BLEU's t interval: of articles' own BLEUs, and of the jackknife's values.
+
+    The truth is the expectation for sets of that size: the mean over the simulations.
+    """
+    random = np.random.default_rng(seed)
+    result = {}
+    for kind in ("words shared", "loops in one of five", "sentences shared"):
+        found = []
+        for _ in range(simulations):
+            texts = written(random, kind, articles)
+            own = paired_mean(np.diagonal(bleus(texts)))
+            jackknife = paired_mean(np.array(self_bleu(texts)))
+            found.append((own.value, *own.interval(), *jackknife.interval()))
+        values = np.array(found).T
+        truth = values[0].mean()
+        for row, name in ((1, "articles' own"), (3, "jackknife")):
+            held = (values[row] <= truth) & (truth <= values[row + 1])
+            result[f"self-BLEU, {name} ({kind})"] = held.mean()
+    return result
+
+
 def likelihood_error(simulations: int, seed: int = 6, articles: int = 400) -> dict:
     """Mean error of the share by EM from calibrated probabilities, and of the share as read."""
     random = np.random.default_rng(seed)
@@ -272,6 +314,7 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
         "coverage near the edge": edges(simulations),
         "coverage over several seeds": over_seeds(simulations),
         "false equivalence at 5 %, ten times as many": false_equivalence(10 * simulations),
+        "coverage of self-BLEU, 30 articles, half as many": self_bleus(max(simulations // 2, 20)),
         "power, 80 % asked for": powers(simulations),
         "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),
     }

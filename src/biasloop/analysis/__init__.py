@@ -60,7 +60,7 @@ from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
 from biasloop.analysis.trends import TRENDS, trends
-from biasloop.analysis.updates import FORETOLD, foretold
+from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import (
     Verdict,
@@ -83,6 +83,7 @@ __all__ = [
     "SUMMARY",
     "TRENDS",
     "VALIDITY",
+    "Agreement",
     "Answer",
     "Change",
     "Confusion",
@@ -137,6 +138,7 @@ __all__ = [
     "power_to_hold",
     "saerens_shares",
     "seeds_to_hold",
+    "sign_agreement",
     "standard_error",
     "summarise",
     "tables_evidence",
