@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biasloop.metrics import METRICS
@@ -33,6 +33,7 @@ def _plain_bleu(hypothesis, references):
     return math.exp(log) * (math.exp(1 - len(closest) / len(hypothesis)) if short else 1.0)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_bleus_without_each_reference_against_plain_ones(texts):
     found = bleus(texts)
@@ -46,6 +47,7 @@ def test_bleus_without_each_reference_against_plain_ones(texts):
                 assert found[row, left_out] == pytest.approx(expected), (row, left_out)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_self_bleu_is_the_set_s_and_its_spread_the_jackknife_s(texts):
     def of_set(some):

@@ -23,6 +23,8 @@ from biasloop.errors import InputError
 
 #: More articles than this are not looked for.
 MOST_ARTICLES = 10_000_000
+#: Nor more chains than this.
+MOST_SEEDS = 100
 
 #: Where the distribution of an error that is found is taken.
 _MIDPOINTS = (np.arange(1000) + 0.5) / 1000
@@ -215,7 +217,11 @@ def articles_needed(
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
-    """Find the fewest articles that are enough, where more are always as good."""
+    """Find the fewest articles that are enough, by doubling and then by halves.
+
+    Of a few chains that differ, very many articles may be worse again: the test then rests on the
+    chains alone, with few degrees of freedom.
+    """
     high = 4
     while not enough(high):
         high *= 2
@@ -366,12 +372,12 @@ def articles_to_hold(
 
 
 def seeds_to_hold(design: Design, margin: float, target: float = 0.8) -> int | None:
-    """Fewest chains, of two or more, of which many articles are enough; None where 1,000 are not.
+    """Fewest chains, two or more, with which some number of articles is enough.
 
-    One chain cannot show how chains differ.
+    One chain cannot show how chains differ. None where `MOST_SEEDS` are not enough.
     """
-    for seeds in range(2, 1001):
-        if power_to_hold(design, margin, MOST_ARTICLES, seeds) >= target:
+    for seeds in range(2, MOST_SEEDS + 1):
+        if articles_to_hold(design, margin, target, seeds) is not None:
             return seeds
     return None
 

@@ -206,7 +206,7 @@ def _holding(found: dict[str, Any], margin: float, articles: int | None) -> str:
     wanted, needed = f"{100 * found['wanted_power']:g} %", found["articles_to_hold"]
     if needed is None:
         more = found["seeds_to_hold"]
-        enough = f"give {more:,} seeds or more" if more else "as many as 1,000 are not enough"
+        enough = f"give {more:,} seeds or more" if more else "as many as 100 are not enough"
         enough = f"no number of articles is enough with {chains}, since chains differ: {enough}"
     else:
         enough = f"{needed:,} articles and {chains} show it with a power of {wanted}"
