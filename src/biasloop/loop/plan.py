@@ -84,6 +84,13 @@ class Plan:
             *self.instruments.values(),
             *(stages[key] for key in self.scored for stages in by_set if key in stages),
         ]
+        # What an update was measured on stays beside it.
+        wanted += [
+            source
+            for stage in self.updated.values()
+            for name, source in stage.inputs.items()
+            if name in ("articles", "scores")
+        ]
         return list({stage.key: stage for stage in wanted}.values())
 
 
