@@ -69,11 +69,19 @@ class Plan:
             *self.generated.values(),
             *self.scored.values(),
             *([self.contrast] if self.contrast else []),
+            *self._streams,
             *self.updated.values(),
             *self.neurons.values(),
         ]
         everything += [source for stage in everything for source in stage.inputs.values()]
         return {stage.key: stage for stage in everything}
+
+    @property
+    def _streams(self) -> list[Stage]:
+        """The second streams' articles and scores."""
+        names = ("articles", "scores")
+        inputs = [stage.inputs for stage in self.updated.values()]
+        return [own[name] for own in inputs for name in names if name in own]
 
     @property
     def targets(self) -> list[Stage]:
@@ -84,13 +92,7 @@ class Plan:
             *self.instruments.values(),
             *(stages[key] for key in self.scored for stages in by_set if key in stages),
         ]
-        # What an update was measured on stays beside it.
-        wanted += [
-            source
-            for stage in self.updated.values()
-            for name, source in stage.inputs.items()
-            if name in ("articles", "scores")
-        ]
+        wanted += self._streams  # what an update was measured on stays beside it
         return list({stage.key: stage for stage in wanted}.values())
 
 
