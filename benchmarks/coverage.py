@@ -30,6 +30,7 @@ from biasloop.analysis import (
     adjusted,
     article_weights,
     articles_needed,
+    articles_to_hold,
     collapse_signs,
     joined_interval,
     linear_trend,
@@ -44,6 +45,7 @@ from biasloop.analysis import (
     verdicts,
     weighted_means,
 )
+from biasloop.metrics.diversity import bleus, self_bleu
 from biasloop.metrics.evaluation import design_effect
 from biasloop.tables import LEANING_SCORES, REAL, SCORES, SET_SCORES
 
@@ -231,6 +233,65 @@ def powers(simulations: int, seed: int = 5) -> dict:
         name = f"{100 * change:g} points from {100 * share:g} %, {articles} articles"
         result[f"power, {name}: closed form"] = power(design, change, articles)
         result[f"power, {name}: simulated"] = shown / simulations
+    for accuracy in (1.0, 0.84, 0.75):
+        design = Design(0.5, youden=2 * accuracy - 1)
+        sizes = {"as read": articles_needed(Design(0.5), 0.1), "": articles_needed(design, 0.1)}
+        for plan, articles in sizes.items():
+            shown = 0
+            for _ in range(simulations):
+                true = random.random((2, articles)) < np.array([[0.5], [0.6]])
+                seen = np.where(random.random((2, articles)) < accuracy, true, ~true).astype(float)
+                shown += paired_mean(seen[1] - seen[0]).pvalue < 0.05
+            name = f"true 10 points at accuracy {accuracy:g}, {articles} articles"
+            result[f"power, {name}{plan and f' ({plan})'}"] = shown / simulations
+        held, articles = 0, articles_to_hold(design, 0.05)
+        for _ in range(simulations):
+            true = random.random((2, articles)) < 0.5
+            seen = np.where(random.random((2, articles)) < accuracy, true, ~true).astype(float)
+            found = paired_mean((seen[1] - seen[0]) / design.youden)
+            held += tost(found, 0.05).answer == "yes"
+        result[f"held within 5 at accuracy {accuracy:g}, {articles} articles"] = held / simulations
+    return result
+
+
+def written(random: np.random.Generator, kind: str, articles: int) -> list[list[str]]:
+    """Articles that share frequent words, whole sentences, or a loop in one of five."""
+    often = 1 / np.arange(1, 301)
+    often /= often.sum()
+    if kind == "sentences shared":
+        known = np.random.default_rng(9).choice(300, (150, 8), p=often)
+        sizes = random.integers(5, 9, articles)
+        return [known[random.integers(0, 150, size)].ravel().astype(str).tolist() for size in sizes]
+    texts = [
+        random.choice(300, size, p=often).astype(str).tolist()
+        for size in random.integers(60, 120, articles)
+    ]
+    looped = random.random(articles) < (0.2 if kind == "loops in one of five" else 0)
+    return [
+        ["i'm", "here", "tonight"] * (len(text) // 3) if loops else text
+        for text, loops in zip(texts, looped, strict=True)
+    ]
+
+
+def self_bleus(simulations: int, seed: int = 8, articles: int = 30) -> dict:
+    """Coverage of self-BLEU's t interval: of articles' own BLEUs, and of the jackknife's values.
+
+    The truth is the expectation for sets of that size: the mean over the simulations.
+    """
+    random = np.random.default_rng(seed)
+    result = {}
+    for kind in ("words shared", "loops in one of five", "sentences shared"):
+        found = []
+        for _ in range(simulations):
+            texts = written(random, kind, articles)
+            own = paired_mean(np.diagonal(bleus(texts)))
+            jackknife = paired_mean(np.array(self_bleu(texts)))
+            found.append((own.value, *own.interval(), *jackknife.interval()))
+        values = np.array(found).T
+        truth = values[0].mean()
+        for row, name in ((1, "articles' own"), (3, "jackknife")):
+            held = (values[row] <= truth) & (truth <= values[row + 1])
+            result[f"self-BLEU, {name} ({kind})"] = held.mean()
     return result
 
 
@@ -433,6 +494,7 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
             10 * simulations
         ),
         "false equivalence at 5 %, ten times as many": false_equivalence(10 * simulations),
+        "coverage of self-BLEU, 30 articles, half as many": self_bleus(max(simulations // 2, 20)),
         "power, 80 % asked for": powers(simulations),
         "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),
     }

@@ -2,5 +2,11 @@
 
 import os
 
+from hypothesis import settings
+
 # Before anything loads a numerical library, which reads this once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is slow; that says nothing of the code. Speed is measured in benchmarks/.
+settings.register_profile("biasloop", deadline=None)
+settings.load_profile("biasloop")

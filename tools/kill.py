@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 #: Training long enough to be killed in, with a checkpoint after every step.
 SHORT = {
     "training": {"epochs": 3, "samples": "article", "checkpoint_minutes": 0.0},
-    "loop": {"generations": 1, "seeds": [0]},
+    "loop": {"generations": 1, "seeds": [0], "bias_direction": "auto"},
 }
 
 #: What differs from run to run although the results are the same.

@@ -72,3 +72,14 @@ def test_equivalence_keeps_its_level(benchmark: ModuleType) -> None:
     narrow, wide = benchmark.false_equivalence(600, seed=16).values()
     assert narrow < 0.01
     assert _within(wide, 600, 0.035, 0.065), wide
+
+
+def test_self_bleu_covers_by_jackknife_and_not_by_articles_of_their_own(
+    benchmark: ModuleType,
+) -> None:
+    found = benchmark.self_bleus(100, seed=17)
+    for kind in ("words shared", "loops in one of five"):
+        assert _within(found[f"self-BLEU, jackknife ({kind})"], 100, 0.93, 0.97), found
+    assert found["self-BLEU, articles' own (words shared)"] < 0.9
+    # Where whole sentences are shared the jackknife errs on the safe side.
+    assert found["self-BLEU, jackknife (sentences shared)"] > 0.93

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from biasloop.analysis import foretold
+from biasloop.analysis import FORETOLD, foretold, sign_agreement
 from biasloop.config import parse_config
 from biasloop.loop.results import Results
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES, UPDATES
@@ -79,3 +79,41 @@ def test_a_withheld_set_has_no_change_on_either_side(tmp_path):
 
 def test_a_run_without_updates_has_no_rows(tmp_path):
     assert foretold(_results(tmp_path, {}, {}), "right").height == 0
+
+
+def _told(agreements):
+    """Give a table of what agreed, by seed, from Generation 0 on."""
+    rows = [
+        ("s", seed, generation, "gradient", 1.0, None, None, 1.0, None, None, agree)
+        for seed, found in enumerate(agreements)
+        for generation, agree in enumerate(found)
+    ]
+    return pl.DataFrame(rows, schema=FORETOLD, orient="row")
+
+
+def test_agreement_is_tested_over_seeds_not_generations():
+    # Generation 0 is left out, and what is not known.
+    four = sign_agreement(_told([(False, True, True, None)] * 4))
+    assert four == (8, 8, 4, 0, None)
+    five = sign_agreement(_told([(False, True, True, True)] * 5))
+    assert five[:4] == (15, 15, 5, 0)
+    assert five.pvalue == pytest.approx(1 / 32)
+    tied = sign_agreement(_told([(True, True, False)] + [(None, False, True, True)] * 6))
+    assert tied[:4] == (13, 20, 6, 0)
+    assert tied.pvalue == pytest.approx(1 / 64)
+    assert sign_agreement(_told([])) == (0, 0, 0, 0, None)
+
+
+def test_chains_whose_generations_follow_each_other_are_not_counted_as_many():
+    random = np.random.default_rng(2)
+    by_seed = by_generation = 0
+    for _ in range(400):
+        # A coin per seed, which nine of ten of its generations show.
+        coins = random.random(8) < 0.5
+        table = _told([(True, *(c == (random.random(9) < 0.9))) for c in coins.tolist()])
+        found = sign_agreement(table)
+        by_seed += found.pvalue is not None and found.pvalue < 0.05
+        one = stats.binomtest(found.agreed, found.compared, alternative="greater")
+        by_generation += one.pvalue < 0.05
+    assert by_seed / 400 < 0.08
+    assert by_generation / 400 > 0.15

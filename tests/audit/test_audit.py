@@ -12,10 +12,12 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
 
 import biasloop as bl
+from biasloop.analysis import Confusion
 from biasloop.audit import (
     ASSUMPTIONS,
     mean_difference,
     needed_real_share,
+    needed_table,
     next_shares,
     share_difference,
 )
@@ -79,8 +81,10 @@ def test_a_planted_lean_is_found(real, tmp_path):
     assert row["holm"] < 1e-6
     assert row["corrected_low"] < 0.8 < row["corrected_high"]
     needed = dict(found.needed.select("assumption", "share").iter_rows())
-    # 1 - tolerance / lean, for plain maximum likelihood.
-    assert needed["no amplification"] == pytest.approx(1 - 0.05 / row["difference"], abs=0.05)
+    # 1 - tolerance / lean, for plain maximum likelihood; of the lean corrected, not as read.
+    lean = row["corrected"] - row["real_corrected"]
+    assert needed["no amplification"] == pytest.approx(1 - 0.05 / lean, abs=0.02)
+    assert found.refused == ""
     assert needed["no amplification"] < needed["real data unweighted"]
 
 
@@ -90,6 +94,54 @@ def test_no_lean_is_not_shown(real, tmp_path):
     assert found.leans["holm"].min() > 0.05
     assert (found.leans["low"] < 0).all()
     assert not any("lower on the synthetic set" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "as_read", "as_read_unweighted"), [(0.84, 0.63, 0.80), (0.65, 0.17, 0.58)]
+)
+def test_the_real_data_needed_are_for_the_true_shares(accuracy, as_read, as_read_unweighted):
+    random = np.random.default_rng(4)
+    synthetic, real = np.array([0.3, 0.7]), np.array([0.5, 0.5])
+    rates = np.array([[accuracy, 1 - accuracy], [1 - accuracy, accuracy]])
+    names = ("no amplification", "real data unweighted")
+    truth = {name: float(needed_real_share(synthetic, real, 0.05, name)) for name in names}
+    assert truth == pytest.approx({names[0]: 0.75, names[1]: 0.855}, abs=0.001)
+    # What stood here before: the same of the shares as read, whatever the number of articles.
+    for name, wanted in zip(names, (as_read, as_read_unweighted), strict=True):
+        found = needed_real_share(synthetic @ rates, real @ rates, 0.05, name)
+        assert found == pytest.approx(wanted, abs=0.006)
+    times, held, points = 60, dict.fromkeys(names, 0), {name: [] for name in names}
+    for _ in range(times):
+        counts = [random.multinomial(500, share @ rates) for share in (synthetic, real)]
+        confusion = Confusion(np.stack([random.multinomial(150, row) for row in rates]), "articles")
+        table = needed_table(*counts, 0.05, confusion, random, resamples=300)
+        for row in table.filter(pl.col("assumption").is_in(names)).iter_rows(named=True):
+            high = np.inf if row["high"] is None else row["high"]
+            held[row["assumption"]] += row["low"] <= truth[row["assumption"]] <= high
+            points[row["assumption"]].append(row["share"])
+    for name in names:
+        assert stats.binomtest(held[name], times, 0.95).pvalue > 0.001, held
+        assert np.median(points[name]) == pytest.approx(truth[name], abs=0.04)
+
+
+def test_without_a_classifier_that_tells_them_apart_the_real_data_are_refused(real, tmp_path):
+    given = write(tmp_path / "s.jsonl", np.random.default_rng(5), {"left": 40, "right": 60})
+    mixed = [json.loads(line) for line in real.read_text().splitlines()]
+    random = np.random.default_rng(6)
+    for row in mixed:
+        row["label"] = str(random.choice(["left", "right"]))
+    noise = tmp_path / "noise.jsonl"
+    noise.write_text("\n".join(map(json.dumps, mixed)))
+    shown = CliRunner().invoke(
+        app,
+        ["audit", str(noise), str(given), "--set", CHEAP[0]],
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "the real data needed cannot be told: the classifier tells the leanings" in shown.output
+    assert "in the training set" not in shown.output
+    useless = Confusion(np.eye(2), "articles", "no reason")
+    with pytest.raises(InputError, match="cannot be told: no reason"):
+        needed_table(np.ones(2), np.ones(2), 0.05, useless, random)
 
 
 def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):

@@ -5,7 +5,15 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from biasloop.analysis import Design, articles_needed, detectable_change, power
+from biasloop.analysis import (
+    Design,
+    articles_needed,
+    articles_to_hold,
+    can_hold,
+    detectable_change,
+    power,
+    seeds_to_hold,
+)
 from biasloop.cli.main import app
 from biasloop.errors import InputError
 
@@ -26,6 +34,24 @@ def test_each_question_has_its_answer() -> None:
     assert found["power"] == pytest.approx(power(design, -0.05, 300, 4))
 
 
+def test_the_accuracy_and_the_margin_reach_the_plan() -> None:
+    assert _json("--change", "10", "--accuracy", "0.84")["articles"] == 843
+    design = Design(0.5, youden=0.68)
+    found = _json("--margin", "5", "--accuracy", "0.84")
+    assert found["articles_to_hold"] == articles_to_hold(design, 0.05)
+    found = _json("--margin", "5", "--articles", "500", "--accuracy", "0.84")
+    assert found["hold"]["power"] == pytest.approx(can_hold(design, 500, 1, 0.05).power)
+    words = CliRunner().invoke(
+        app, ["power", "--margin", "5", "--articles", "500", "--accuracy", "0.84"]
+    )
+    assert "500 articles and 1 seed cannot show" in words.stdout
+    assert "3,706 articles and 1 seed show it" in words.stdout
+    apart = ("--margin", "5", "--seeds", "3", "--between", "3", "--common", "0.5")
+    found = _json(*apart)
+    assert found["articles_to_hold"] is None
+    assert found["seeds_to_hold"] == seeds_to_hold(Design(0.5, common=0.5, between=0.03), 0.05)
+
+
 def test_words_name_what_is_assumed() -> None:
     done = CliRunner().invoke(app, ["power", "--change", "5"], catch_exceptions=False)
     assert "1,564 articles and 1 seed show a change of +5 points" in done.stdout
@@ -44,6 +70,8 @@ def test_chains_too_far_apart_have_no_answer() -> None:
         ((), "--change"),
         (("--change", "5", "--regime", "synthetic"), "--run"),
         (("--change", "70"), "leaves 0 to 100 %"),
+        (("--change", "5", "--margin", "5"), "give one"),
+        (("--change", "5", "--accuracy", "0.5"), "--accuracy must lie above 0.5"),
     ],
 )
 def test_bad_input_says_what_to_do(arguments: tuple[str, ...], message: str) -> None:

@@ -66,7 +66,7 @@ def experiment(corpus_file):
         },
         "training": {"epochs": 1, "samples": "article"},
         "generation": {"block_tokens": 32, "new_tokens": 24, "decoding": "nucleus"},
-        "loop": {"generations": 2, "seeds": [0]},
+        "loop": {"generations": 2, "seeds": [0], "bias_direction": "auto"},
         "regimes": ["synthetic", "preservation"],
         "metrics": {"leaning": {"candidates": ["word-tfidf"]}, "self_bleu_articles": 4},
         "report": {"bootstrap": 100},

@@ -106,6 +106,18 @@ def test_the_center_preset_loops_over_center_articles_only(paper):
         load_config("paper-gpt2-center", ["loop.bias_direction=contrast"])
 
 
+def test_a_second_stream_costs_a_generation_of_every_model_that_is_updated(tiny, own_cache):
+    with_updates, without = (
+        estimate(config, gather(config))
+        for config in (parse_config(tiny), parse_config(tiny, ["loop.bias_direction=none"]))
+    )
+    # Of two regimes and Generations 0 to 2: base, Generation 0 shared, both at 1 and 2; the last
+    # is updated no more.
+    sets, streams = 6, 4
+    assert with_updates.generate_tokens * sets == without.generate_tokens * (sets + streams)
+    assert with_updates.prompt_tokens * sets == without.prompt_tokens * (sets + streams)
+
+
 @pytest.mark.parametrize("samples", ["line", "article"])
 def test_generation_0_is_exact(tiny, tmp_path, monkeypatch, samples):
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))

@@ -31,7 +31,7 @@ def written(tiny):
             "samples_per_prompt": 2,
             "decoding": "nucleus",
         },
-        "loop": {"generations": 1, "seeds": [0]},
+        "loop": {"generations": 1, "seeds": [0], "bias_direction": "auto"},
         "regimes": [*REGIMES, "real", {"kind": "real", "name": "fresh", "fresh": True}],
     }
 

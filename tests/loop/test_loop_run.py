@@ -191,6 +191,34 @@ def test_greedy_text_is_held_against_models_of_each_leaning(tiny, tmp_path):
         parse_config(tiny, [*changes, "loop.bias_direction=gradient"])
 
 
+def test_updates_are_measured_on_articles_that_no_model_is_trained_on(tiny, tmp_path):
+    changes = ["loop.generations=1", "loop.keep_models=all", "neurons.sites=[]"]
+    run = bl.run(tiny, tmp_path / "run", changes)
+    plan = make_plan(parse_config(tiny, changes))
+    store = Store(run.folder, tmp_path / "cache")
+    trained_on = {stage.key for stage in plan.generated.values()}
+    for key, stage in plan.updated.items():
+        stream = stage.inputs["articles"]
+        assert stream.key not in trained_on
+        before = ("base", 0, -1) if key[2] == 0 else (key[0], key[1], key[2] - 1)
+        assert stream.inputs["model"].key == plan.generated[before].inputs["model"].key
+        blocks, scored = (
+            pl.read_parquet(store.path(found) / "blocks.parquet")
+            for found in (stream, plan.generated[before])
+        )
+        assert blocks["prompt"].equals(scored["prompt"])
+        same = (blocks["continuation"] == scored["continuation"]).mean()
+        assert same < 0.2
+        leanings = pl.read_parquet(store.path(stage.inputs["scores"]) / "leaning_scores.parquet")
+        assert leanings["article_id"].n_unique() == blocks["article_id"].n_unique()
+        scores = pl.read_parquet(store.path(stage.inputs["scores"]) / "scores.parquet")
+        assert "quality" not in scores["metric"].unique()
+    # Regimes that share Generation 0 share its second stream; none is asked for by default.
+    streams = {stage.inputs["articles"].key for stage in plan.updated.values()}
+    assert len(streams) == 2
+    assert parse_config({}).bias_direction == "none"
+
+
 def test_no_direction_and_no_sites_leave_out_their_stages(tiny):
     plan = make_plan(parse_config(tiny, ["loop.bias_direction=none", "neurons.sites=[]"]))
     assert not plan.updated

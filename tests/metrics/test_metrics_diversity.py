@@ -6,11 +6,11 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biasloop.metrics import METRICS
-from biasloop.metrics.diversity import self_bleu, vocabulary
+from biasloop.metrics.diversity import bleus, self_bleu, vocabulary
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcd"), max_size=14), min_size=2, max_size=6)
 
@@ -33,19 +33,44 @@ def _plain_bleu(hypothesis, references):
     return math.exp(log) * (math.exp(1 - len(closest) / len(hypothesis)) if short else 1.0)
 
 
+@settings(deadline=None)
 @given(TEXTS)
-def test_self_bleu_against_a_plain_one(texts):
-    for row, value in enumerate(self_bleu(texts)):
-        if len(texts[row]) < 4:
-            assert value is None
-        else:
-            references = texts[:row] + texts[row + 1 :]
-            assert value == pytest.approx(_plain_bleu(texts[row], references))
+def test_bleus_without_each_reference_against_plain_ones(texts):
+    found = bleus(texts)
+    for row, text in enumerate(texts):
+        for left_out in range(len(texts)):
+            references = [t for i, t in enumerate(texts) if i not in (row, left_out)]
+            if len(text) < 4 or not references:
+                assert math.isnan(found[row, left_out])
+            else:
+                expected = _plain_bleu(text, references)
+                assert found[row, left_out] == pytest.approx(expected), (row, left_out)
 
 
-def test_copies_have_self_bleu_one_and_one_text_has_none():
+@settings(deadline=None)
+@given(TEXTS)
+def test_self_bleu_is_the_set_s_and_its_spread_the_jackknife_s(texts):
+    def of_set(some):
+        values = [
+            _plain_bleu(text, some[:i] + some[i + 1 :])
+            for i, text in enumerate(some)
+            if len(text) >= 4
+        ]
+        return sum(values) / len(values)
+
+    values, n = self_bleu(texts), len(texts)
+    if n < 3 or sum(len(text) >= 4 for text in texts) < 2:
+        assert values == [None] * n
+        return
+    assert np.mean(values) == pytest.approx(of_set(texts))
+    deleted = np.array([of_set(texts[:i] + texts[i + 1 :]) for i in range(n)])
+    error = math.sqrt((n - 1) / n * ((deleted - deleted.mean()) ** 2).sum())
+    assert np.std(values, ddof=1) / math.sqrt(n) == pytest.approx(error, abs=1e-12)
+
+
+def test_copies_have_self_bleu_one_and_few_texts_have_none():
     assert self_bleu([list("abcdef")] * 3) == pytest.approx([1.0] * 3)
-    assert self_bleu([list("abcdef")]) == [None]
+    assert self_bleu([list("abcdef")] * 2) == [None, None]
     assert self_bleu([]) == []
 
 
@@ -101,9 +126,11 @@ def test_the_sample_goes_by_id_not_by_order(make_context, corpus):
 
 def test_hostile_text_and_none(make_context, hostile, corpus):
     scored = _score(make_context, hostile)
-    empty = scored.scores.filter(article_id="h0")
+    # What an article has in the set's self-BLEU is known of an empty one too, and may lie outside.
+    own = scored.scores.filter(pl.col("metric") != "self_bleu")
+    empty = own.filter(article_id="h0")
     assert empty["value"].null_count() == len(empty)
-    rest = scored.scores["value"].drop_nulls()
+    rest = own["value"].drop_nulls()
     assert rest.is_between(0, 1).all()
     assert _score(make_context, corpus.clear()).set_scores["value"].to_list() == [0.0]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from transformers import TopPLogitsWarper
 
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
@@ -168,6 +169,44 @@ def test_samples_from_one_opening_are_not_articles_apart(base):
         assert other["projection"] == pytest.approx(share * one["projection"], rel=0.01)
         width = other["high"] - other["low"]
         assert width == pytest.approx(share * (one["high"] - one["low"]), rel=0.01)
+
+
+def test_only_a_second_stream_is_right_on_average(base):
+    """One step of ascent on what a model wrote has no projection on average, as E[grad log p] is 0.
+
+    On the articles that made the step it has one: each raises its own probability most where it
+    was least likely, and so it looks as if the rarer leaning would grow.
+    """
+    loaded = LoadedModel(copy.deepcopy(base.model), base.tokenizer, base.device)
+    few = articles(["so red"] * 4 + ["so blue"] * 16)
+    finetune(loaded, few, TRAINING.model_copy(update={"epochs": 20.0}), 0)
+    config = CONFIG.model_copy(update={"top_p": 1.0, "new_tokens": 1})
+    real = articles(["so"] * 10)
+    found = []
+    for replicate in range(60):
+        streams = [generate_blocks(loaded, real, config, 2 * replicate + i) for i in (0, 1)]
+        after = LoadedModel(copy.deepcopy(loaded.model), base.tokenizer, base.device)
+        for _, _, prompt, written in streams[0].iter_rows():
+            logits = after.model(input_ids=torch.tensor([prompt])).logits[0, -1]
+            torch.nn.functional.cross_entropy(logits, torch.tensor(written[0])).backward()
+        with torch.no_grad():
+            for parameter in after.model.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.005 * parameter.grad
+        found.append(
+            [
+                project_on_gradient(
+                    loaded, after, written, blocks, leaning_scores(written), config
+                )["projection"][0]
+                for blocks in streams
+                for written in [articles_of(loaded, real, blocks, config)]
+            ]
+        )
+    in_sample, fresh = np.array(found).T
+    assert stats.ttest_1samp(in_sample, 0).pvalue < 0.01
+    assert in_sample.mean() > 0.04
+    assert stats.ttest_1samp(fresh, 0).pvalue > 0.01
+    assert abs(fresh.mean()) < in_sample.mean() / 2
 
 
 def test_an_update_of_nothing_projects_to_nothing(base):

@@ -43,17 +43,23 @@ from biasloop.analysis.planning import design_of
 from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
     Design,
+    Hold,
     articles_needed,
+    articles_to_hold,
+    can_hold,
     change_variance,
     detectable_change,
     power,
+    power_to_hold,
+    seeds_to_hold,
     standard_error,
+    youden,
 )
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
 from biasloop.analysis.trends import TRENDS, trends
-from biasloop.analysis.updates import FORETOLD, foretold
+from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import Bias, Verdict, followed_leaning, judge, judge_run, verdicts
 from biasloop.analysis.walk import walk_pvalue
@@ -73,6 +79,7 @@ __all__ = [
     "SUMMARY",
     "TRENDS",
     "VALIDITY",
+    "Agreement",
     "Answer",
     "Bias",
     "Change",
@@ -80,6 +87,7 @@ __all__ = [
     "Design",
     "Equivalence",
     "Evidence",
+    "Hold",
     "Inference",
     "Kendall",
     "Measure",
@@ -92,6 +100,8 @@ __all__ = [
     "agreement",
     "article_weights",
     "articles_needed",
+    "articles_to_hold",
+    "can_hold",
     "chain_figure",
     "change",
     "change_less",
@@ -124,7 +134,10 @@ __all__ = [
     "paired_mean",
     "percentile_interval",
     "power",
+    "power_to_hold",
     "saerens_shares",
+    "seeds_to_hold",
+    "sign_agreement",
     "standard_error",
     "summarise",
     "tables_evidence",
@@ -138,4 +151,5 @@ __all__ = [
     "walk_pvalue",
     "weighted_means",
     "wilson",
+    "youden",
 ]

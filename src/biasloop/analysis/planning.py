@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from biasloop.analysis.adjusted import Confusion
 from biasloop.analysis.contrasts import GENERATION_0, differences
 from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.power import Design
+from biasloop.analysis.power import Design, youden
 from biasloop.errors import InputError
 
 
 def design_of(
-    found: Outcomes, leaning: str, regime: str | None = None, alpha: float = 0.05
+    found: Outcomes,
+    leaning: str,
+    regime: str | None = None,
+    alpha: float = 0.05,
+    confusion: Confusion | None = None,
 ) -> Design:
     """Estimate a paired design from Generation 0 and the last that can be read.
 
@@ -30,11 +35,15 @@ def design_of(
         Which regime; None takes the first by name.
     alpha
         Of the design.
+    confusion
+        The instrument's, as from `instrument_confusion`: the design then says how much of a true
+        change is read. None takes readings for the truth.
 
     Raises
     ------
     InputError
-        If the run has no such regime or leaning, or no two generations that can be read.
+        If the run has no such regime or leaning, no two generations that can be read, or an
+        instrument whose errors leave nothing to plan with.
     """
     quantity = f"share:{leaning}"
     if quantity not in found.values:
@@ -57,11 +66,23 @@ def design_of(
             common=common,
             between=between,
             alpha=alpha,
+            youden=1.0 if confusion is None else _youden(confusion, found.labels.index(leaning)),
         )
     raise InputError(
         f"regime '{chosen}': there are no two generations whose leaning can be read, so nothing "
         "can be estimated; give --share and --correlation"
     )
+
+
+def _youden(confusion: Confusion, place: int) -> float:
+    problem = confusion.problem
+    index = 0.0 if problem else youden(confusion.counts, place)
+    if index <= 0:
+        raise InputError(
+            f"{problem or 'the classifier reads this leaning no better than chance'}: no number "
+            "of articles can be planned for a true change; --accuracy 1 plans for one as read"
+        )
+    return index
 
 
 def _correlation(before: np.ndarray, after: np.ndarray) -> float:

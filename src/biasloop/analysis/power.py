@@ -1,24 +1,33 @@
-"""How many articles and seeds show a change of a given size? Knows the design, not a run.
+"""How many articles and seeds show a change of a given size, or show none.
 
-The design: the same articles before and after, in every chain. A change of share ``d`` from a
-share ``p`` has per article and chain the variance
-``p (1 - p) + q (1 - q) - 2 r sqrt(p (1 - p) q (1 - q))`` with ``q = p + d`` and ``r`` the
-correlation of an article's label before with that after. Of it the part ``common`` is the
+Knows the design, not a run. The same articles stand before and after, in every chain, and a
+classifier reads them. A true change of share ``d`` is read as ``j d``, ``j`` being Youden's index
+of the classifier: sensitivity + specificity - 1 (Rogan and Gladen 1978). From a share read as
+``p`` the change has per article and chain the variance
+``p (1 - p) + q (1 - q) - 2 r sqrt(p (1 - p) q (1 - q))`` with ``q = p + j d`` and ``r`` the
+correlation of an article's reading before with that after. Of it the part ``common`` is the
 article's own, the same in every chain; chains differ by ``between`` (standard deviation of their
-true changes). The mean over ``n`` articles and ``s`` chains then has the variance
+changes as read). The mean as read over ``n`` articles and ``s`` chains then has the variance
 ``v common / n + v (1 - common) / (n s) + between^2 / s``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from biasloop.analysis.paired import add_variances
 from biasloop.errors import InputError
 
 #: More articles than this are not looked for.
 MOST_ARTICLES = 10_000_000
+#: Nor more chains than this.
+MOST_SEEDS = 100
+
+#: Where the distribution of an error that is found is taken.
+_MIDPOINTS = (np.arange(1000) + 0.5) / 1000
 
 
 @dataclass(frozen=True)
@@ -28,15 +37,19 @@ class Design:
     Attributes
     ----------
     share
-        Before, 0 to 1.
+        Before, as read, 0 to 1.
     correlation
-        Of an article's label (0 or 1) before and after, -1 to 1.
+        Of an article's label as read (0 or 1) before and after, -1 to 1.
     common
         Part of the variance of an article's change that all its chains share, 0 to 1.
     between
-        Standard deviation of the chains' true changes (as a share, not in points).
+        Standard deviation of the chains' changes as read, beyond what chance of so many articles
+        makes of it (as a share, not in points).
     alpha
-        Two-sided level of the test.
+        Two-sided level of the test of a change; level of the test that it is within a margin.
+    youden
+        Part of a true change that is read, above 0 to 1: the classifier's sensitivity +
+        specificity - 1. Changes and margins given to the functions below are true ones.
     """
 
     share: float
@@ -44,6 +57,7 @@ class Design:
     common: float = 1.0
     between: float = 0.0
     alpha: float = 0.05
+    youden: float = 1.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -52,16 +66,51 @@ class Design:
             ("common", 0.0, 1.0),
             ("between", 0.0, 1.0),
             ("alpha", 0.0, 1.0),
+            ("youden", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha must lie between 0 and 1, not {self.alpha:g}")
+        if self.youden == 0:
+            raise InputError(
+                "a classifier whose sensitivity and specificity add up to 1 or less reads nothing "
+                "of a change"
+            )
+
+
+def youden(confusion: np.ndarray, place: int) -> float:
+    """Give Youden's index of one label against the others: what is read of a true change of 1.
+
+    Parameters
+    ----------
+    confusion
+        Counts, shape (labels, labels): rows are the truth, columns the reading. What a change
+        takes from the other labels, or gives them, is taken to be in proportion to their rows.
+    place
+        Of the label.
+
+    Returns
+    -------
+    float
+        Sensitivity + specificity - 1; 0 or less for a classifier that does not tell the label.
+
+    Raises
+    ------
+    InputError
+        If the label, or all others, have no article.
+    """
+    counts = np.asarray(confusion, dtype=float)
+    others = np.delete(counts, place, axis=0)
+    if not counts[place].sum() or not others.sum():
+        raise InputError("the classifier was not validated on this leaning, or on no other")
+    sensitivity = counts[place, place] / counts[place].sum()
+    return float(sensitivity - others[:, place].sum() / others.sum())
 
 
 def change_variance(design: Design, change: float) -> float:
-    """Variance of one article's change in one chain.
+    """Variance of one article's change as read in one chain, where the true one is ``change``.
 
     Raises
     ------
@@ -69,10 +118,13 @@ def change_variance(design: Design, change: float) -> float:
         If the share after would lie outside 0 to 1, or no two labels with those shares can have
         that correlation.
     """
-    before, after = design.share, design.share + change
+    moved = design.youden * change
+    before, after = design.share, design.share + moved
     if not 0 <= after <= 1:
+        as_read = "" if design.youden == 1 else f", read as {100 * moved:+g},"
         raise InputError(
-            f"a change of {100 * change:+g} points from {100 * before:g} % leaves 0 to 100 %"
+            f"a change of {100 * change:+g} points{as_read} from {100 * before:g} % leaves 0 to "
+            "100 %"
         )
     product = np.sqrt(before * (1 - before) * after * (1 - after))
     both = before * after + design.correlation * product
@@ -83,18 +135,18 @@ def change_variance(design: Design, change: float) -> float:
             f"shares of {100 * before:g} % and {100 * after:g} % cannot have a correlation of "
             f"{design.correlation:g}: it lies between {low:.2f} and {high:.2f}"
         )
-    return float(before + after - 2 * both - change**2)
+    return float(before + after - 2 * both - moved**2)
 
 
 def standard_error(design: Design, change: float, articles: int, seeds: int) -> float:
-    """Compute the standard error of the mean change over articles and chains."""
+    """Compute the standard error of the mean change as read over articles and chains."""
     variance = change_variance(design, change)
     own = variance * (design.common / articles + (1 - design.common) / (articles * seeds))
     return float(np.sqrt(own + design.between**2 / seeds))
 
 
 def power(design: Design, change: float, articles: int, seeds: int = 1) -> float:
-    """Chance that the paired test shows a change that is there.
+    """Chance that the paired test of the readings shows a change that is there.
 
     The test holds the mean change over its standard error against t; the degrees of freedom are
     Satterthwaite's, as in `paired_mean`.
@@ -104,7 +156,7 @@ def power(design: Design, change: float, articles: int, seeds: int = 1) -> float
     design
         What else it depends on.
     change
-        As a share: 0.05 is 5 points.
+        The true one, as a share: 0.05 is 5 points.
     articles, seeds
         At least 2, and at least 1.
 
@@ -115,6 +167,25 @@ def power(design: Design, change: float, articles: int, seeds: int = 1) -> float
     """
     from scipy import stats
 
+    tested, freedom = _tested(design, change, articles, seeds)
+    error = standard_error(design, change, articles, seeds)
+    if tested <= 0:
+        return 1.0 if change else 0.0
+    critical = float(stats.t.ppf(1 - design.alpha / 2, freedom)) * tested / error
+    distance = design.youden * abs(change) / error
+    upper = float(stats.nct.sf(critical, freedom, distance))
+    lower = float(stats.nct.cdf(-critical, freedom, distance))
+    if not np.isfinite(upper):  # SciPy gives up far out, where the normal distribution is as good
+        upper = float(stats.norm.sf(critical - distance))
+    return min(upper + (lower if np.isfinite(lower) else 0.0), 1.0)
+
+
+def _tested(design: Design, change: float, articles: int, seeds: int) -> tuple[float, float]:
+    """Give the standard error that the test expects to find, and its degrees of freedom.
+
+    It may be larger than the true one, since it adds the parts of both clusterings, or smaller:
+    one chain cannot see how chains differ.
+    """
     if articles < 2 or seeds < 1:
         raise InputError(f"{articles} articles and {seeds} seeds: at least 2 and 1 are needed")
     variance = change_variance(design, change)
@@ -123,20 +194,7 @@ def power(design: Design, change: float, articles: int, seeds: int = 1) -> float
     if seeds > 1:
         rest = variance * (1 - design.common) / (articles * seeds)
         parts.append((design.between**2 / seeds + rest, seeds - 1))
-    tested = sum(part for part, _ in parts)
-    error = standard_error(design, change, articles, seeds)
-    if tested <= 0:
-        return 1.0 if change else 0.0
-    freedom = tested**2 / sum(part**2 / own for part, own in parts)
-    # The test's own error may be larger than the true one, since it adds the parts of both
-    # clusterings, or smaller: one chain cannot see how chains differ.
-    critical = float(stats.t.ppf(1 - design.alpha / 2, freedom)) * np.sqrt(tested) / error
-    distance = abs(change) / error
-    upper = float(stats.nct.sf(critical, freedom, distance))
-    lower = float(stats.nct.cdf(-critical, freedom, distance))
-    if not np.isfinite(upper):  # SciPy gives up far out, where the normal distribution is as good
-        upper = float(stats.norm.sf(critical - distance))
-    return min(upper + (lower if np.isfinite(lower) else 0.0), 1.0)
+    return add_variances(parts)
 
 
 def articles_needed(
@@ -155,10 +213,15 @@ def articles_needed(
         If the change is 0 or impossible, or the target is not between 0 and 1.
     """
     _check(change, target)
+    return _fewest(lambda articles: power(design, change, articles, seeds) >= target)
 
-    def enough(articles: int) -> bool:
-        return power(design, change, articles, seeds) >= target
 
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """Find the fewest articles that are enough, by doubling and then by halves.
+
+    Of a few chains that differ, very many articles may be worse again: the test then rests on the
+    chains alone, with few degrees of freedom.
+    """
     high = 4
     while not enough(high):
         high *= 2
@@ -174,7 +237,7 @@ def articles_needed(
 def detectable_change(
     design: Design, articles: int, target: float = 0.8, seeds: int = 1
 ) -> float | None:
-    """Smallest rise of the share, to 0.1 point, that is shown with at least a power.
+    """Smallest true rise of the share, to 0.1 point, that is shown with at least a power.
 
     Returns
     -------
@@ -189,8 +252,134 @@ def detectable_change(
         except InputError:
             return False
 
-    steps = np.arange(1, int(1000 * (1 - design.share)) + 1) / 1000
+    most = min((1 - design.share) / design.youden, 1.0)
+    steps = np.arange(1, int(1000 * most) + 1) / 1000
     return next((float(step) for step in steps if enough(float(step))), None)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Whether a design of a size can conclude that a change was held within a margin.
+
+    Attributes
+    ----------
+    margin
+        Half the width of what counts as no change, as a true share.
+    half_width
+        Half the interval of the true change, at twice the level of the test (90 %), that is to be
+        expected.
+    reachable
+        Whether it fits into the margin, so that "held" can be concluded where the change found is
+        none. Where not, it takes an error that happens to be far below the expected one.
+    power
+        Chance that it is concluded where the true change is 0.
+    articles
+        Fewest with which that chance is the power wanted, in as many chains; None where no number
+        is enough, since chains differ too much for their number.
+    """
+
+    margin: float
+    half_width: float
+    reachable: bool
+    power: float
+    articles: int | None
+
+
+def can_hold(design: Design, articles: int, seeds: int, margin: float, target: float = 0.8) -> Hold:
+    """Say whether "held within the margin" can be concluded at all at a size.
+
+    Parameters
+    ----------
+    design
+        Of the comparison.
+    articles, seeds
+        At least 2, and at least 1.
+    margin
+        Of the true change, above 0, as a share.
+    target
+        The power wanted, between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be.
+    """
+    from scipy import stats
+
+    tested, freedom = _tested(design, 0.0, articles, seeds)
+    half = float(stats.t.ppf(1 - design.alpha, freedom)) * tested / design.youden
+    return Hold(
+        margin,
+        half,
+        half < margin,
+        power_to_hold(design, margin, articles, seeds),
+        articles_to_hold(design, margin, target, seeds),
+    )
+
+
+def power_to_hold(design: Design, margin: float, articles: int, seeds: int = 1) -> float:
+    """Chance that two one-sided tests conclude that no change is within a margin.
+
+    Each is held at the level ``design.alpha`` (see `tost`), the true change being 0. With the
+    error that is found, s, "held" is concluded where the mean lies within ``j margin - t s``; the
+    chance of that is taken over the distribution of s, a scaled chi (Phillips 1990).
+
+    Parameters
+    ----------
+    design
+        Of the comparison.
+    margin
+        Of the true change, above 0, as a share.
+    articles, seeds
+        At least 2, and at least 1.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be.
+    """
+    from scipy import stats
+
+    if not margin > 0:
+        raise InputError(f"the margin of equivalence must be greater than 0, not {margin:g}")
+    tested, freedom = _tested(design, 0.0, articles, seeds)
+    error = standard_error(design, 0.0, articles, seeds)
+    if tested <= 0:
+        return 1.0
+    found = tested * np.sqrt(stats.chi2.ppf(_MIDPOINTS, freedom) / freedom)
+    room = design.youden * margin - float(stats.t.ppf(1 - design.alpha, freedom)) * found
+    inside = np.where(room > 0, 2 * stats.norm.cdf(room / error) - 1, 0.0)
+    return float(inside.mean())
+
+
+def articles_to_hold(
+    design: Design, margin: float, target: float = 0.8, seeds: int = 1
+) -> int | None:
+    """Fewest articles with which "held" is concluded with at least a power, where nothing moved.
+
+    Returns
+    -------
+    int or None
+        None where no number of articles is enough, since chains differ too much for their number.
+
+    Raises
+    ------
+    InputError
+        If the margin is not above 0, or the target is not between 0 and 1.
+    """
+    _check(1.0, target)
+    return _fewest(lambda articles: power_to_hold(design, margin, articles, seeds) >= target)
+
+
+def seeds_to_hold(design: Design, margin: float, target: float = 0.8) -> int | None:
+    """Fewest chains, two or more, with which some number of articles is enough.
+
+    One chain cannot show how chains differ. None where `MOST_SEEDS` are not enough.
+    """
+    for seeds in range(2, MOST_SEEDS + 1):
+        if articles_to_hold(design, margin, target, seeds) is not None:
+            return seeds
+    return None
 
 
 def _check(change: float, target: float) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
+from biasloop.stages import prompted_by
 from biasloop.tables import CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform
 
 #: Regime, seed, generation.
@@ -86,17 +87,14 @@ def _sources(results: Results) -> dict[str, str]:
     """Name what each article's errors hang together with, by ``report.cluster``."""
     found: dict[str, str] = {}
     by_source = results.config.report.cluster == "source"
-    frames = [f for f in (results.real, results.holdout, results.articles) if f.height]
-    named = [frame.select("article_id", "source").unique() for frame in frames]
-    for article, source in (row for frame in named for row in frame.iter_rows()):
-        prompt = prompt_of(article)
-        found[article] = f"source {source}" if by_source and source else f"article {prompt}"
+    for frame in (results.real, results.holdout, results.articles):
+        if not frame.height:
+            continue
+        named = frame.select("article_id", "source").unique()
+        prompts = prompted_by(named["article_id"], results.config.generation)
+        for (article, source), prompt in zip(named.iter_rows(), prompts, strict=True):
+            found[article] = f"source {source}" if by_source and source else f"article {prompt}"
     return found
-
-
-def prompt_of(article_id: str) -> str:
-    """Name the real article that prompted one; several samples of a prompt hang together."""
-    return article_id
 
 
 def source_codes(tables: Tables, article_ids: Sequence[str]) -> np.ndarray:

@@ -6,6 +6,8 @@ Each model's parameter update was projected on the bias direction when it was ma
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 
@@ -32,6 +34,63 @@ FORETOLD = pl.Schema(
         "agree": pl.Boolean,
     }
 )
+
+
+#: Fewer seeds than this cannot show at 5 % that signs agree, even if they do in all of them.
+FEWEST_SEEDS = 5
+
+
+class Agreement(NamedTuple):
+    """How often projection and change had the same sign.
+
+    Attributes
+    ----------
+    agreed, compared
+        Of the generations after Generation 0, over all chains.
+    towards, against
+        Seeds in which more, or fewer, than half of them agreed.
+    pvalue
+        One-sided sign test over seeds; None for fewer than `FEWEST_SEEDS`.
+    """
+
+    agreed: int
+    compared: int
+    towards: int
+    against: int
+    pvalue: float | None
+
+
+def sign_agreement(table: pl.DataFrame) -> Agreement:
+    """Test whether projections foretell the sign of the change better than a coin.
+
+    The generations of a chain follow one another, and the chains of a seed share their Generation
+    0, so the units are the seeds: of each it counts whether more than half of its comparisons
+    agreed, and an exact sign test is made of that (ties are left out). Generation 0 takes no part:
+    all seeds make it of the same real articles, from the same model.
+
+    Parameters
+    ----------
+    table
+        `FORETOLD`.
+    """
+    from scipy import stats
+
+    told = table.filter((pl.col("generation") > 0) & pl.col("agree").is_not_null())
+    seeds = told.group_by("seed").agg(pl.col("agree").mean())["agree"]
+    towards, against = int((seeds > 0.5).sum()), int((seeds < 0.5).sum())
+    enough = towards + against >= FEWEST_SEEDS
+    pvalue = (
+        stats.binomtest(towards, towards + against, alternative="greater").pvalue
+        if enough
+        else None
+    )
+    return Agreement(
+        int(told["agree"].sum()),
+        told.height,
+        towards,
+        against,
+        None if pvalue is None else float(pvalue),
+    )
 
 
 def foretold(results: Results, leaning: str) -> pl.DataFrame:

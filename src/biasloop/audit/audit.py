@@ -67,7 +67,10 @@ class Audit:
     text
         ``quality`` and ``distinct_2``: synthetic less real.
     needed
-        `needed.NEEDED`; empty where withheld.
+        `needed.NEEDED`, of the shares corrected for the classifier's errors; empty where withheld
+        or refused.
+    refused
+        Why the real data needed cannot be told though the lean is; empty where it can.
     tolerance
         That it is for, 0 to 1.
     detectable
@@ -83,6 +86,7 @@ class Audit:
     distance: tuple[float, float] | None
     text: dict[str, Difference]
     needed: pl.DataFrame
+    refused: str
     tolerance: float
     detectable: float
     warnings: tuple[str, ...]
@@ -142,6 +146,7 @@ def audit(
             None,
             text,
             pl.DataFrame(schema=NEEDED),
+            "",
             tolerance,
             detectable,
             tuple(warnings),
@@ -151,13 +156,13 @@ def audit(
         np.array([hits[label][side].sum() for label in judged.labels]) for side in (0, 1)
     )
     confusion = instrument_confusion(judged.cards, judged.labels)
-    corrected = pl.DataFrame()
-    if confusion and confusion.problem:
-        warnings.append(
-            f"shares are not corrected for the classifier's errors: {confusion.problem}"
-        )
+    corrected, needed = pl.DataFrame(), pl.DataFrame(schema=NEEDED)
+    refused = confusion.problem if confusion else "how the classifier errs was not measured"
+    if refused:
+        warnings.append(f"shares are not corrected for the classifier's errors: {refused}")
     elif confusion:
         corrected = adjusted(tables, found, confusion, 1000, seed, likelihood=False)
+        needed = needed_table(synthetic, real, tolerance, confusion, generator(seed, "audit"))
     return Audit(
         *sizes,
         _leans(judged.labels, real, synthetic, corrected),
@@ -167,7 +172,8 @@ def audit(
             float(jensenshannon(real, synthetic, base=2)),
         ),
         text,
-        needed_table(synthetic, real, tolerance, generator(seed, "audit")),
+        needed,
+        refused,
         tolerance,
         detectable,
         tuple(warnings),

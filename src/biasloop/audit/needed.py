@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
+from biasloop.analysis import Confusion, adjusted_shares, drawn_error_rates, error_rates
 from biasloop.errors import InputError
 
 
@@ -52,6 +53,7 @@ NEEDED = pl.Schema(
 
 _GRID = np.linspace(0.0, 1.0, 101)
 _HALVINGS = 20
+_LEAST = 1e-6
 
 
 def next_shares(
@@ -117,17 +119,23 @@ def needed_table(
     synthetic: np.ndarray,
     real: np.ndarray,
     tolerance: float,
+    confusion: Confusion,
     random: np.random.Generator,
     resamples: int = 2000,
 ) -> pl.DataFrame:
     """Answer for every assumption, with the uncertainty of both sets' shares.
 
+    A classifier that errs draws the shares of both sets together, and what it reads asks for too
+    little real data: so both are corrected for its errors, whose rates are drawn along.
+
     Parameters
     ----------
     synthetic, real
-        Counts by leaning, shape (leanings,).
+        Counts by leaning as read, shape (leanings,).
     tolerance
         See `needed_real_share`.
+    confusion
+        The classifier's held-out counts; without a problem.
     random, resamples
         Of the counts: draws from their Dirichlet posterior under Jeffreys' prior.
 
@@ -136,8 +144,17 @@ def needed_table(
     pl.DataFrame
         `NEEDED`.
     """
-    drawn = [random.dirichlet(counts + 0.5, size=resamples) for counts in (synthetic, real)]
-    centre = [(counts + 0.5) / (counts + 0.5).sum() for counts in (synthetic, real)]
+    if confusion.problem:
+        raise InputError(f"the real data needed cannot be told: {confusion.problem}")
+    rates = drawn_error_rates(confusion.counts, resamples, random)
+    drawn = [
+        _corrected(random.dirichlet(counts + 0.5, size=resamples), rates)
+        for counts in (synthetic, real)
+    ]
+    centre = [
+        _corrected((counts + 0.5) / (counts + 0.5).sum(), error_rates(confusion.counts))
+        for counts in (synthetic, real)
+    ]
     rows = []
     for name in ASSUMPTIONS:
         found = np.nan_to_num(needed_real_share(*drawn, tolerance, name), nan=np.inf)
@@ -145,3 +162,8 @@ def needed_table(
         figures = (float(needed_real_share(*centre, tolerance, name)), *map(float, ends))
         rows.append((name, *(value if np.isfinite(value) else None for value in figures)))
     return pl.DataFrame(rows, schema=NEEDED, orient="row")
+
+
+def _corrected(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    # The maps want every share above 0, and a correction may end at 0.
+    return _scaled(np.maximum(adjusted_shares(read, rates), _LEAST))

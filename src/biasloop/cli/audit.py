@@ -56,6 +56,7 @@ def _as_json(found: Audit) -> dict[str, Any]:
         "text": {name: value._asdict() for name, value in found.text.items()},
         "tolerance": found.tolerance,
         "needed": found.needed.to_dicts(),
+        "refused": found.refused or None,
         "detectable": found.detectable,
         "warnings": list(found.warnings),
     }
@@ -102,10 +103,13 @@ def _print(found: Audit) -> None:
         f"a difference of {100 * found.detectable:.1f} points would be shown with 80 % power by "
         "as many articles"
     )
+    if found.refused:
+        print(f"the real data needed cannot be told: {words.visible(found.refused)}")
     if found.needed.height:
         print(
-            f"real data in the training set that keep every share within "
-            f"{100 * found.tolerance:g} points in the next generation (docs/audit.md):"
+            "real data in the training set that keep every share, corrected for the classifier's "
+            f"errors, within {100 * found.tolerance:g} points in the next generation "
+            "(docs/audit.md):"
         )
     for row in found.needed.iter_rows(named=True):
         if row["share"] is None:

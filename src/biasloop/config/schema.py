@@ -176,11 +176,12 @@ class LoopConfig(Section):
         "its own: with --executor ray they run side by side. Sampled articles depend on it",
     )
     bias_direction: Literal["auto", "gradient", "contrast", "none"] = Field(
-        "auto",
+        "none",
         description="what each generation's parameter update is projected on: 'gradient' of the "
-        "leaning log-odds (nucleus sampling only), 'contrast' between models fine-tuned on one "
-        "leaning and on the others, or nothing; 'auto' is gradient for nucleus sampling, contrast "
-        "for greedy and beam, none where leaning is not scored or a label is left out",
+        "leaning log-odds (nucleus sampling only; every model writes a second set of articles for "
+        "it), 'contrast' between models fine-tuned on one leaning and on the others, or nothing; "
+        "'auto' is gradient for nucleus sampling, contrast for greedy and beam, none where leaning "
+        "is not scored or a label is left out. It has shown no predictive value so far",
     )
     keep_models: Literal["all", "ends", "last", "none"] = Field(
         "ends",
@@ -254,7 +255,7 @@ class MetricsConfig(Section):
         description="bfloat16 is faster where the processor has it, and rounds: docs/speed.md "
         "has by how much",
     )
-    self_bleu_articles: int = Field(30, ge=2, description="sample size of self-BLEU")
+    self_bleu_articles: int = Field(30, ge=3, description="sample size of self-BLEU")
 
 
 class ReportConfig(Section):

@@ -145,21 +145,17 @@ def estimate(config: Config, material: Material) -> Estimate:
         train["pretrain"] = settings.steps * settings.batch_size * settings.tokens
     if plan.contrast:
         train["update"] = round(config.training.epochs * sum(lengths.real.values()))
-    elif plan.updated:
+    streams = {stage.inputs["articles"].key for stage in plan.updated.values() if not plan.contrast}
+    if streams:
         updates = len({stage.key for stage in plan.updated.values()})
         train["update"] = updates * (written + lengths.prompt_tokens)
     parameters = sum(p.numel() for p in loaded.model.parameters())
     units = _neurons(config, loaded)
     model_bytes = 4 * parameters
     kept = len({plan.finetuned[key].key for key in plan.finetuned if _kept(config, key[2])})
-    tables = sets * (
-        _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
-        + _BYTES_PER_SCORE
-        * _SCORES_PER_ARTICLE
-        * real.height
-        * config.generation.samples_per_prompt
-        + _BYTES_PER_NEURON * units
-    )
+    tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
+    scored = real.height * config.generation.samples_per_prompt
+    tables += sets * (_BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored + _BYTES_PER_NEURON * units)
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
         tables *= 2
     disk = tables + kept * model_bytes
@@ -170,8 +166,8 @@ def estimate(config: Config, material: Material) -> Estimate:
         real_tokens=sum(lengths.real.values()),
         synthetic_tokens=round(samples * sum(lengths.synthetic.values())),
         train_tokens=dict(train),
-        generate_tokens=sets * written,
-        prompt_tokens=sets * lengths.prompt_tokens,
+        generate_tokens=(sets + len(streams)) * written,
+        prompt_tokens=(sets + len(streams)) * lengths.prompt_tokens,
         read_tokens=_read_tokens(config, material, lengths, models, sets),
         parameters=parameters,
         disk_bytes=disk,

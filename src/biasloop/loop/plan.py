@@ -12,7 +12,7 @@ from biasloop.config import Config, TrainingConfig
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
-from biasloop.loop.shards import generate_stage, generation_settings, score_stage
+from biasloop.loop.shards import generate_stage, generation_settings, score_stage, second_stream
 from biasloop.loop.stage import Progress, Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
@@ -38,8 +38,9 @@ class Plan:
         By (regime, seed, generation); chains that share a stage hold the same key. ``generated``
         has the base model's articles under ``base``, ``scored`` also the real ones under ``real``.
     updated
-        Likewise: each model's update from the one before, projected on the bias direction; empty
-        where the config has no direction.
+        Likewise: each model's update from the one before, projected on the bias direction, by
+        articles that the model before wrote in a stream of its own; empty where the config has no
+        direction.
     neurons
         Likewise: each model's neurons, the base model's under ``base``; empty without sites.
     contrast
@@ -68,11 +69,19 @@ class Plan:
             *self.generated.values(),
             *self.scored.values(),
             *([self.contrast] if self.contrast else []),
+            *self._streams,
             *self.updated.values(),
             *self.neurons.values(),
         ]
         everything += [source for stage in everything for source in stage.inputs.values()]
         return {stage.key: stage for stage in everything}
+
+    @property
+    def _streams(self) -> list[Stage]:
+        """The second streams' articles and scores."""
+        names = ("articles", "scores")
+        inputs = [stage.inputs for stage in self.updated.values()]
+        return [own[name] for own in inputs for name in names if name in own]
 
     @property
     def targets(self) -> list[Stage]:
@@ -83,6 +92,7 @@ class Plan:
             *self.instruments.values(),
             *(stages[key] for key in self.scored for stages in by_set if key in stages),
         ]
+        wanted += self._streams  # what an update was measured on stays beside it
         return list({stage.key: stage for stage in wanted}.values())
 
 
@@ -203,16 +213,23 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                     neurons[key] = _neurons(config, name, corpus, finetuned[key])
                 if config.bias_direction == "none":
                     continue
-                before = (regime.label, seed, generation - 1) if generation else (BASE, 0, -1)
-                inputs = {
-                    "before": finetuned[before] if generation else base,
-                    "after": finetuned[key],
-                    "corpus": corpus,
-                }
+                before = finetuned[regime.label, seed, generation - 1] if generation else base
+                inputs = {"before": before, "after": finetuned[key], "corpus": corpus}
                 if contrast:
                     inputs |= {"base": base, "contrast": contrast}
                 else:
-                    inputs |= {"articles": generated[before], "scores": scored[before]}
+                    # Not the articles that made the update: it was fitted to their chance, too.
+                    inputs |= second_stream(
+                        config,
+                        f"{regime.label} seed {seed} generation {generation - 1}"
+                        if generation
+                        else "base model",
+                        corpus,
+                        base,
+                        instruments["leaning"],
+                        before,
+                        (seed, generation - 1) if generation else (0, -1),
+                    )
                 updated[key] = _update(config, name, inputs)
     return Plan(
         config,

@@ -16,10 +16,19 @@ from biasloop.seeds import integer
 
 
 def generate_stage(
-    config: Config, name: str, corpus: Stage, model: Stage, seed: int, generation: int
+    config: Config,
+    name: str,
+    corpus: Stage,
+    model: Stage,
+    seed: int,
+    generation: int,
+    stream_name: str = "generate",
 ) -> Stage:
-    """Lay out how a model writes from the real articles; every shard has its own seed."""
-    stream = integer(config.seed, "generate", seed, generation + 1)
+    """Lay out how a model writes from the real articles; every shard has its own seed.
+
+    Streams of other names are independent of each other where articles are sampled.
+    """
+    stream = integer(config.seed, stream_name, seed, generation + 1)
     inputs = {"corpus": corpus, "model": model}
     if config.loop.shards == 1:
         return _generate(config, f"{name}: generate", inputs, stream, work.WHOLE)
@@ -108,6 +117,8 @@ def score_stage(
         **inputs,
     }
     settings = {"metrics": config.metrics.model_dump(mode="json"), "seed": config.seed}
+    if "diversity" in config.metrics.names:  # each article had its own BLEU before
+        settings["self_bleu"] = "jackknife"
     if config.loop.shards == 1:
         return Stage(
             "score",
@@ -139,6 +150,45 @@ def score_stage(
         },
         lambda out, paths, progress, scratch: work.join_scores(config, paths, out),
     )
+
+
+def second_stream(
+    config: Config,
+    name: str,
+    corpus: Stage,
+    base: Stage,
+    instrument: Stage,
+    model: Stage,
+    place: tuple[int, int],
+) -> dict[str, Stage]:
+    """Lay out articles that a model writes beside those that are trained on, and their leaning.
+
+    Parameters
+    ----------
+    config, name, corpus, base, model
+        As for the other articles of that model.
+    instrument
+        Of leaning, the only metric.
+    place
+        The model's seed and generation.
+
+    Returns
+    -------
+    dict
+        Its ``articles`` and its ``scores``.
+    """
+    name = f"{name} second stream"
+    articles = generate_stage(config, name, corpus, model, *place, "second-stream")
+    metrics = config.metrics.model_copy(update={"names": ("leaning",)})
+    scores = score_stage(
+        config.model_copy(update={"metrics": metrics}),
+        name,
+        corpus,
+        base,
+        {"leaning": instrument},
+        {"articles": articles},
+    )
+    return {"articles": articles, "scores": scores}
 
 
 def _score_shard(

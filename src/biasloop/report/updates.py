@@ -1,9 +1,13 @@
-"""The condition beside the outcome, as tables: one per chain. Knows `analysis.foretold` only."""
+"""The condition beside the outcome, as tables: one per chain, and their agreement.
+
+Knows `analysis.foretold` only.
+"""
 
 from __future__ import annotations
 
 import polars as pl
 
+from biasloop.analysis import sign_agreement
 from biasloop.report import words
 from biasloop.report.tables import Cell, Part, Table
 
@@ -15,6 +19,8 @@ _UNITS = {
 
 def update_tables(foretold: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
     """Lay out each chain's updates against the change of leaning that followed.
+
+    The last table counts over all chains how often the signs agreed.
 
     Parameters
     ----------
@@ -44,7 +50,26 @@ def update_tables(foretold: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
             for row in rows.sort("generation").iter_rows(named=True)
         )
         tables.append(Table(f"{title}, seed {seed}" if several else title, (Part(columns, body),)))
-    return tuple(tables)
+    return (*tables, *([_agreement(foretold, leaning)] if tables else []))
+
+
+def _agreement(foretold: pl.DataFrame, leaning: str) -> Table:
+    found = sign_agreement(foretold)
+    shown = "not shown" if found.pvalue is None or found.pvalue >= 0.05 else "shown"
+    # Five seeds are `analysis.updates.FEWEST_SEEDS`.
+    pvalue = "fewer than five seeds" if found.pvalue is None else f"p {found.pvalue:.2g}"
+    columns = (
+        "same sign",
+        "seeds where more than half had it",
+        "that it foretells the sign (sign test over seeds)",
+    )
+    cells = (
+        Cell(f"{found.agreed} of {found.compared}"),
+        Cell(f"{found.towards} of {found.towards + found.against}"),
+        Cell(shown, pvalue),
+    )
+    title = f"Update on the bias direction, “{words.name(leaning)}”: does it foretell the change?"
+    return Table(title, (Part(columns, (("Generation 1 on", cells),)),))
 
 
 def _cell(value: float | None, low: float | None, high: float | None) -> Cell:

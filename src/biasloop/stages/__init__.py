@@ -8,6 +8,7 @@ from biasloop.stages.prompts import (
     blocks_of,
     check_prompts,
     openings_of,
+    prompted_by,
     repeated,
     split_blocks,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "processes_for",
     "project_on_contrast",
     "project_on_gradient",
+    "prompted_by",
     "repeated",
     "samples_of",
     "split_blocks",
