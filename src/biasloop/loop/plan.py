@@ -231,6 +231,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
 def _corpus_settings(config: Config) -> dict[str, Any]:
     """Leave out what came later and is not used, so that older runs and bases are still known."""
     unused = {"real_labels"} if config.corpus.real_labels is None else set()
+    if config.corpus.source != "control":
+        unused.add("control")
     return config.corpus.model_dump(mode="json", exclude=unused)
 
 
