@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from biasloop.config import example_names, load_config, parse_config
 from biasloop.errors import InputError
 
+OPENINGS = {"prompts": "openings"}
+
 
 def test_every_example_is_a_config():
     assert "demo" in example_names()
@@ -37,7 +39,32 @@ def test_overrides_reach_sections_lists_and_exponents():
     ("values", "message"),
     [
         ({"trainin": {}}, "unknown key 'trainin': did you mean 'training'"),
-        ({"regimes": [{"kind": "synthetic", "fracton": 1}]}, "did you mean 'fraction'"),
+        ({"regimes": [{"kind": "preservation", "fracton": 1}]}, "did you mean 'fraction'"),
+        ({"regimes": [{"kind": "accumulation", "fraction": 0.3}]}, "unknown key 'regimes.0.frac"),
+        ({"regimes": ["preservatoin"]}, "regimes.0.kind: no regime 'preservatoin': did you mean"),
+        ({"regimes": [{"fraction": 0.3}]}, "regimes.0.kind: it has no kind: known: accumulate_"),
+        ({"regimes": [{"kind": "preservation", "fraction": 2}]}, "config: regimes.0.fraction: "),
+        (
+            {"regimes": [{"kind": "real", "fresh": True}], "loop": {"generations": 4}},
+            "set corpus.fresh_sets: 4",
+        ),
+        ({"generation": {"opening_tokens": 64}}, "opening_tokens is a setting of prompts: openin"),
+        ({"generation": {"samples_per_prompt": 1}}, "samples_per_prompt is a setting of prompts"),
+        ({"generation": {**OPENINGS, "block_tokens": 64}}, "block_tokens is a setting of prompts"),
+        ({"generation": {**OPENINGS, "max_article_tokens": None}}, "max_article_tokens is a sett"),
+        ({"generation": {**OPENINGS, "samples_per_prompt": 2}}, "set decoding: nucleus, or sampl"),
+        (
+            {"generation": {**OPENINGS, "samples_per_prompt": 2, "decoding": "beam"}},
+            "beam decoding writes the same",
+        ),
+        (
+            {"generation": {**OPENINGS, "samples_per_prompt": 0}},
+            "generation.samples_per_prompt: input should be greater than or equal to 1",
+        ),
+        (
+            {"generation": {**OPENINGS, "new_tokens": 449}, "base": {"model": "scratch"}},
+            "generation.opening_tokens + generation.new_tokens is 513",
+        ),
         ({"training": {"epochs": 0}}, "training.epochs"),
         ({"regimes": ["synthetic", "synthetic"]}, "two regimes are called 'synthetic'"),
         ({"regimes": [{"kind": "synthetic", "name": "real"}]}, "cannot be called 'real'"),
@@ -52,6 +79,27 @@ def test_what_does_not_fit_is_named(values, message):
         parse_config(values)
     assert message in str(error.value)
     assert error.value.exit_code == 2
+
+
+def test_wrong_items_do_not_make_a_list_empty():
+    with pytest.raises(InputError) as error:
+        parse_config({"regimes": ["preservatoin"]})
+    assert "at least 1" not in str(error.value)
+    with pytest.raises(InputError, match="at least 1"):
+        parse_config({"regimes": []})
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        {},
+        {"block_tokens": 32, "max_article_tokens": None},
+        {**OPENINGS, "opening_tokens": 7, "samples_per_prompt": 3, "decoding": "nucleus"},
+    ],
+)
+def test_a_config_written_out_is_read_back_the_same(generation):
+    config = parse_config({"generation": generation, "regimes": ["real", "overfitting"]})
+    assert parse_config(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize(

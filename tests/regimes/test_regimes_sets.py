@@ -1,13 +1,14 @@
 """Sizes and membership of every regime's training set."""
 
+from typing import get_args
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.config import RegimeConfig, TrainingConfig
-from biasloop.errors import InputError
+from biasloop.config import RegimeConfig, TrainingConfig, parse_config
 from biasloop.regimes import REGIMES, make_regime
 from biasloop.tables import ARTICLES
 
@@ -18,10 +19,14 @@ def articles(count: int, tag: str) -> pl.DataFrame:
     )
 
 
-def build(kind, generation, real_count, fraction=0.1, seed=0):
-    regime = make_regime(RegimeConfig(kind=kind, fraction=fraction))
+def regime_of(kind, **settings):
+    return make_regime(parse_config({"regimes": [{"kind": kind, **settings}]}).regimes[0])
+
+
+def build(kind, generation, real_count, seed=0, samples=1, **settings):
+    regime = regime_of(kind, **settings)
     real = articles(real_count, "real")
-    written = {g: articles(real_count, f"g{g}") for g in regime.reads(generation)}
+    written = {g: articles(real_count * samples, f"g{g}") for g in regime.reads(generation)}
     return regime, regime.training_set(real, written, np.random.default_rng(seed))
 
 
@@ -42,7 +47,7 @@ def test_synthetic_is_the_previous_generation_and_nothing_else(count, generation
 
 @given(counts, generations, st.floats(0.01, 1.0))
 def test_preservation_adds_the_fraction_of_distinct_real_articles(count, generation, fraction):
-    regime, table = build("preservation", generation, count, fraction)
+    regime, table = build("preservation", generation, count, fraction=fraction)
     fresh = max(1, round(fraction * count))
     assert origins(table) == {f"g{generation - 1}": count, "real": fresh}
     assert table["article_id"].n_unique() == table.height
@@ -78,17 +83,51 @@ def test_accumulate_subsample_keeps_its_size_and_draws_without_replacement(count
 
 
 def test_overfitting_trains_25_epochs_without_weight_decay_unless_told_otherwise():
-    training = make_regime(RegimeConfig(kind="overfitting")).training(TrainingConfig())
+    training = regime_of("overfitting").training(TrainingConfig())
     assert (training.epochs, training.weight_decay) == (25, 0.0)
-    told = make_regime(RegimeConfig(kind="overfitting", epochs=7)).training(TrainingConfig())
+    told = regime_of("overfitting", epochs=7).training(TrainingConfig())
     assert (told.epochs, told.weight_decay) == (7, 0.0)
+    usual = regime_of("overfitting", epochs=None).training(TrainingConfig(epochs=3))
+    assert (usual.epochs, usual.weight_decay) == (3, 0.0)
 
 
 @pytest.mark.parametrize("kind", [k for k in REGIMES if k != "overfitting"])
 def test_other_regimes_leave_the_training_settings_alone(kind):
-    assert make_regime(RegimeConfig(kind=kind)).training(TrainingConfig()) == TrainingConfig()
+    assert regime_of(kind).training(TrainingConfig()) == TrainingConfig()
 
 
-def test_an_unknown_regime_names_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'preservation'"):
-        make_regime(RegimeConfig(kind="preservatoin"))
+@given(counts, generations, st.integers(1, 4), st.sampled_from(sorted(REGIMES)))
+def test_sets_with_several_samples_per_real_article(count, generation, samples, kind):
+    regime, table = build(kind, generation, count, samples=samples)
+    assert table.height == regime.expected_size(generation, count, samples)
+    assert regime.expected_size(0, count, samples) == count
+    found = origins(table)
+    if kind in {"synthetic", "overfitting", "preservation"}:
+        assert found[f"g{generation - 1}"] == count * samples
+    if kind in {"accumulate_subsample", "real"}:
+        assert table.height == count
+
+
+@given(counts, generations)
+def test_real_trains_on_real_articles_only_and_reads_no_generation(count, generation):
+    regime, table = build("real", generation, count)
+    assert regime.reads(generation) == ()
+    assert origins(table) == {"real": count}
+    assert regime.part(generation) == "real"
+
+
+def test_fresh_real_articles_are_of_another_part_each_generation():
+    values = {
+        "regimes": [{"kind": "real", "fresh": True}],
+        "loop": {"generations": 3},
+        "corpus": {"fresh_sets": 3},
+    }
+    regime = make_regime(parse_config(values).regimes[0])
+    assert len({regime.part(generation) for generation in (1, 2, 3)}) == 3
+
+
+def test_every_kind_in_the_config_is_a_regime():
+    values = {"regimes": sorted(REGIMES)}
+    assert {regime.kind for regime in parse_config(values).regimes} == set(REGIMES)
+    kinds = get_args(get_args(RegimeConfig)[0])
+    assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds} == set(REGIMES)

@@ -10,11 +10,11 @@ from biasloop.config import GenerationConfig, PretrainingConfig, ScratchConfig, 
 from biasloop.errors import InputError
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 from biasloop.stages import (
+    blocks_of,
     collate,
     finetune,
     generate_articles,
     pretrain,
-    prompts_of,
     samples_of,
     split_blocks,
 )
@@ -142,8 +142,8 @@ def test_blocks_join_to_what_they_were_cut_from(tokens, size):
 
 
 def test_the_title_is_prompted_first_and_the_limit_is_of_the_body():
-    assert prompts_of([1, 2], [3, 4, 5, 6, 7], 2, limit=3) == [[1, 2], [3, 4], [5]]
-    assert prompts_of([], [], 4) == []
+    assert blocks_of([1, 2], [3, 4, 5, 6, 7], 2, limit=3) == [[1, 2], [3, 4], [5]]
+    assert blocks_of([], [], 4) == []
 
 
 def test_articles_keep_who_they_are_and_get_a_new_body(loaded):

@@ -107,6 +107,7 @@ def test_how_many_blocks_are_read_at_once_changes_nothing(base, monkeypatch, bat
     expected = slopes(base, update, blocks, CONFIG)
     monkeypatch.setattr(module, "_BATCH", batch)
     monkeypatch.setattr(module, "_MARKS", marks)
+    monkeypatch.setattr(module, "_TOKENS", 12 * batch)
     found = slopes(base, update, blocks, CONFIG)
     assert found["article_id"].to_list() == expected["article_id"].to_list()
     assert found["slope"].to_list() == pytest.approx(
@@ -117,7 +118,7 @@ def test_how_many_blocks_are_read_at_once_changes_nothing(base, monkeypatch, bat
 def test_the_gradient_foretells_which_way_a_small_update_moves_the_leaning(base):
     real = articles(["so", "is"] * 100)
     blocks = generate_blocks(base, real, CONFIG, 0)
-    written = articles_of(base, real, blocks)
+    written = articles_of(base, real, blocks, CONFIG)
     scores = leaning_scores(written)
     red = scores.filter(pl.col("leaning") == "red")["probability"].to_numpy()
     for text, sign in ((RED, 1), (BLUE, -1)):
@@ -129,15 +130,50 @@ def test_the_gradient_foretells_which_way_a_small_update_moves_the_leaning(base)
         assert other["projection"] == pytest.approx(-mine["projection"])
         assert mine["low"] < mine["projection"] < mine["high"]
         assert sign * (mine["low"] + mine["high"]) > 0
-        then = leaning_scores(articles_of(after, real, generate_blocks(after, real, CONFIG, 1)))
+        later = generate_blocks(after, real, CONFIG, 1)
+        then = leaning_scores(articles_of(after, real, later, CONFIG))
         moved = log_odds(then.filter(pl.col("leaning") == "red")["probability"].to_numpy())
         assert sign * (moved - log_odds(red)).mean() > 0
+
+
+def test_samples_from_one_opening_are_not_articles_apart(base):
+    """The same samples twice say no more of the projection than once."""
+    real = pl.concat(
+        [
+            articles([RED, BLUE] * 15),
+            articles([BLUE + " " + RED] * 20, "blue").with_columns(
+                article_id=pl.lit("b") + pl.col("article_id")
+            ),
+        ]
+    )
+    once = GenerationConfig(
+        prompts="openings", opening_tokens=3, new_tokens=12, decoding="nucleus", top_p=0.95
+    )
+    twice = once.model_copy(update={"samples_per_prompt": 2})
+    blocks = generate_blocks(base, real, once, 0)
+    written = articles_of(base, real, blocks, once)
+    scores = leaning_scores(written)
+    after = tuned(base, RED, epochs=1)
+    expected = project_on_gradient(base, after, written, blocks, scores, once)
+
+    def doubled(table):
+        return pl.concat([table, table.with_columns(pl.col("article_id") + "#2")])
+
+    found = project_on_gradient(
+        base, after, doubled(written), doubled(blocks), doubled(scores), twice
+    )
+    for one, other in zip(expected.rows(named=True), found.rows(named=True), strict=True):
+        # 50 articles of 2 labels: the divisor is 48; counted twice, 98 of 100.
+        share = (100 / 98) / (50 / 48)
+        assert other["projection"] == pytest.approx(share * one["projection"], rel=0.01)
+        width = other["high"] - other["low"]
+        assert width == pytest.approx(share * (one["high"] - one["low"]), rel=0.01)
 
 
 def test_an_update_of_nothing_projects_to_nothing(base):
     real = articles([RED, BLUE] * 3)
     blocks = generate_blocks(base, real, CONFIG, 0)
-    scores = leaning_scores(articles_of(base, real, blocks))
+    scores = leaning_scores(articles_of(base, real, blocks, CONFIG))
     same = LoadedModel(copy.deepcopy(base.model), base.tokenizer, base.device)
     for row in project_on_gradient(base, same, real, blocks, scores, CONFIG).iter_rows(named=True):
         assert row["projection"] == row["low"] == row["high"] == row["norm"] == 0

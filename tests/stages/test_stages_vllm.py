@@ -113,6 +113,20 @@ def test_greedy_tokens_are_those_of_transformers(folder, stand_in):
     assert stand_in.freed == [True]
 
 
+def test_it_has_room_for_an_opening_and_what_follows(folder, stand_in):
+    config = GenerationConfig(
+        prompts="openings", opening_tokens=5, new_tokens=40, decoding="nucleus",
+        samples_per_prompt=3, precision="float32", engine="vllm",
+    )  # fmt: skip
+    real = articles()[[0, 3]]
+    shape = load_model(str(folder), precision="float32", weights=False)
+    written = generate_blocks(shape, real, config, 7, None, continue_with_vllm(folder))
+    assert written["article_id"].to_list() == ["0", "0#2", "0#3", "3", "3#2", "3#3"]
+    (engine,) = stand_in.made
+    assert engine.options["max_model_len"] == 45
+    assert len({sampling.seed for sampling in engine.asked}) == 6
+
+
 def test_every_prompt_draws_from_its_own_stream():
     config = GenerationConfig(engine="vllm", decoding="nucleus", top_p=0.8, temperature=0.7)
     asked = [_sampling(config, 5, place, 0) for place in range(50)]

@@ -2,6 +2,16 @@
 
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.load import example_names, example_text, load_config, parse_config
+from biasloop.config.regimes import (
+    AccumulateSubsampleConfig,
+    AccumulationConfig,
+    AnyRegimeConfig,
+    OverfittingConfig,
+    PreservationConfig,
+    RealConfig,
+    RegimeConfig,
+    SyntheticConfig,
+)
 from biasloop.config.schema import (
     BaseConfig,
     Columns,
@@ -15,7 +25,6 @@ from biasloop.config.schema import (
     NeuronsConfig,
     PretrainingConfig,
     QualityConfig,
-    RegimeConfig,
     ReportConfig,
     ScratchConfig,
     TrainingConfig,
@@ -23,6 +32,9 @@ from biasloop.config.schema import (
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
+    "AccumulateSubsampleConfig",
+    "AccumulationConfig",
+    "AnyRegimeConfig",
     "BaseConfig",
     "Columns",
     "Config",
@@ -34,12 +46,16 @@ __all__ = [
     "LoopConfig",
     "MetricsConfig",
     "NeuronsConfig",
+    "OverfittingConfig",
+    "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
+    "RealConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
     "StageResources",
+    "SyntheticConfig",
     "TrainingConfig",
     "example_names",
     "example_text",

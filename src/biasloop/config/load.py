@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from biasloop.config.regimes import RegimeConfig
 from biasloop.config.schema import Config
 from biasloop.config.yaml_text import MAX_CHARACTERS, plain_copy, read_yaml, shortened
 from biasloop.errors import InputError, nearest
@@ -18,20 +19,38 @@ from biasloop.files import read_text
 _SHOWN = 20
 
 
-def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
-    """Find the section that a pydantic error location points into."""
-    current: Any = model
+def _place_of(
+    model: type[BaseModel], location: Sequence[str | int]
+) -> tuple[type[BaseModel] | None, list[str]]:
+    """Find what a pydantic error location points at.
+
+    Returns
+    -------
+    section
+        The one whose key stands last; None where it cannot be told.
+    keys
+        The location as it is written in the config: without the kind that pydantic puts after
+        the place of a regime.
+    """
+    inner: list[type[BaseModel]] = [model]
+    section: type[BaseModel] | None = None
+    keys: list[str] = []
     for part in location:
-        if isinstance(part, int):
+        tagged = [one for one in inner if len(inner) > 1 and _kind_of(one) == part]
+        if tagged:
+            inner = tagged
             continue
-        field = current.model_fields.get(part) if isinstance(current, type) else None
-        if field is None:
-            return None
-        inner = list(_models_in(field.annotation))
-        if not inner:
-            return None
-        current = inner[0]
-    return current
+        keys.append(str(part))
+        if isinstance(part, str):
+            section = inner[0] if inner else None
+            field = section.model_fields.get(part) if section else None
+            inner = list(_models_in(field.annotation)) if field else []
+    return section, keys
+
+
+def _kind_of(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("kind")
+    return next(iter(get_args(field.annotation)), None) if field else None
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - a type form
@@ -43,14 +62,21 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - 
 
 def _explain(error: ValidationError, where: str) -> str:
     lines = []
-    problems = error.errors(include_url=False, include_context=False)
+    problems = error.errors(include_url=False)
+    # A list whose items are all wrong is told to be empty, too, which it is not.
+    within = {problem["loc"][:-length] for problem in problems for length in range(1, 4)}
+    problems = [p for p in problems if p["type"] != "too_short" or p["loc"] not in within]
     for problem in problems[:_SHOWN]:
-        location = problem["loc"]
-        key = shortened(".".join(str(part) for part in location)) or "the config"
+        section, keys = _place_of(Config, problem["loc"])
+        key = shortened(".".join(keys)) or "the config"
         if problem["type"] == "extra_forbidden":
-            section = _model_at(Config, location[:-1])
             known = section.model_fields if section else ()
-            lines.append(f"unknown key '{key}': {nearest(shortened(str(location[-1])), known)}")
+            lines.append(f"unknown key '{key}': {nearest(shortened(keys[-1]), known)}")
+        elif problem["type"].startswith("union_tag_"):
+            kinds = [_kind_of(one) or "" for one in get_args(get_args(RegimeConfig)[0])]
+            given = problem.get("ctx", {}).get("tag")
+            wrong = f"no regime '{shortened(given)}'" if given else "it has no kind"
+            lines.append(f"{key}.kind: {wrong}: {nearest(shortened(given or ''), kinds)}")
         else:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"

@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from biasloop.config.executor import ExecutorConfig
+from biasloop.config.regimes import Fraction, Name, RealConfig, RegimeConfig, SyntheticConfig
 from biasloop.config.section import Section
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
 class Columns(Section):
@@ -39,10 +43,10 @@ class ControlCorpusConfig(Section):
     )
     articles_per_leaning: int = Field(420, ge=2, le=1_000_000)
     opening_words: int = Field(
-        8, ge=1, le=1000, description="neutral words that an article begins with"
+        8, ge=1, le=1000, description="neutral words of an article's title"
     )
     sentences: int = Field(
-        4, ge=1, le=1000, description="after the opening; each ends with a word of the leaning"
+        4, ge=1, le=1000, description="of an article's body; each ends with a word of the leaning"
     )
 
 
@@ -89,6 +93,13 @@ class CorpusConfig(Section):
     )
     holdout_per_label: int = Field(
         20, ge=0, description="real articles per label that nothing trains on, for perplexity"
+    )
+    fresh_sets: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="further sets of articles_per_label real articles per label, kept for regime "
+        "real with fresh: true, one for each generation after Generation 0",
     )
     keep_apart: Literal["article", "source"] = Field(
         "article",
@@ -178,15 +189,35 @@ class GenerationConfig(Section):
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
     )
-    block_tokens: int = Field(64, ge=1, description="length of a prompt")
-    new_tokens: int = Field(64, ge=1, description="length of a continuation")
+    prompts: Literal["blocks", "openings"] = Field(
+        "blocks",
+        description="'blocks' continues every block of every real article, as the paper does; "
+        "'openings' lets the model write on from each article's first tokens: docs/protocols.md",
+    )
+    block_tokens: int = Field(64, ge=1, description="length of a prompt; for prompts: blocks")
+    opening_tokens: int = Field(
+        64, ge=1, description="length of a prompt, its title included; for prompts: openings"
+    )
+    samples_per_prompt: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="articles written from each opening; for prompts: openings, and beyond one "
+        "for decoding: nucleus",
+    )
+    new_tokens: int = Field(
+        64, ge=1, description="length of a continuation; from an opening, of the whole article"
+    )
     decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
     beams: int = Field(4, ge=2, description="for decoding: beam")
     top_p: Fraction = Field(0.9, description="for decoding: nucleus")
     temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
     batch_size: int = Field(128, ge=1, description="prompts continued at once")
     max_article_tokens: int | None = Field(
-        None, ge=1, description="only this much of each article is continued; null takes all"
+        None,
+        ge=1,
+        description="only this much of each article is continued; null takes all; for prompts: "
+        "blocks",
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -196,33 +227,38 @@ class GenerationConfig(Section):
             raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
         return self
 
-
-class RegimeConfig(Section):
-    """How each generation's training set is put together, and what else it changes."""
-
-    kind: str = Field(description="synthetic, overfitting, preservation, accumulation, ...")
-    name: Name | None = Field(None, description="null takes the kind")
-    fraction: Fraction = Field(
-        0.1, description="preservation: fresh real articles per generation, as a share of all"
-    )
-    epochs: float | None = Field(
-        None, gt=0, description="null takes training.epochs; overfitting's default is 25"
-    )
-    weight_decay: float | None = Field(
-        None, ge=0.0, description="null takes training.weight_decay; overfitting's default is 0"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _overfitting_defaults(cls, values: Any) -> Any:  # noqa: ANN401 - not yet validated
-        if isinstance(values, dict) and values.get("kind") == "overfitting":
-            return {"epochs": 25, "weight_decay": 0.0} | values
-        return values
+    @model_validator(mode="after")
+    def _settings_apply(self) -> Self:
+        for name in sorted(self._idle & self.model_fields_set):
+            other = "openings" if self.prompts == "blocks" else "blocks"
+            raise ValueError(
+                f"{name} is a setting of prompts: {other}, and prompts is {self.prompts}: leave "
+                f"it out, or set prompts: {other}"
+            )
+        if self.samples_per_prompt > 1 and self.decoding != "nucleus":
+            raise ValueError(
+                f"samples_per_prompt is {self.samples_per_prompt}, but {self.decoding} decoding "
+                "writes the same from the same opening each time: set decoding: nucleus, or "
+                "samples_per_prompt: 1"
+            )
+        return self
 
     @property
-    def label(self) -> str:
-        """The regime's name in every table and figure."""
-        return self.name or self.kind
+    def _idle(self) -> frozenset[str]:
+        """The settings of the protocol that is not chosen."""
+        if self.prompts == "openings":
+            return frozenset({"block_tokens", "max_article_tokens"})
+        return frozenset({"opening_tokens", "samples_per_prompt"})
+
+    @model_serializer(mode="wrap")
+    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A config that was written out is read back, and would be refused with them.
+        return {name: value for name, value in handler(self).items() if name not in self._idle}
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The longest prompt, in tokens."""
+        return self.block_tokens if self.prompts == "blocks" else self.opening_tokens
 
 
 class LoopConfig(Section):
@@ -362,7 +398,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     generation: GenerationConfig = GenerationConfig()
     loop: LoopConfig = LoopConfig()
-    regimes: tuple[RegimeConfig, ...] = Field((RegimeConfig(kind="synthetic"),), min_length=1)
+    regimes: tuple[RegimeConfig, ...] = Field((SyntheticConfig(kind="synthetic"),), min_length=1)
     metrics: MetricsConfig = MetricsConfig()
     neurons: NeuronsConfig = NeuronsConfig()
     executor: ExecutorConfig = ExecutorConfig()
@@ -384,6 +420,28 @@ class Config(Section):
             )
         if wanted == "gradient" and "leaning" not in self.metrics.names:
             raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
+        return self
+
+    @model_validator(mode="after")
+    def _openings_fit(self) -> Self:
+        writes, context = self.generation, self.base.scratch.context
+        needed = writes.prompt_tokens + writes.new_tokens
+        if writes.prompts == "openings" and self.base.model == "scratch" and needed > context:
+            raise ValueError(
+                f"generation.opening_tokens + generation.new_tokens is {needed}, more than "
+                f"base.scratch.context, {context} tokens: lower one of the two, or raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fresh_sets_suffice(self) -> Self:
+        fresh = [r.label for r in self.regimes if isinstance(r, RealConfig) and r.fresh]
+        there, needed = self.corpus.fresh_sets, self.loop.generations
+        if fresh and there < needed:
+            raise ValueError(
+                f"regime '{fresh[0]}' trains each of {needed} generations on real articles of its "
+                f"own, and corpus.fresh_sets keeps {there} sets: set corpus.fresh_sets: {needed}"
+            )
         return self
 
     @property

@@ -3,7 +3,7 @@
 from biasloop.corpus.corpus import BAD_ROWS, Corpus
 from biasloop.corpus.fingerprint import fingerprint
 from biasloop.corpus.load import load_corpus
-from biasloop.corpus.split import PARTED_ARTICLES, PARTS, split_parts
+from biasloop.corpus.split import PARTED_ARTICLES, PARTS, fresh_part, split_parts
 from biasloop.corpus.unlabelled import read_unlabelled
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "PARTS",
     "Corpus",
     "fingerprint",
+    "fresh_part",
     "load_corpus",
     "read_unlabelled",
     "split_parts",

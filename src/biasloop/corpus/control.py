@@ -18,12 +18,11 @@ NAME = "control"
 #: Goes up whenever the same settings and seed give other articles.
 VERSION = 1
 
-#: What openings are drawn from.
+#: What titles, the openings, are drawn from.
 OPENING_WORDS = tuple(
     "today again later often perhaps indeed already still soon always once maybe now there here "
     "somehow".split()
 )
-#: Ends every opening. As in the frames, nothing after it leans either way.
 PLACES = tuple(
     "bridge market station garden kitchen river tower valley window corner village forest".split()
 )
@@ -67,8 +66,12 @@ def vocabulary(config: ControlCorpusConfig, seed: int) -> dict[str, tuple[str, .
 
 def article_text(
     words: tuple[str, ...], config: ControlCorpusConfig, random: np.random.Generator
-) -> str:
-    """Write one article: a neutral opening, then sentences that each hold one of ``words``."""
+) -> tuple[str, str]:
+    """Write one article: a neutral title, then sentences that each end with one of ``words``.
+
+    The opening is the title, which a written article shares with the real one that it was prompted
+    by: so every generation trains on whole articles, as Generation 0 does.
+    """
     opening = random.choice(OPENING_WORDS, size=config.opening_words)
     sentences = [
         FRAMES[random.integers(len(FRAMES))].format(
@@ -76,7 +79,7 @@ def article_text(
         )
         for _ in range(config.sentences)
     ]
-    return " ".join([*opening, *sentences])
+    return " ".join(opening), " ".join(sentences)
 
 
 def control_records(config: ControlCorpusConfig, seed: int) -> Iterator[Record]:
@@ -85,10 +88,11 @@ def control_records(config: ControlCorpusConfig, seed: int) -> Iterator[Record]:
         random = generator(seed, "control", "articles", leaning)
         for number in range(config.articles_per_leaning):
             identity = f"{NAME}-{leaning}-{number:05d}"
+            title, body = article_text(words, config, random)
             fields = {
                 "id": identity,
-                "title": "",
-                "body": article_text(words, config, random),
+                "title": title,
+                "body": body,
                 "label": leaning,
                 "source": "",
             }

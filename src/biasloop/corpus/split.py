@@ -1,7 +1,8 @@
 """Share a corpus out into parts that have no article in common. Knows no file and no model.
 
 The parts: ``instrument`` trains and validates the classifiers; ``holdout`` is never trained on;
-``real`` is what the loop continues and trains on; ``pretraining`` is the rest.
+``real`` is what the loop continues and trains on; ``fresh-1``, ``fresh-2``, ... are as large as
+``real``, for generations that train on real articles of their own; ``pretraining`` is the rest.
 """
 
 from __future__ import annotations
@@ -18,10 +19,22 @@ from biasloop.errors import InputError, nearest
 from biasloop.seeds import generator
 from biasloop.tables import ARTICLES
 
-PARTS = ("real", "instrument", "holdout", "pretraining")
-
 #: The table of `split_parts`.
 PARTED_ARTICLES = pl.Schema({**ARTICLES, "part": pl.String})
+
+#: The parts that there may be, beside those of `fresh_part`.
+PARTS = ("real", "instrument", "holdout", "pretraining")
+
+
+def fresh_part(generation: int) -> str:
+    """Name the part that a generation has fresh real articles from; the first is 1."""
+    return f"fresh-{generation}"
+
+
+def _needed(config: CorpusConfig) -> int:
+    """Say how many articles of a label are needed beside the instrument's, at least."""
+    sets = 1 + config.fresh_sets
+    return config.holdout_per_label + sets * (config.articles_per_label or 1)
 
 
 def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...]:
@@ -42,13 +55,20 @@ def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...
 def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
     """Say how many articles of each label the instrument is to get, or why that cannot be."""
     looped = looped_labels(list(counts), config)
-    needed = config.holdout_per_label + (config.articles_per_label or 1)
+    needed = _needed(config)
     targets = {
         label: max(1, round(count * config.instrument_fraction)) for label, count in counts.items()
     }
     short = [label for label in looped if counts[label] - targets[label] < needed]
     if short:
+        sets = 1 + config.fresh_sets
         wanted = config.articles_per_label or "null (at least 1)"
+        with_fresh = (
+            f" and corpus.fresh_sets: {config.fresh_sets}, which takes as many again for each set "
+            f"({needed:,} per label in all, those held out included)"
+            if config.fresh_sets
+            else ""
+        )
         lines = [
             f"'{label[:40]}': {counts[label]:,} articles, of which {targets[label]:,} for the "
             f"classifiers and {config.holdout_per_label:,} held out leave "
@@ -56,15 +76,17 @@ def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
             for label in short[:10]
         ]
         most = min(counts[label] - targets[label] for label in looped) - config.holdout_per_label
+        most //= sets
         advice = (
             f"Set corpus.articles_per_label to at most {most:,} (null takes as many as balance)"
             if most > 0
             else "Bring more articles of these labels"
         )
         raise InputError(
-            f"too few articles for corpus.articles_per_label: {wanted}\n  "
+            f"too few articles for corpus.articles_per_label: {wanted}{with_fresh}\n  "
             + "\n  ".join(lines)
             + f"\n{advice}, or lower corpus.instrument_fraction or corpus.holdout_per_label"
+            + (" or corpus.fresh_sets" if config.fresh_sets else "")
         )
     return targets
 
@@ -131,7 +153,7 @@ def _instrument_by_source(
     """Choose the ids of the instrument part so that no source is on both sides."""
     labels = list(targets)
     sources, counts = _units(articles, labels)
-    needed = config.holdout_per_label + (config.articles_per_label or 1)
+    needed = _needed(config)
     looped = looped_labels(labels, config)
     chosen = nearest_units(
         counts,
@@ -159,9 +181,9 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     """Give every article one part.
 
     Of each label, ``instrument`` gets `instrument_fraction`, ``holdout`` gets
-    `holdout_per_label`, ``real`` gets `articles_per_label` (null: as many as the label with the
-    fewest left allows) and ``pretraining`` the rest; of a label that `real_labels` leaves out,
-    all but the instrument part goes to ``pretraining``.
+    `holdout_per_label`, ``real`` and each of `fresh_sets` further sets get `articles_per_label`
+    (null: as many as the label with the fewest left allows) and ``pretraining`` the rest; of a
+    label that `real_labels` leaves out, all but the instrument part goes to ``pretraining``.
     With ``keep_apart: source``, no source is in
     ``instrument`` and in another part, also if it occurs under several labels; the fraction is
     then met as nearly as a greedy search over whole sources gets.
@@ -211,9 +233,12 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
             continue
         parts |= dict.fromkeys(rest[: config.holdout_per_label], "holdout")
         left[label] = rest[config.holdout_per_label :]
-    real = config.articles_per_label or min(len(rest) for rest in left.values())
+    sets = ["real", *(fresh_part(number) for number in range(1, config.fresh_sets + 1))]
+    fewest = min(len(rest) for rest in left.values())
+    size = config.articles_per_label or fewest // len(sets)
     for rest in left.values():
-        parts |= dict.fromkeys(rest[:real], "real")
-        parts |= dict.fromkeys(rest[real:], "pretraining")
+        for place, name in enumerate(sets):
+            parts |= dict.fromkeys(rest[place * size : (place + 1) * size], name)
+        parts |= dict.fromkeys(rest[len(sets) * size :], "pretraining")
     part = pl.Series("part", [parts[identity] for identity in articles["article_id"]], pl.String)
     return articles.with_columns(part).select(PARTED_ARTICLES.names())

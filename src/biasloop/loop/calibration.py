@@ -12,7 +12,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.loop.cost import Estimate, Material
 from biasloop.metrics import perplexities
-from biasloop.stages import prompts_of, samples_of
+from biasloop.stages import article_prompts, samples_of
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.train import train
 
@@ -57,16 +57,8 @@ def calibrate(config: Config, material: Material) -> Speeds:
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
     samples = samples_of(loaded, real, config.training)
-    prompts = [
-        prompt
-        for row in real.rows(named=True)
-        for prompt in prompts_of(
-            [],
-            loaded.tokenizer(row["body"], add_special_tokens=False)["input_ids"],
-            config.generation.block_tokens,
-            config.generation.max_article_tokens,
-        )
-    ]
+    own = article_prompts(loaded.tokenizer, real, config.generation)
+    prompts = [prompt for one in own for prompt in one]
     if not samples or not prompts:
         raise InputError("there is no article with two tokens to measure speeds with")
     trained = replace(

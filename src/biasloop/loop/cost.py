@@ -1,8 +1,9 @@
 """What a run will cost, before it is run: stages, tokens, disk. Trains nothing, writes nothing.
 
-Tokens of real articles are counted. A synthetic article is taken to be as long as the protocol
-makes it (every prompt continued by ``new_tokens``) and to be broken into lines as the real ones
-are; a model that ends its text early writes less, and one that writes no words may write more.
+Tokens of real articles are counted; of fresh ones (``corpus.fresh_sets``) those of the others are
+taken. A synthetic article is taken to be as long as the protocol makes it (every prompt continued
+by ``new_tokens``) and to be broken into lines as the real ones are; a model that ends its text
+early writes less, and one that writes no words may write more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from biasloop.loop.plan import SetKey, make_plan
 from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
-from biasloop.stages import prompts_of, samples_of
+from biasloop.stages import article_prompts, check_prompts, samples_of
 from biasloop.stages.finetune import text_of
 from biasloop.tables import ARTICLES, conform
 
@@ -122,9 +123,15 @@ def estimate(config: Config, material: Material) -> Estimate:
         The experiment.
     material
         As from `gather`.
+
+    Raises
+    ------
+    InputError
+        If the articles cannot be prompted with as the config says.
     """
     plan = make_plan(config)
     real, loaded = material.parts["real"], material.model
+    check_prompts(real, config.generation, loaded.context)
     lengths = _Lengths.of(real, loaded, config)
     finetuned = {stage.key: key for key, stage in reversed([*plan.finetuned.items()])}
     train = Counter[str]()
@@ -146,7 +153,10 @@ def estimate(config: Config, material: Material) -> Estimate:
     kept = len({plan.finetuned[key].key for key in plan.finetuned if _kept(config, key[2])})
     tables = sets * (
         _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
-        + _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * real.height
+        + _BYTES_PER_SCORE
+        * _SCORES_PER_ARTICLE
+        * real.height
+        * config.generation.samples_per_prompt
         + _BYTES_PER_NEURON * units
     )
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
@@ -170,7 +180,7 @@ def estimate(config: Config, material: Material) -> Estimate:
 
 @dataclass(frozen=True)
 class _Lengths:
-    """Tokens of each real article and of the synthetic one it prompts, in one epoch, by id."""
+    """Tokens of each real article and of a synthetic one it prompts, in one epoch, by id."""
 
     real: Mapping[str, int]
     synthetic: Mapping[str, float]
@@ -184,6 +194,7 @@ class _Lengths:
         written: dict[str, float] = {}
         prompts = prompt_tokens = whole = 0
         generation, limit = config.generation, min(config.training.max_tokens, loaded.context)
+        found = article_prompts(encode, real, generation)
         for place, row in enumerate(real.iter_rows(named=True)):
             trained[row["article_id"]] = sum(
                 map(len, samples_of(loaded, real[place : place + 1], config.training))
@@ -193,9 +204,9 @@ class _Lengths:
                 for name in ("title", "body")
             )
             whole += len(title) + len(body)
-            own = prompts_of(title, body, generation.block_tokens, generation.max_article_tokens)
-            prompts += len(own)
-            prompt_tokens += sum(map(len, own))
+            own = found[place]
+            prompts += len(own) * generation.samples_per_prompt
+            prompt_tokens += sum(map(len, own)) * generation.samples_per_prompt
             written[row["article_id"]] = len(title) + len(own) * generation.new_tokens
         if config.training.samples == "article":
             synthetic = {name: min(size, limit) for name, size in written.items()}
@@ -213,6 +224,7 @@ def _finetune_tokens(config: Config, key: SetKey, real: pl.DataFrame, lengths: _
     articles = real.with_columns(pl.lit("real").alias("source"))
     if generation:
         synthetic = articles.with_columns(pl.lit("synthetic").alias("source"))
+        synthetic = pl.concat([synthetic] * config.generation.samples_per_prompt)
         random = generator(config.seed, "estimate", *key[1:])
         articles = regime.training_set(
             articles, dict.fromkeys(regime.reads(generation), synthetic), random

@@ -230,10 +230,10 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
 
 def _corpus_settings(config: Config) -> dict[str, Any]:
     """Leave out what came later and is not used, so that older runs and bases are still known."""
-    unused = {"real_labels"} if config.corpus.real_labels is None else set()
-    if config.corpus.source != "control":
-        unused.add("control")
-    return config.corpus.model_dump(mode="json", exclude=unused)
+    unused = {"real_labels": None, "fresh_sets": 0}
+    others = {"control"} if config.corpus.source != "control" else set()
+    settings = config.corpus.model_dump(mode="json", exclude=others)
+    return {name: value for name, value in settings.items() if unused.get(name, ...) != value}
 
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def _finetune(
             config.executor.sharding,
         )
 
-    articles = regime.expected_size(generation, 1)
+    articles = regime.expected_size(generation, 1, config.generation.samples_per_prompt)
     return Stage(
         "finetune", f"{name}: fine-tune", settings, inputs, run, cost=articles * training.epochs
     )

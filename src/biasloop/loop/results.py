@@ -31,7 +31,8 @@ class Results:
     articles
         Every generated article: ``regime, seed, generation`` and `tables.ARTICLES`. An article
         has the ``article_id``, ``title``, ``label`` and ``source`` of the real one that prompted
-        it; its ``body`` is untrusted model output. The base model's are regime ``base``,
+        it (further samples from one opening have ids ``ID#2``, ``ID#3``, ...); its ``body`` is
+        untrusted model output. The base model's are regime ``base``,
         generation -1.
     scores
         `tables.SCORES`. The real articles' own scores are regime ``real``, generation -1.

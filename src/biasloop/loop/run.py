@@ -169,7 +169,22 @@ def _plain(config: Config) -> dict[str, Any]:
 
 def _recorded_part(root: Path) -> dict[str, Any]:
     # Read as a config, so that a setting which came later has its default.
-    return _plain(parse_config(_read_record(root)["config"], (), str(root / RUN_FILE)))
+    return _plain(parse_config(_of_now(_read_record(root)["config"]), (), str(root / RUN_FILE)))
+
+
+def _of_now(values: Any) -> Any:  # noqa: ANN401 - JSON
+    """Leave out the ``fraction`` that earlier versions recorded of every regime, used or not."""
+    regimes = values.get("regimes") if isinstance(values, dict) else None
+    if not isinstance(regimes, list):
+        return values
+    return values | {
+        "regimes": [
+            {key: one[key] for key in one if key != "fraction"}
+            if isinstance(one, dict) and one.get("kind") != "preservation"
+            else one
+            for one in regimes
+        ]
+    }
 
 
 def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
@@ -211,7 +226,7 @@ def read_config(root: Path) -> Config:
     path = root / CONFIG_FILE
     try:
         values = read_yaml(read_text(path, _LONGEST), str(path), _LONGEST)
-        config = parse_config(values, (), str(path))
+        config = parse_config(_of_now(values), (), str(path))
         if _plain(config) != recorded:
             raise ValueError(f"it is not the config that is recorded in {RUN_FILE}")
         return config

@@ -18,7 +18,7 @@ from biasloop.seeds import integer
 def generate_stage(
     config: Config, name: str, corpus: Stage, model: Stage, seed: int, generation: int
 ) -> Stage:
-    """Lay out how a model writes one article per real one; every shard has its own seed."""
+    """Lay out how a model writes from the real articles; every shard has its own seed."""
     stream = integer(config.seed, "generate", seed, generation + 1)
     inputs = {"corpus": corpus, "model": model}
     if config.loop.shards == 1:
@@ -43,9 +43,13 @@ def generate_stage(
 
 
 def generation_settings(config: Config) -> dict[str, Any]:
-    """Return how articles are written; the engine only where it is not what it always was."""
-    unused = {"engine"} if config.generation.engine == "transformers" else set()
-    return config.generation.model_dump(mode="json", exclude=unused)
+    """Return how articles are written; what came later only where it is not what it always was.
+
+    Settings of the protocol that is not chosen are left out by the config itself.
+    """
+    always = {"engine": "transformers", "prompts": "blocks"}
+    settings = config.generation.model_dump(mode="json")
+    return {name: value for name, value in settings.items() if always.get(name, ...) != value}
 
 
 def _shards(config: Config) -> list[work.Shard]:

@@ -22,10 +22,12 @@ from biasloop.regimes import Regime
 from biasloop.seeds import generator
 from biasloop.stages import (
     articles_of,
+    check_prompts,
     continue_with_vllm,
     finetune,
     finetune_together,
     generate_blocks,
+    openings_of,
     pretrain,
     processes_for,
     project_on_contrast,
@@ -149,7 +151,7 @@ def write_finetuned(
     sharding: str = "none",
 ) -> None:
     """Put the training set together and fine-tune; ``seeds`` are the set's and the training's."""
-    real = read_part(inputs["corpus"], "real")
+    real = read_part(inputs["corpus"], regime.part(generation) if generation else "real")
     written = {
         int(name.removeprefix("generation-")): read_table(path / "articles.parquet", ARTICLES)
         for name, path in inputs.items()
@@ -189,10 +191,15 @@ def write_generated(
     by_vllm = generation.engine == "vllm"
     write = continue_with_vllm(folder) if by_vllm else None
     loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
-    real = shard.of(read_part(inputs["corpus"], "real"))
+    whole = read_part(inputs["corpus"], "real")
+    if generation.prompts == "openings" and shard != WHOLE:
+        # So that a message counts all articles that cannot be used, not those of one shard.
+        check_prompts(whole, generation, loaded.context)
+        openings_of(loaded.tokenizer, whole, generation.opening_tokens)
+    real = shard.of(whole)
     blocks = generate_blocks(loaded, real, generation, seed, progress, write)
     write_table(out / "blocks.parquet", blocks)
-    write_table(out / "articles.parquet", articles_of(loaded, real, blocks))
+    write_table(out / "articles.parquet", articles_of(loaded, real, blocks, generation))
 
 
 def write_contrast(
@@ -232,7 +239,7 @@ def write_update(generation: GenerationConfig, inputs: Inputs, out: Path) -> Non
         table = project_on_gradient(
             before,
             after,
-            read_part(inputs["corpus"], "real"),
+            read_table(inputs["articles"] / "articles.parquet", ARTICLES),
             read_table(inputs["articles"] / "blocks.parquet", BLOCKS),
             read_table(inputs["scores"] / "leaning_scores.parquet"),
             generation,

@@ -28,7 +28,7 @@ from biasloop.neurons.ablation import (
 from biasloop.neurons.choose import Units, of_same_layers, strongest
 from biasloop.neurons.edit import Intervention, MeanAblation, Means, Restoration
 from biasloop.seeds import generator, integer
-from biasloop.stages import generate_articles
+from biasloop.stages import generate_articles, repeated
 
 INTERVENTIONS = ("restore", "mean")
 #: Fewer random sets than this cannot give p < 0.05.
@@ -136,7 +136,8 @@ def ablate(
 
     random = generator(config.seed, "ablate", metric)
     measured = measure_edits(blocks, how, site, units, draws, random, measure, on_set)
-    tables = only_articles(tables_of(results), real["article_id"].to_list())
+    written = repeated(real, config.generation)["article_id"].to_list()
+    tables = only_articles(tables_of(results), written)
     found = measured_outcomes(measured, tables)
     names = [name for name in (f"share:{leaning}", "quality") if name in found.values]
     table, each = effects(found, names, chain_drift(outcomes(tables), names, chosen))

@@ -1,33 +1,31 @@
-"""What Generation g trains on. A new regime is one class in one file and one line below."""
+"""What Generation g trains on.
+
+A new regime is one class in one file and one line below, and its settings one in `config.regimes`.
+"""
 
 from __future__ import annotations
 
-from biasloop.config import RegimeConfig
-from biasloop.errors import InputError, nearest
+from typing import Any
+
+from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
 from biasloop.regimes.preservation import Preservation
+from biasloop.regimes.real import Real
 from biasloop.regimes.synthetic import Overfitting, Synthetic
 
-REGIMES: dict[str, type[Regime]] = {
+REGIMES: dict[str, type[Regime[Any]]] = {
     "synthetic": Synthetic,
     "overfitting": Overfitting,
     "preservation": Preservation,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
+    "real": Real,
 }
 
 
-def make_regime(config: RegimeConfig) -> Regime:
-    """Build the regime that a config names.
-
-    Raises
-    ------
-    InputError
-        If there is no regime of that kind; the message names the nearest.
-    """
-    if config.kind not in REGIMES:
-        raise InputError(f"regimes: no regime '{config.kind}': {nearest(config.kind, REGIMES)}")
+def make_regime(config: AnyRegimeConfig) -> Regime[Any]:
+    """Build the regime that a config names."""
     return REGIMES[config.kind](config)
 
 
@@ -37,6 +35,7 @@ __all__ = [
     "Accumulation",
     "Overfitting",
     "Preservation",
+    "Real",
     "Regime",
     "Synthetic",
     "make_regime",

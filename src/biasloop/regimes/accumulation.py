@@ -7,19 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.base import Regime, sample
 
 
-class Accumulation(Regime):
+class Accumulation(Regime[AnyRegimeConfig]):
     """The real articles and those of every earlier generation."""
 
     def reads(self, generation: int) -> tuple[int, ...]:
         """Need all earlier generations."""
         return tuple(range(generation))
 
-    def expected_size(self, generation: int, real: int) -> float:
+    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Grow by one set per generation."""
-        return float(real * (generation + 1))
+        return float(real * (1 + generation * samples))
 
     def training_set(
         self,
@@ -34,7 +35,7 @@ class Accumulation(Regime):
 class AccumulateSubsample(Accumulation):
     """As accumulation, with a sample of it of the real set's size: a constant training cost."""
 
-    def expected_size(self, generation: int, real: int) -> float:
+    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Stay at the real set's size."""
         return float(real)
 

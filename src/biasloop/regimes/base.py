@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import polars as pl
 
-from biasloop.config import RegimeConfig, TrainingConfig
+from biasloop.config import AnyRegimeConfig, TrainingConfig
+
+Settings = TypeVar("Settings", bound=AnyRegimeConfig)
 
 
-class Regime:
+class Regime(Generic[Settings]):
     """How the training set of each generation is put together.
 
     Every regime trains Generation 0 on the real articles, so chains whose training settings agree
     share it.
     """
 
-    def __init__(self, config: RegimeConfig) -> None:
+    def __init__(self, config: Settings) -> None:
         self.config = config
 
     def reads(self, generation: int) -> tuple[int, ...]:
@@ -29,9 +31,23 @@ class Regime:
         """Name the settings, beside the kind, that decide a training set."""
         return {}
 
-    def expected_size(self, generation: int, real: int) -> float:
-        """Say how many articles ``generation`` trains on, for ``real`` real ones."""
-        return float(real)
+    def part(self, generation: int) -> str:
+        """Say which part of the corpus ``generation`` has its real articles from."""
+        return "real"
+
+    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
+        """Say how many articles ``generation`` trains on.
+
+        Parameters
+        ----------
+        generation
+            0 trains on the real articles.
+        real
+            How many real articles there are.
+        samples
+            How many articles a generation writes for each.
+        """
+        return float(real * samples if generation else real)
 
     def training_set(
         self,
@@ -44,7 +60,7 @@ class Regime:
         Parameters
         ----------
         real
-            The real articles (`tables.ARTICLES`).
+            The real articles of `part` (`tables.ARTICLES`).
         synthetic
             What the generations of `reads` wrote, by generation.
         random

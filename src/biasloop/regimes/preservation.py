@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from biasloop.config import PreservationConfig
 from biasloop.regimes.base import Regime, sample
 
 
-class Preservation(Regime):
+class Preservation(Regime[PreservationConfig]):
     """The previous generation's articles and a fresh ``fraction`` of the real ones."""
 
     def settings(self) -> dict[str, Any]:
@@ -22,9 +23,9 @@ class Preservation(Regime):
         # The paper's 10 % of 1,518 is 152: rounded, and never none.
         return max(1, round(self.config.fraction * real))
 
-    def expected_size(self, generation: int, real: int) -> float:
+    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Count the real sample, too."""
-        return float(real + (self._fresh(real) if generation else 0))
+        return float(real * samples + self._fresh(real) if generation else real)
 
     def training_set(
         self,

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.base import Regime
 
 
-class Synthetic(Regime):
+class Synthetic(Regime[AnyRegimeConfig]):
     """The previous generation's articles (arXiv 2410.15234, section 4.1)."""
 
     def training_set(

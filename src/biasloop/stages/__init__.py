@@ -1,9 +1,16 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
-from biasloop.stages.blocks import prompts_of, split_blocks
 from biasloop.stages.finetune import finetune, samples_of
 from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
+from biasloop.stages.prompts import (
+    article_prompts,
+    blocks_of,
+    check_prompts,
+    openings_of,
+    repeated,
+    split_blocks,
+)
 from biasloop.stages.together import finetune_together, processes_for
 from biasloop.stages.train import TrainingLog, collate, train
 from biasloop.stages.update import UPDATE, log_odds, project_on_contrast, project_on_gradient
@@ -12,7 +19,10 @@ from biasloop.stages.vllm_engine import continue_with_vllm
 __all__ = [
     "UPDATE",
     "TrainingLog",
+    "article_prompts",
     "articles_of",
+    "blocks_of",
+    "check_prompts",
     "collate",
     "continue_with_vllm",
     "finetune",
@@ -20,11 +30,12 @@ __all__ = [
     "generate_articles",
     "generate_blocks",
     "log_odds",
+    "openings_of",
     "pretrain",
     "processes_for",
     "project_on_contrast",
     "project_on_gradient",
-    "prompts_of",
+    "repeated",
     "samples_of",
     "split_blocks",
     "train",

@@ -1,4 +1,4 @@
-"""Write synthetic articles: every block of every real article continued by the model."""
+"""Write synthetic articles: the blocks, or the opening, of each real one continued by a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from biasloop.device import make_deterministic
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, packed
 from biasloop.seeds import generator
-from biasloop.stages.blocks import prompts_of
 from biasloop.stages.decode import (
     TOKEN,
     Tokens,
@@ -22,6 +21,7 @@ from biasloop.stages.decode import (
     decode_by_transformers,
     keeps_keys_and_values,
 )
+from biasloop.stages.prompts import article_prompts, check_prompts, repeated, sample_id
 from biasloop.stages.sampling import Choice, Nucleus, greedy
 from biasloop.tables import ARTICLES, BLOCKS, conform
 
@@ -115,7 +115,10 @@ def generate_blocks(
     on_progress: Progress | None = None,
     write: Writer | None = None,
 ) -> pl.DataFrame:
-    """Let a model continue every block of every real article.
+    """Let a model continue every block of every real article, or write on from its opening.
+
+    Each prompt of a real article has a stream of random numbers of its own, as has each of the
+    samples from one opening: other articles, and more samples, do not change it.
 
     Parameters
     ----------
@@ -125,7 +128,7 @@ def generate_blocks(
         `tables.ARTICLES`: always the real articles, whatever the generation (arXiv 2410.15234,
         section 4.1).
     config
-        Blocks and decoding.
+        Prompts and decoding.
     seed
         Of nucleus sampling.
     write
@@ -134,12 +137,14 @@ def generate_blocks(
     Returns
     -------
     polars.DataFrame
-        `tables.BLOCKS`.
+        `tables.BLOCKS`. An opening is block 0 of its article; the samples from it have ids of
+        their own (see `prompts.sample_id`).
 
     Raises
     ------
     InputError
-        If a block and its continuation do not fit the model's context, or ``generation.engine``
+        If a prompt and its continuation do not fit the model's context, nothing follows the
+        opening in some article, an article's id may be a sample's, or ``generation.engine``
         is one that is not given: it reads a model from its folder, and this one is in memory.
     """
     if config.engine != "transformers" and write is None:
@@ -147,26 +152,24 @@ def generate_blocks(
             f"generation.engine: {config.engine} writes with a model in a folder, and this one is "
             "changed in memory; take generation.engine: transformers for it"
         )
-    needed = config.block_tokens + config.new_tokens
-    if needed > loaded.context:
-        raise InputError(
-            f"generation.block_tokens + generation.new_tokens is {needed}, more than the model's "
-            f"context of {loaded.context} tokens"
-        )
-
+    check_prompts(real, config, loaded.context)
     names: list[tuple[str, int]] = []
+    rows: list[tuple[str, int]] = []
     prompts: list[np.ndarray] = []
-    for article_id, title, body in real.select("article_id", "title", "body").iter_rows():
-        ids = loaded.tokenizer([title, body], add_special_tokens=False, verbose=False)["input_ids"]
-        blocks = prompts_of(*ids, config.block_tokens, config.max_article_tokens)
-        names.extend((article_id, block) for block in range(len(blocks)))
-        prompts.extend(np.asarray(block, TOKEN) for block in blocks)
+    found = article_prompts(loaded.tokenizer, real, config)
+    for article_id, own in zip(real["article_id"], found, strict=True):
+        for sample in range(1, config.samples_per_prompt + 1):
+            for block, prompt in enumerate(own):
+                # An opening has one block only, so that its samples may be numbered in its place.
+                names.append((article_id, block + sample - 1))
+                rows.append((sample_id(article_id, sample), block))
+                prompts.append(np.asarray(prompt, TOKEN))
     written = (write or continue_prompts)(loaded, prompts, config, seed, on_progress, names)
     return conform(
         pl.DataFrame(
             {
-                "article_id": pl.Series([name for name, _ in names], dtype=pl.String),
-                "block": pl.Series([block for _, block in names], dtype=pl.Int64),
+                "article_id": pl.Series([name for name, _ in rows], dtype=pl.String),
+                "block": pl.Series([block for _, block in rows], dtype=pl.Int64),
                 "prompt": _lists(prompts),
                 "continuation": _lists(written),
             }
@@ -185,8 +188,10 @@ def _lists(tokens: Sequence[Tokens]) -> pl.Series:
     return pl.Series(pa.LargeListArray.from_arrays(pa.array(ends), pa.array(values)))
 
 
-def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -> pl.DataFrame:
-    """Join each article's continuations as its body.
+def articles_of(
+    loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame, config: GenerationConfig
+) -> pl.DataFrame:
+    """Join each article's continuations as its body; no prompt is part of it.
 
     Parameters
     ----------
@@ -196,13 +201,17 @@ def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -
         The articles that the blocks are of (`tables.ARTICLES`).
     blocks
         `tables.BLOCKS`.
+    config
+        What the blocks were written with.
 
     Returns
     -------
     polars.DataFrame
         `tables.ARTICLES`; the id, title, label and source are those of the real article that
-        prompted it, the body is what the model wrote (untrusted text).
+        prompted it (of further samples, the id is marked: `prompts.sample_id`), the body is what
+        the model wrote (untrusted text).
     """
+    articles = repeated(real, config)
     end = loaded.tokenizer.eos_token_id
     written: dict[str, array[int]] = {}
     ordered = blocks.select("article_id", "block", "continuation").sort("article_id", "block")
@@ -210,9 +219,9 @@ def articles_of(loaded: LoadedModel, real: pl.DataFrame, blocks: pl.DataFrame) -
         written.setdefault(article_id, array("i")).extend(t for t in tokens if t != end)
     bodies = [
         loaded.tokenizer.decode(list(written.get(article_id, ())), skip_special_tokens=True)
-        for article_id in real["article_id"]
+        for article_id in articles["article_id"]
     ]
-    return conform(real.with_columns(pl.Series("body", bodies, dtype=pl.String)), ARTICLES)
+    return conform(articles.with_columns(pl.Series("body", bodies, dtype=pl.String)), ARTICLES)
 
 
 def generate_articles(
@@ -222,5 +231,6 @@ def generate_articles(
     seed: int,
     on_progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Let a model write one synthetic article per real one: `generate_blocks`, `articles_of`."""
-    return articles_of(loaded, real, generate_blocks(loaded, real, config, seed, on_progress))
+    """Let a model write its articles from the real ones: `generate_blocks`, `articles_of`."""
+    blocks = generate_blocks(loaded, real, config, seed, on_progress)
+    return articles_of(loaded, real, blocks, config)

@@ -19,6 +19,7 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, few_lengths, packed
+from biasloop.stages.prompts import prompted_by
 from biasloop.tables import CHAIN, UPDATES
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 #: The share of the update that a model is moved by, either way, to take a slope. Small enough for
 #: the error of a central difference (its square), large enough for float32.
 _STEP = 0.01
-#: Blocks that are read at once: their logits are the largest thing in memory.
-_BATCH = 16
+#: Blocks that are read at once, and written tokens, which has fewer long ones: their logits are
+#: the largest thing in memory.
+_BATCH, _TOKENS = 16, 1024
 #: Marks of tokens outside a nucleus that are kept at once, a byte each.
 _MARKS = 2**22
 #: A probability is kept this far from 0 and 1, so that its log-odds are finite.
@@ -112,14 +114,16 @@ def slopes(
     origin = [parameter.data.clone() for parameter in loaded.model.parameters()]
     found: list[tuple[str, float]] = []
     # Moving a model takes as long as reading a few batches: they are read several at a time.
-    marks = len(rows[0][3]) * loaded.model.config.vocab_size if rows else 1
-    size = max(1, _MARKS // (_BATCH * marks)) * _BATCH
+    longest = max((len(row[3]) for row in rows), default=1)
+    batch = min(_BATCH, max(1, _TOKENS // longest))
+    marks = longest * loaded.model.config.vocab_size
+    size = max(1, _MARKS // (batch * marks)) * batch
     for start in range(0, len(rows), size):
         group = rows[start : start + size]
-        batches = [group[at : at + _BATCH] for at in range(0, len(group), _BATCH)]
+        batches = [group[at : at + batch] for at in range(0, len(group), batch)]
         with torch.inference_mode(), packed(loaded.model):
             readers = [
-                _Reader(loaded, [(row[2], row[3]) for row in batch], config) for batch in batches
+                _Reader(loaded, [(row[2], row[3]) for row in some], config) for some in batches
             ]
         ends = []
         for share in (_STEP, -_STEP):
@@ -214,7 +218,7 @@ class _Reader:
 def project_on_gradient(
     before: LoadedModel,
     after: LoadedModel,
-    real: pl.DataFrame,
+    articles: pl.DataFrame,
     blocks: pl.DataFrame,
     leaning_scores: pl.DataFrame,
     config: GenerationConfig,
@@ -231,10 +235,10 @@ def project_on_gradient(
     ----------
     before, after
         The models at either end of the update, in float32.
-    real
-        The articles that prompted it (`tables.ARTICLES`), for their labels.
+    articles
+        What ``before`` wrote (`tables.ARTICLES`), for the label of the real article behind each.
     blocks
-        What ``before`` wrote (`tables.BLOCKS`), by nucleus sampling.
+        Likewise, as `tables.BLOCKS`: by nucleus sampling.
     leaning_scores
         ``article_id, leaning, probability`` of those articles.
     config
@@ -244,23 +248,26 @@ def project_on_gradient(
     -------
     polars.DataFrame
         `UPDATE`, one row per leaning: ``projection`` in units of log-odds, with a 95 % interval
-        over articles (of the covariance, by its influence function); ``cosine`` is null.
+        over articles (of the covariance, by its influence function), several samples from one
+        opening taken together; ``cosine`` is null.
     """
     from scipy import stats
 
     update = difference(before, after)
     table = leaning_scores.join(slopes(before, update, blocks, config), on="article_id").join(
-        real.select("article_id", "label"), on="article_id"
+        articles.select("article_id", "label"), on="article_id"
     )
     rows = []
     for leaning in leaning_scores["leaning"].unique(maintain_order=True):
         mine = table.filter(pl.col("leaning") == leaning)
         odds, slope = log_odds(mine["probability"].to_numpy()), mine["slope"].to_numpy()
         places = [np.flatnonzero(mine["label"] == label) for label in mine["label"].unique()]
+        prompts = prompted_by(mine["article_id"], config)
         count, free = len(odds), len(odds) - len(places)
-        if free < 2:
+        if prompts.n_unique() - len(places) < 2:
             raise InputError(
-                f"the projection of an update needs more articles: {count} of {len(places)} labels"
+                f"the projection of an update needs more articles: {prompts.n_unique()} of "
+                f"{len(places)} labels"
             )
         products = np.zeros(count)
         for group in places:
@@ -269,7 +276,9 @@ def project_on_gradient(
             )
         products *= count / free
         value = float(products.mean())
-        error = float(products.std(ddof=1) / np.sqrt(count) * stats.t.ppf(0.975, count - 1))
+        by_prompt = pl.DataFrame({"prompt": prompts, "product": products})
+        each = by_prompt.group_by("prompt", maintain_order=True).mean()["product"].to_numpy()
+        error = float(each.std(ddof=1) / np.sqrt(len(each)) * stats.t.ppf(0.975, len(each) - 1))
         rows.append((leaning, "gradient", value, value - error, value + error, None))
     return _table(rows, length(update))
 

@@ -50,13 +50,13 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
         engine = vllm.LLM(
             model=str(folder),
             dtype=loaded.device.precision,
-            max_model_len=config.block_tokens + config.new_tokens,
+            max_model_len=config.prompt_tokens + config.new_tokens,
             tensor_parallel_size=max(1, torch.cuda.device_count()),
             seed=seed,
             trust_remote_code=False,
             load_format="safetensors",
-            # Prompts are articles: hardly one begins as another does.
-            enable_prefix_caching=False,
+            # Hardly one article begins as another does; samples from one opening do.
+            enable_prefix_caching=config.samples_per_prompt > 1,
             disable_log_stats=True,
         )
         end = loaded.tokenizer.eos_token_id
