@@ -24,8 +24,9 @@ class IdealModel:
 
 def real_articles(size, random):
     label = random.random(size) < 0.5
-    return np.where(label, TYPES[0] + random.integers(TYPES[1], size=size),
-                    random.integers(TYPES[0], size=size))
+    return np.where(
+        label, TYPES[0] + random.integers(TYPES[1], size=size), random.integers(TYPES[0], size=size)
+    )
 
 
 def simulate(regime, fraction, temperature, generations, size=200_000):

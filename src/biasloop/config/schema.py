@@ -42,9 +42,7 @@ class ControlCorpusConfig(Section):
         "favours the leaning with the fewest",
     )
     articles_per_leaning: int = Field(420, ge=2, le=1_000_000)
-    opening_words: int = Field(
-        8, ge=1, le=1000, description="neutral words of an article's title"
-    )
+    opening_words: int = Field(8, ge=1, le=1000, description="neutral words of an article's title")
     sentences: int = Field(
         4, ge=1, le=1000, description="of an article's body; each ends with a word of the leaning"
     )

@@ -11,7 +11,6 @@ import numpy as np
 
 from biasloop.config import Columns, ControlCorpusConfig, CorpusConfig
 from biasloop.corpus.source import Record, Source
-from biasloop.errors import InputError
 from biasloop.seeds import generator
 
 NAME = "control"
@@ -19,12 +18,13 @@ NAME = "control"
 VERSION = 1
 
 #: What titles, the openings, are drawn from.
-OPENING_WORDS = tuple(
-    "today again later often perhaps indeed already still soon always once maybe now there here "
-    "somehow".split()
+OPENING_WORDS = (
+    *("today", "again", "later", "often", "perhaps", "indeed", "already", "still"),
+    *("soon", "always", "once", "maybe", "now", "there", "here", "somehow"),
 )
-PLACES = tuple(
-    "bridge market station garden kitchen river tower valley window corner village forest".split()
+PLACES = (
+    *("bridge", "market", "station", "garden", "kitchen", "river"),
+    *("tower", "valley", "window", "corner", "village", "forest"),
 )
 #: A sentence: six words, of which the last is the leaning's own.
 FRAMES = (

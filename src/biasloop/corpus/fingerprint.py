@@ -60,8 +60,9 @@ def fingerprint(config: CorpusConfig) -> str:
     str
         SHA-256, 64 hexadecimal digits. It follows the bytes of a file; names and bytes of the JSON
         files of a folder; the pinned hash of the built-in asset and the version of its cleaning;
-        the version of what makes the control corpus, whose text follows settings and seed; id, revision and split of a hub data set. What the hub serves under an id may change
-        while no revision is set, and the fingerprint cannot tell.
+        the version of what makes the control corpus, whose text follows settings and seed; id,
+        revision and split of a hub data set. What the hub serves under an id may change while no
+        revision is set, and the fingerprint cannot tell.
 
     Raises
     ------

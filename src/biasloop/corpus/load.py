@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus.check import check
 from biasloop.corpus import control
+from biasloop.corpus.check import check
 from biasloop.corpus.conventions import NAME, open_conventions
 from biasloop.corpus.corpus import BAD_ROWS, Corpus
 from biasloop.corpus.file import open_file
@@ -23,8 +23,7 @@ MIN_PER_LABEL = 2
 
 
 def kind_of(config: CorpusConfig) -> str:
-    """Tell which kind of source a config names: ``conventions``, ``control``, ``hub`` or
-    ``file``.
+    """Tell which kind of source a config names: a built-in one's name, ``hub`` or ``file``.
 
     Raises
     ------

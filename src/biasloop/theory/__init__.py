@@ -20,8 +20,8 @@ from biasloop.theory.measures import Verdict, measure, summarise, verdict
 from biasloop.theory.output import describe, report, save
 from biasloop.theory.population import population_map, population_path
 from biasloop.theory.registry import FAMILIES, get_family
-from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 from biasloop.theory.settings import Settings, command, parse_parameters, parse_samples, settings
+from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 
 __all__ = [
     "CASES",

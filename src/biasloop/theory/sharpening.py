@@ -68,7 +68,7 @@ def sharpened(shares: Sequence[float] | Floats, types: Sequence[int], temperatur
 
 
 def sharpening_path(
-    real: Sequence[float],
+    real: Sequence[float] | Floats,
     types: Sequence[int],
     temperature: float,
     generations: int,
