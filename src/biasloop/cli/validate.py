@@ -28,7 +28,7 @@ def validate(
     seeds: Annotated[int, typer.Option(help="chains of each regime, 3 or more")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Run a positive and a negative control: is what is planted found, and nothing else?
+    """Run a positive and a negative control, and say whether what is planted is found, alone.
 
     Ends with exit code 1 where the instrument fails.
     """

@@ -101,15 +101,11 @@ def _held_back(positive: Judged, leaning: str) -> Check:
         & pl.col("regime").is_in(MITIGATIONS)
     )
     holding = rows.filter(pl.col("high") < 0)["regime"].to_list()
-    found = [
-        f"{row['regime']} {100 * row['value']:+.1f} points"
-        + (
-            ""
-            if None in (row["low"], row["high"])
-            else f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-        )
-        for row in rows.iter_rows(named=True)
-    ]
+    found = []
+    for regime, *figures in rows.select("regime", "value", "low", "high").iter_rows():
+        value, low, high = (None if figure is None else 100 * figure for figure in figures)
+        interval = "" if low is None or high is None else f" ({low:.1f} to {high:.1f})"
+        found.append(f"{regime} {value:+.1f} points{interval}")
     return Check(
         f"positive control: {' or '.join(MITIGATIONS)} moves less than {PLANTED}",
         bool(holding),
