@@ -32,9 +32,11 @@ def validate(
 
     Ends with exit code 1 where the instrument fails.
     """
+    import sys
+
     from biasloop.controls import validate as check
 
-    found = check(out, seeds, count=counter("stages"))
+    found = check(out, seeds, count=counter("stages") if sys.stderr.isatty() else None)
     if as_json:
         import json
 
