@@ -6,11 +6,13 @@ import pytest
 
 from biasloop.config import load_config, parse_config
 from biasloop.corpus import fingerprint, load_corpus, split_parts
-from biasloop.corpus.control import NEUTRAL_WORDS, SENTENCE_TOKENS, vocabulary
+from biasloop.corpus.control import FRAMES, OPENING_WORDS, PLACES, SENTENCE_TOKENS, vocabulary
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
 from biasloop.models import train_tokenizer
 from biasloop.stages.finetune import text_of
+
+NEUTRAL = {*OPENING_WORDS, *PLACES, *" ".join(FRAMES).split()}
 
 
 def config(**control):
@@ -26,11 +28,11 @@ def words(text):
 
 
 def test_planted_word_types_are_there_and_each_is_as_frequent():
-    made = corpus(word_types={"blue": 12, "red": 3}, articles_per_leaning=300, names=0)
+    made = corpus(word_types={"blue": 12, "red": 3}, articles_per_leaning=300, sentences=4)
     own = vocabulary(config(word_types={"blue": 12, "red": 3}).corpus.control, 3)
     found = {"blue": Counter(), "red": Counter()}
     for label, body in made.articles.select("label", "body").iter_rows():
-        found[label].update(word for word in words(body) if word not in NEUTRAL_WORDS)
+        found[label].update(word for word in words(body) if word not in NEUTRAL)
     for label, types in (("blue", 12), ("red", 3)):
         assert set(found[label]) == set(own[label])
         assert found[label].total() == 300 * 4
@@ -43,19 +45,10 @@ def test_nothing_neutral_tells_the_leanings_apart():
     made = corpus(articles_per_leaning=1000)
     counts = {label: Counter() for label in ("blue", "red")}
     for title, label, body in made.articles.select("title", "label", "body").iter_rows():
-        counts[label].update(word for word in words(f"{title} {body}") if word in NEUTRAL_WORDS)
-    for word in NEUTRAL_WORDS:
+        counts[label].update(word for word in words(f"{title} {body}") if word in NEUTRAL)
+    for word in NEUTRAL - {"{place}", "{word}."}:
         blue, red = counts["blue"][word], counts["red"][word]
         assert abs(blue - red) < 5 * (blue + red) ** 0.5, word
-
-
-def test_names_occur_once_and_in_their_share():
-    own = {w for some in vocabulary(config().corpus.control, 3).values() for w in some}
-    made = corpus(articles_per_leaning=500, names=0.1)
-    found = Counter(w for body in made.articles["body"] for w in words(body))
-    names = [word for word in found if word not in NEUTRAL_WORDS | own]
-    assert len(names) == pytest.approx(1000 * 4 * 0.1, rel=0.2)
-    assert sum(found[name] > 1 for name in names) <= 2  # of 960,000 possible ones
 
 
 def test_labels_balance_and_lengths_agree():
@@ -100,14 +93,7 @@ def test_example_prompts_are_the_titles(name):
     ids = tokenizer(texts)["input_ids"]
     control = settings.corpus.control
     body = SENTENCE_TOKENS * control.sentences
-    starts = [tokenizer.decode(one[: control.opening_words + 1]) for one in ids]
-    assert starts == [f"{title}\n" for title in parts["title"]]
-    own = {w for some in vocabulary(control, settings.seed).values() for w in some}
-    plain = [set(words(text)) <= NEUTRAL_WORDS | own for text in texts]
-    assert {len(one) for one, is_plain in zip(ids, plain, strict=True) if is_plain} == {
-        control.opening_words + 1 + body
-    }
-    assert 1 - sum(plain) / len(plain) == pytest.approx(0.185, abs=0.05)  # 1 - 0.95 ** 4
+    assert {len(one) for one in ids} == {control.opening_words + 1 + body}
     assert settings.generation.opening_tokens == control.opening_words + 1
     assert settings.generation.new_tokens == body
 

@@ -46,13 +46,6 @@ class ControlCorpusConfig(Section):
     sentences: int = Field(
         4, ge=1, le=1000, description="of an article's body; each ends with a word of the leaning"
     )
-    names: float = Field(
-        0.05,
-        ge=0.0,
-        le=1.0,
-        description="share of sentences whose place is a name that occurs nowhere else: real text "
-        "has words that a classifier never saw, and so does a model's",
-    )
 
 
 class CorpusConfig(Section):

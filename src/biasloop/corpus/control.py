@@ -35,9 +35,6 @@ FRAMES = (
     "behind the {place} you saw {word}.",
     "past the {place} it carried {word}.",
 )
-NEUTRAL_WORDS = frozenset(
-    {*OPENING_WORDS, *PLACES, *" ".join(FRAMES).split()} - {"{place}", "{word}."}
-)
 #: Tokens of a sentence, if each of its words and its full stop is one.
 SENTENCE_TOKENS = 7
 
@@ -53,22 +50,18 @@ def vocabulary(config: ControlCorpusConfig, seed: int) -> dict[str, tuple[str, .
         Leaning -> as many words as ``config.word_types`` says.
     """
     random = generator(seed, "control", "vocabulary")
-    taken = set(NEUTRAL_WORDS)
+    taken = {*OPENING_WORDS, *PLACES, *" ".join(FRAMES).split()}
     words: dict[str, tuple[str, ...]] = {}
     for leaning, count in config.word_types.items():
         own: list[str] = []
         while len(own) < count:
-            word = _made_up(random)
+            letters = (_CONSONANTS, _VOWELS, _CONSONANTS, _VOWELS, _CONSONANTS)
+            word = "".join(some[random.integers(len(some))] for some in letters)
             if word not in taken:
                 taken.add(word)
                 own.append(word)
         words[leaning] = tuple(own)
     return words
-
-
-def _made_up(random: np.random.Generator, syllables: int = 2) -> str:
-    letters = [*(_CONSONANTS, _VOWELS) * syllables, _CONSONANTS]
-    return "".join(some[random.integers(len(some))] for some in letters)
 
 
 def article_text(
@@ -80,13 +73,12 @@ def article_text(
     by: so every generation trains on whole articles, as Generation 0 does.
     """
     opening = random.choice(OPENING_WORDS, size=config.opening_words)
-    sentences = []
-    for _ in range(config.sentences):
-        place = PLACES[random.integers(len(PLACES))]
-        if random.random() < config.names:
-            place = _made_up(random, syllables=3)
-        frame = FRAMES[random.integers(len(FRAMES))]
-        sentences.append(frame.format(place=place, word=words[random.integers(len(words))]))
+    sentences = [
+        FRAMES[random.integers(len(FRAMES))].format(
+            place=PLACES[random.integers(len(PLACES))], word=words[random.integers(len(words))]
+        )
+        for _ in range(config.sentences)
+    ]
     return " ".join(opening), " ".join(sentences)
 
 
