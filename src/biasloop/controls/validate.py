@@ -122,8 +122,8 @@ def validate(
             check_folder(configs[name], folder)
         _run_all(configs, folders, out is not None, count or (lambda done, total: None))
         runs = {name: api.load_run(folder) for name, folder in folders.items()}
-        rows = [row for name, run in runs.items() for row in _rows(name, run)]
         judged = {name: _judged(run) for name, run in runs.items()}
+        rows = [row for name, run in runs.items() for row in _rows(name, run, judged[name])]
         leaning = _planted(configs["positive"])
         checks = judge(judged["positive"], judged["negative"], leaning)
     return Validation(tuple(rows), checks, folders if out is not None else {})
@@ -135,18 +135,18 @@ def _planted(config: Config) -> str:
     return min(types, key=lambda leaning: types[leaning])
 
 
-def _rows(control: str, run: api.Run) -> list[Row]:
+def _rows(control: str, run: api.Run, judged: Judged) -> list[Row]:
     leaning, scores = _planted(run.config), run.leaning_scores()
     return [
         Row(
             control,
-            verdict.regime,
+            regime,
             leaning if run.config.generation.temperature < 1 else None,
-            forecast_path(run.config, verdict.regime, leaning),
-            measured_path(scores, verdict.regime, leaning),
+            forecast_path(run.config, regime, leaning),
+            measured_path(scores, regime, leaning),
             verdict,
         )
-        for verdict in run.verdicts()
+        for regime, verdict in judged.verdicts.items()
     ]
 
 
