@@ -1,12 +1,14 @@
 """Both controls, smaller, from the made-up text to the checks."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from biasloop.api import load_run
 from biasloop.config import load_config
 from biasloop.controls import CONTROLS, forecast_path, measured_path, validate
 from biasloop.errors import InputError
+from biasloop.tables import LEANING_SCORES
 
 #: Fewer articles and generations, and a stronger push, so that they show it.
 SMALL = (
@@ -73,16 +75,13 @@ def test_the_runs_are_kept_and_share_the_base(run_once):
         assert run.config.name == CONTROLS[control]
         assert (run_folder / "report.html").is_file()
         paths = {row.regime: row.measured for row in found.rows if row.control == control}
-        share = run.summary().filter(seed=None, quantity="share:red", regime="synthetic")
+        share = run.summary().filter(pl.col("seed").is_null(), quantity="share:red")
+        share = share.filter(regime="synthetic")
         assert paths["synthetic"] == pytest.approx(share.sort("generation")["value"].to_numpy())
     assert told[-1][0] == told[-1][1]
 
 
 def test_measured_path_counts_each_articles_likeliest_leaning():
-    import polars as pl
-
-    from biasloop.tables import LEANING_SCORES
-
     rows = [
         ("synthetic", seed, generation, article, leaning, value if leaning == "red" else 1 - value)
         for seed in (0, 1)
