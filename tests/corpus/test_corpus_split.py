@@ -67,6 +67,26 @@ def test_sizes_are_what_was_asked_and_nothing_is_lost(counts, holdout, per_label
         assert found[label, "pretraining"] == left[label] - real
 
 
+@given(COUNTS, st.integers(1, 3), st.none() | st.just(1), st.integers(0, 2**31 - 1))
+def test_fresh_sets_are_as_large_as_the_real_one_which_stays(counts, sets, per_label, seed):
+    corpus = sized(counts)
+    plain = CorpusConfig(articles_per_label=per_label, holdout_per_label=1)
+    frame = split_parts(corpus, plain.model_copy(update={"fresh_sets": sets}), seed)
+    assert frame.drop("part").equals(corpus.articles.sort("article_id"))
+    found = table(frame)
+    left = {label: n - round(n / 2) - 1 for label, n in counts.items()}
+    size = per_label or min(left.values()) // (1 + sets)
+    for label in counts:
+        each = [found[label, part] for part in ("real", "fresh-1", "fresh-2", "fresh-3")]
+        assert each == [size] * (1 + sets) + [0] * (3 - sets)
+        assert found[label, "pretraining"] == left[label] - size * (1 + sets)
+    if per_label:
+        # The sets are taken from what was pre-trained on: all other parts stay as they were.
+        before = split_parts(corpus, plain, seed)
+        for part in ("real", "holdout", "instrument"):
+            assert before.filter(before["part"] == part).equals(frame.filter(frame["part"] == part))
+
+
 @given(COUNTS, st.randoms(), st.sampled_from(["article", "source"]), st.integers(0, 2**31 - 1))
 def test_the_order_of_rows_does_not_matter(counts, random, keep_apart, seed):
     config = CorpusConfig(

@@ -164,8 +164,9 @@ def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:
     """Draw a value that fits a part of the schema, or nearly: most bounds are met."""
     if "$ref" in node:
         node = schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
-    if "anyOf" in node:
-        return fitting(random.choice(node["anyOf"]), random, depth)
+    for several in ("anyOf", "oneOf"):
+        if several in node:
+            return fitting(random.choice(node[several]), random, depth)
     if "allOf" in node:
         return fitting(node["allOf"][0], random, depth)
     if "enum" in node:
@@ -176,11 +177,12 @@ def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:
     if kind == "object":
         if "properties" in node:
             share = random.choice((0.2, 0.5, 1.0))
-            return {
+            found = {
                 name: fitting(item, random, depth + 1)
                 for name, item in node["properties"].items()
                 if name in node.get("required", ()) or random.random() < share
             }
+            return _of_one_protocol(found) if random.random() < 0.9 else found
         inner = node.get("additionalProperties") or {}
         return {
             random.choice(("left", "right", nasty(random))): fitting(inner, random, depth + 1)
@@ -203,6 +205,16 @@ def fitting(node: dict[str, Any], random: Random, depth: int = 0) -> Any:
     if "pattern" in node or random.random() < 0.9:
         return random.choice(("synthetic", "preservation", "left", "articles.jsonl", "x", "y"))
     return nasty(random)
+
+
+def _of_one_protocol(section: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the section's own ``prompts`` has no use for."""
+    idle = (
+        {"block_tokens", "max_article_tokens"}
+        if section.get("prompts") == "openings"
+        else {"opening_tokens", "samples_per_prompt"}
+    )
+    return {name: value for name, value in section.items() if name not in idle}
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
 from biasloop.config.executor import ExecutorConfig, StageResources
+from biasloop.config.generation import GenerationConfig
 from biasloop.config.load import example_names, example_text, load_config, parse_config
 from biasloop.config.regimes import (
     AccumulateSubsampleConfig,
@@ -18,7 +19,6 @@ from biasloop.config.schema import (
     Config,
     ControlCorpusConfig,
     CorpusConfig,
-    GenerationConfig,
     LeaningConfig,
     LoopConfig,
     MetricsConfig,

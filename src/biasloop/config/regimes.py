@@ -6,10 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from biasloop.config.section import Section
-
-Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+from biasloop.config.section import Fraction, Name, Section
 
 
 class AnyRegimeConfig(Section):
@@ -17,12 +14,8 @@ class AnyRegimeConfig(Section):
 
     kind: str
     name: Name | None = Field(None, description="null takes the kind ('real': real_only)")
-    epochs: float | None = Field(
-        None, gt=0, description="null takes training.epochs; overfitting's default is 25"
-    )
-    weight_decay: float | None = Field(
-        None, ge=0.0, description="null takes training.weight_decay; overfitting's default is 0"
-    )
+    epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
+    weight_decay: float | None = Field(None, ge=0.0, description="null takes training.weight_decay")
 
     @property
     def label(self) -> str:

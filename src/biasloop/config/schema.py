@@ -6,19 +6,14 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from biasloop.config.executor import ExecutorConfig
-from biasloop.config.regimes import Fraction, Name, RealConfig, RegimeConfig, SyntheticConfig
-from biasloop.config.section import Section
+from biasloop.config.generation import GenerationConfig
+from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
+from biasloop.config.section import Fraction, Name, Section
 
 
 class Columns(Section):
@@ -179,84 +174,6 @@ class TrainingConfig(Section):
     report_to: tuple[str, ...] = Field(
         (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
     )
-
-
-class GenerationConfig(Section):
-    """How a model writes its synthetic articles."""
-
-    engine: Literal["transformers", "vllm"] = Field(
-        "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
-    )
-    prompts: Literal["blocks", "openings"] = Field(
-        "blocks",
-        description="'blocks' continues every block of every real article, as the paper does; "
-        "'openings' lets the model write on from each article's first tokens: docs/protocols.md",
-    )
-    block_tokens: int = Field(64, ge=1, description="length of a prompt; for prompts: blocks")
-    opening_tokens: int = Field(
-        64, ge=1, description="length of a prompt, its title included; for prompts: openings"
-    )
-    samples_per_prompt: int = Field(
-        1,
-        ge=1,
-        le=10_000,
-        description="articles written from each opening; for prompts: openings, and beyond one "
-        "for decoding: nucleus",
-    )
-    new_tokens: int = Field(
-        64, ge=1, description="length of a continuation; from an opening, of the whole article"
-    )
-    decoding: Literal["greedy", "beam", "nucleus"] = "greedy"
-    beams: int = Field(4, ge=2, description="for decoding: beam")
-    top_p: Fraction = Field(0.9, description="for decoding: nucleus")
-    temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
-    batch_size: int = Field(128, ge=1, description="prompts continued at once")
-    max_article_tokens: int | None = Field(
-        None,
-        ge=1,
-        description="only this much of each article is continued; null takes all; for prompts: "
-        "blocks",
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-
-    @model_validator(mode="after")
-    def _engine_decodes(self) -> Self:
-        if self.engine == "vllm" and self.decoding == "beam":
-            raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
-        return self
-
-    @model_validator(mode="after")
-    def _settings_apply(self) -> Self:
-        for name in sorted(self._idle & self.model_fields_set):
-            other = "openings" if self.prompts == "blocks" else "blocks"
-            raise ValueError(
-                f"{name} is a setting of prompts: {other}, and prompts is {self.prompts}: leave "
-                f"it out, or set prompts: {other}"
-            )
-        if self.samples_per_prompt > 1 and self.decoding != "nucleus":
-            raise ValueError(
-                f"samples_per_prompt is {self.samples_per_prompt}, but {self.decoding} decoding "
-                "writes the same from the same opening each time: set decoding: nucleus, or "
-                "samples_per_prompt: 1"
-            )
-        return self
-
-    @property
-    def _idle(self) -> frozenset[str]:
-        """The settings of the protocol that is not chosen."""
-        if self.prompts == "openings":
-            return frozenset({"block_tokens", "max_article_tokens"})
-        return frozenset({"opening_tokens", "samples_per_prompt"})
-
-    @model_serializer(mode="wrap")
-    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config that was written out is read back, and would be refused with them.
-        return {name: value for name, value in handler(self).items() if name not in self._idle}
-
-    @property
-    def prompt_tokens(self) -> int:
-        """The longest prompt, in tokens."""
-        return self.block_tokens if self.prompts == "blocks" else self.opening_tokens
 
 
 class LoopConfig(Section):

@@ -131,6 +131,7 @@ def estimate(config: Config, material: Material) -> Estimate:
     """
     plan = make_plan(config)
     real, loaded = material.parts["real"], material.model
+    samples = config.generation.samples_per_prompt
     check_prompts(real, config.generation, loaded.context)
     lengths = _Lengths.of(real, loaded, config)
     finetuned = {stage.key: key for key, stage in reversed([*plan.finetuned.items()])}
@@ -167,7 +168,7 @@ def estimate(config: Config, material: Material) -> Estimate:
         regimes=dict(Counter(regime for regime, _, _ in finetuned.values())),
         articles=real.height,
         real_tokens=sum(lengths.real.values()),
-        synthetic_tokens=round(sum(lengths.synthetic.values())),
+        synthetic_tokens=round(samples * sum(lengths.synthetic.values())),
         train_tokens=dict(train),
         generate_tokens=sets * written,
         prompt_tokens=sets * lengths.prompt_tokens,
