@@ -26,14 +26,32 @@ class Columns(Section):
     source: str | None = Field("source", description="the outlet or author; null if not known")
 
 
+class ControlCorpusConfig(Section):
+    """The made-up corpus ``corpus.source: control``, in which a direction is planted."""
+
+    word_types: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        {"blue": 20, "red": 5},
+        min_length=2,
+        description="leaning -> how many words of its own it has. Each is as frequent as the "
+        "leaning's others, so fewer types are a sharper mode: sampling below temperature 1 "
+        "favours the leaning with the fewest",
+    )
+    articles_per_leaning: int = Field(420, ge=2, le=1_000_000)
+    opening_words: int = Field(8, ge=1, le=1000, description="neutral words of an article's title")
+    sentences: int = Field(
+        4, ge=1, le=1000, description="of an article's body; each ends with a word of the leaning"
+    )
+
+
 class CorpusConfig(Section):
     """The labelled real text."""
 
     source: str = Field(
         "conventions",
         description="'conventions' (built in), a path to a JSONL, CSV or Parquet file, "
-        "or 'hub:OWNER/NAME' for a data set of the hub",
+        "'hub:OWNER/NAME' for a data set of the hub, or 'control' (made up; see corpus.control)",
     )
+    control: ControlCorpusConfig = ControlCorpusConfig()
     format: Literal["auto", "jsonl", "csv", "parquet", "webis", "article-bias-prediction"] = Field(
         "auto", description="'auto' goes by the file's ending and its columns"
     )

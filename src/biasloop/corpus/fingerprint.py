@@ -6,6 +6,7 @@ from typing import Any
 
 from biasloop.assets import ASSETS
 from biasloop.config import CorpusConfig
+from biasloop.corpus import control
 from biasloop.corpus.conventions import CLEANING, NAME
 from biasloop.corpus.file import located
 from biasloop.corpus.hub import hub_name
@@ -20,6 +21,8 @@ def _content(config: CorpusConfig) -> dict[str, Any]:
     kind = kind_of(config)
     if kind == "conventions":
         return {"asset": [file.sha256 for file in ASSETS[NAME].files], "cleaning": CLEANING}
+    if kind == control.NAME:
+        return {"control": control.VERSION}
     if kind == "hub":
         return {"hub": hub_name(config), "revision": config.revision, "split": config.split}
     path = located(config.source)
@@ -57,8 +60,9 @@ def fingerprint(config: CorpusConfig) -> str:
     str
         SHA-256, 64 hexadecimal digits. It follows the bytes of a file; names and bytes of the JSON
         files of a folder; the pinned hash of the built-in asset and the version of its cleaning;
-        id, revision and split of a hub data set. What the hub serves under an id may change
-        while no revision is set, and the fingerprint cannot tell.
+        the version of what makes the control corpus, whose text follows settings and seed; id,
+        revision and split of a hub data set. What the hub serves under an id may change while no
+        revision is set, and the fingerprint cannot tell.
 
     Raises
     ------

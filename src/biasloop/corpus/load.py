@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from biasloop.config import CorpusConfig
+from biasloop.corpus import control
 from biasloop.corpus.check import check
 from biasloop.corpus.conventions import NAME, open_conventions
 from biasloop.corpus.corpus import BAD_ROWS, Corpus
@@ -22,7 +23,7 @@ MIN_PER_LABEL = 2
 
 
 def kind_of(config: CorpusConfig) -> str:
-    """Tell which kind of source a config names: ``conventions``, ``hub`` or ``file``.
+    """Tell which kind of source a config names: a built-in one's name, ``hub`` or ``file``.
 
     Raises
     ------
@@ -30,8 +31,8 @@ def kind_of(config: CorpusConfig) -> str:
         If a file format is set for a source that is no file.
     """
     kind = (
-        "conventions"
-        if config.source == NAME
+        config.source
+        if config.source in (NAME, control.NAME)
         else "hub"
         if config.source.startswith(PREFIX)
         else "file"
@@ -44,7 +45,7 @@ def kind_of(config: CorpusConfig) -> str:
     return kind
 
 
-#: What opens each kind of source.
+#: What opens each kind of source that is read.
 SOURCES: dict[str, Callable[[CorpusConfig], Source]] = {
     "conventions": open_conventions,
     "hub": open_hub,
@@ -76,8 +77,7 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
     config
         Where the articles are and how to read them.
     seed
-        The run's seed. No present reader draws anything; one that samples a source too large to
-        read whole would.
+        The run's seed. Only the source that is made up (``control``) draws anything.
 
     Returns
     -------
@@ -90,8 +90,8 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
         If the source is not there or cannot be read, holds bad rows (unless they are to be
         skipped), is empty, or has fewer than two articles of a label: with counts.
     """
-    del seed
-    source = SOURCES[kind_of(config)](config)
+    kind = kind_of(config)
+    source = control.open_control(config, seed) if kind == control.NAME else SOURCES[kind](config)
     articles, bad = check(source, config)
     if not articles:
         reasons = Counter(reason for _, reason in bad).most_common(3)

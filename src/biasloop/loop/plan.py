@@ -248,7 +248,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
 def _corpus_settings(config: Config) -> dict[str, Any]:
     """Leave out what came later and is not used, so that older runs and bases are still known."""
     unused = {"real_labels": None, "fresh_sets": 0}
-    settings = config.corpus.model_dump(mode="json")
+    others = {"control"} if config.corpus.source != "control" else set()
+    settings = config.corpus.model_dump(mode="json", exclude=others)
     return {name: value for name, value in settings.items() if unused.get(name, ...) != value}
 
 

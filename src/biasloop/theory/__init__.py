@@ -21,10 +21,12 @@ from biasloop.theory.output import describe, report, save
 from biasloop.theory.population import population_map, population_path
 from biasloop.theory.registry import FAMILIES, get_family
 from biasloop.theory.settings import Settings, command, parse_parameters, parse_samples, settings
+from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 
 __all__ = [
     "CASES",
     "FAMILIES",
+    "SHARPENED_REGIMES",
     "BetaFit",
     "Chain",
     "Family",
@@ -56,6 +58,8 @@ __all__ = [
     "run",
     "save",
     "settings",
+    "sharpened",
+    "sharpening_path",
     "summarise",
     "two_leanings_fixed_points",
     "two_leanings_threshold",
