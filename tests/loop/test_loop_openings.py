@@ -80,7 +80,10 @@ def test_a_run_from_openings_has_every_sample_in_every_table(written, tmp_path):
     }
     tokens = {plan.finetuned[key].key: log["tokens"] for key, log in logs.items()}
     assert sum(tokens.values()) == pytest.approx(cost.train_tokens["finetune"], rel=0.15)
-    assert cost.generate_tokens == 24 * 24 * len({s.key for s in plan.generated.values()})
+    own = {stage.key for stage in plan.generated.values()}
+    second = {stage.inputs["articles"].key for stage in plan.updated.values()}
+    assert cost.generate_tokens == 24 * 24 * len(own | second)
+    assert not own & second
     assert cost.prompt_tokens == 12 * 24 * len({s.key for s in plan.generated.values()})
 
     updates = run.results.updates

@@ -185,7 +185,11 @@ class LoopConfig(Section):
     start: Literal["previous", "base"] = Field(
         "previous", description="the weights that a generation's fine-tuning starts from"
     )
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        (0, 1, 2),
+        min_length=1,
+        description="a chain of each regime per seed; of one chain no report says yes or no",
+    )
     shards: int = Field(
         1,
         ge=1,

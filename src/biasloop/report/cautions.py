@@ -173,8 +173,8 @@ def _few(results: Results) -> list[Caution]:
             Caution(
                 "One seed",
                 "Each regime is one chain: the intervals cover the choice of articles, not the "
-                "luck of training and sampling. Set loop.seeds to several for that.",
-                "note",
+                "luck of training and sampling, so the verdicts say what this chain did and no "
+                "more. Set loop.seeds to three or more for a yes or a no.",
             )
         )
     elif seeds < 5:

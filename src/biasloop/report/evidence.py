@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Evidence, Verdict
+from biasloop.analysis import Equivalence, Evidence, Verdict
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.tables import Cell, Part, Table
@@ -49,14 +49,26 @@ def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
         )
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
-        margin = words.number(100 * held.margin, 1).removesuffix(".0")
-        parts.append(f"held within ±{margin} points: {held.answer}")
+        parts.append(_held(held))
     if verdict.holm is not None:
         parts.append(f"no movement at all: {pvalue(verdict.holm)} after Holm over regimes")
     if not parts:
         return ""
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _held(held: Equivalence) -> str:
+    """Say whether a share was held, and where that could not have been shown at all."""
+    margin = words.number(100 * held.margin, 1).removesuffix(".0")
+    half = (held.high - held.low) / 2
+    if half < held.margin or held.answer != "not shown":
+        return f"held within ±{margin} points: {held.answer}"
+    return (
+        f"held within ±{margin} points cannot be shown by so few articles and seeds, whose "
+        f"interval alone is ±{words.number(100 * half, 1)} points ('biasloop power --margin "
+        f"{margin}' says how many would)"
+    )
 
 
 def pvalue(value: float | None) -> str:
