@@ -33,22 +33,20 @@ def repetition(control: str, seed: int, folder: Path) -> dict:
     config = load_config(CONTROLS[control], overrides)
     run = api.run(config, folder / control)
     (verdict,) = run.verdicts()
-    change = verdict.leaning_change
+    change, summary = verdict.leaning_change, run.summary()
     return {
         "control": control,
         "seed": seed,
         "amplified": verdict.amplified,
+        "bias": verdict.bias,
+        "together": verdict.together,
         "change": change.value if change else None,
         "low": change.low if change else None,
         "high": change.high if change else None,
         "forecast": forecast_path(config, verdict.regime, LEANING).round(4).tolist(),
-        "measured": measured_path(run.leaning_scores(), verdict.regime, LEANING).round(4).tolist(),
+        "measured": measured_path(summary, verdict.regime, LEANING).round(4).tolist(),
         "chains": {
-            str(chain): measured_path(
-                run.leaning_scores().filter(seed=chain), verdict.regime, LEANING
-            )
-            .round(4)
-            .tolist()
+            str(chain): measured_path(summary, verdict.regime, LEANING, chain).round(4).tolist()
             for chain in SEEDS
         },
         "cpu_seconds": round(time.process_time() - begun, 1),

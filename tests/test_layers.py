@@ -23,10 +23,10 @@ def test_help_loads_no_heavy_library():
     assert shown.stdout.strip() == "[]"
 
 
-def test_modules_stay_small():
+def test_modules_stay_readable():
     long = {
         str(path.relative_to(ROOT)): lines
         for path in (ROOT / "src").rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 400
+        if (lines := len(path.read_text().splitlines())) > 600
     }
     assert long == {}

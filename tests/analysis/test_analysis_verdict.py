@@ -365,7 +365,7 @@ def test_missing_sets_are_named_by_metric(tmp_path) -> None:
         config=parse_config(
             {
                 "regimes": ["s"],
-                "loop": {"generations": 2},
+                "loop": {"generations": 2, "seeds": [0]},
                 "metrics": {"names": ["leaning", "quality", "perplexity"]},
             }
             | {"regimes": [{"kind": "synthetic", "name": "s"}]}

@@ -8,9 +8,8 @@ from biasloop.api import load_run
 from biasloop.config import load_config
 from biasloop.controls import CONTROLS, forecast_path, measured_path, validate
 from biasloop.errors import InputError
-from biasloop.tables import LEANING_SCORES
 
-#: Fewer articles and generations, and a stronger push, so that they show it.
+#: Fewer articles and generations, one chain more and a stronger push, so that they show it.
 SMALL = (
     "corpus.control={word_types: {blue: 24, red: 4}, articles_per_leaning: 160, "
     "opening_words: 4, sentences: 3}",
@@ -33,9 +32,7 @@ def run_once(tmp_path_factory):
     told = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIASLOOP_CACHE", str(folder / "cache"))
-        found = validate(
-            folder / "out", overrides=SMALL, count=lambda done, total: told.append((done, total))
-        )
+        found = validate(folder / "out", 4, SMALL, lambda done, total: told.append((done, total)))
     return found, folder, told
 
 
@@ -74,24 +71,21 @@ def test_the_runs_are_kept_and_share_the_base(run_once):
         run = load_run(run_folder)
         assert run.config.name == CONTROLS[control]
         assert (run_folder / "report.html").is_file()
-        paths = {row.regime: row.measured for row in found.rows if row.control == control}
-        share = run.summary().filter(pl.col("seed").is_null(), quantity="share:red")
-        share = share.filter(regime="synthetic")
-        assert paths["synthetic"] == pytest.approx(share.sort("generation")["value"].to_numpy())
+        (row,) = (r for r in found.rows if (r.control, r.regime) == (control, "synthetic"))
+        likeliest = run.leaning_scores().sort("probability").group_by(
+            "regime", "seed", "generation", "article_id"
+        ).last()  # fmt: skip
+        readable = run.scores().filter(pl.col("value") == 0, metric="outside_domain")
+        read = likeliest.join(readable, on=["regime", "seed", "generation", "article_id"])
+        by_chain = read.filter(regime="synthetic").group_by("generation", "seed").agg(
+            (pl.col("leaning") == "red").mean()
+        )  # fmt: skip
+        shares = by_chain.group_by("generation").agg(pl.col("leaning").mean()).sort("generation")
+        assert row.measured == pytest.approx(shares["leaning"].to_numpy())
+        assert row.measured == pytest.approx(
+            np.mean([measured_path(run.summary(), "synthetic", "red", s) for s in range(4)], axis=0)
+        )
     assert told[-1][0] == told[-1][1]
-
-
-def test_measured_path_counts_each_articles_likeliest_leaning():
-    rows = [
-        ("synthetic", seed, generation, article, leaning, value if leaning == "red" else 1 - value)
-        for seed in (0, 1)
-        for generation, values in enumerate(((0.9, 0.2), (0.8, 0.7)))
-        for article, value in zip("ab", values, strict=True)
-        for leaning in ("blue", "red")
-    ]
-    scores = pl.DataFrame(rows, schema=LEANING_SCORES, orient="row")
-    assert measured_path(scores, "synthetic", "red").tolist() == [0.5, 1.0]
-    assert measured_path(scores, "synthetic", "blue").tolist() == [0.5, 0.0]
 
 
 def test_forecast_of_the_examples():

@@ -78,7 +78,7 @@ def by_hand(config, tokenizer):
 
 
 def test_the_papers_preset_costs_what_the_protocol_says(paper):
-    config = load_config("paper-gpt2-webis", overrides(paper))
+    config = load_config("paper-gpt2-webis", [*overrides(paper), "loop.seeds=[0]"])
     material = gather(config)
     articles, train, generate = by_hand(config, material.model.tokenizer)
     cost = estimate(config, material)

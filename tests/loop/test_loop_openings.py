@@ -84,7 +84,7 @@ def test_a_run_from_openings_has_every_sample_in_every_table(written, tmp_path):
     second = {stage.inputs["articles"].key for stage in plan.updated.values()}
     assert cost.generate_tokens == 24 * 24 * len(own | second)
     assert not own & second
-    assert cost.prompt_tokens == 12 * 24 * len({s.key for s in plan.generated.values()})
+    assert cost.prompt_tokens == 12 * 24 * len(own | second)
 
     updates = run.results.updates
     assert updates.height == len(labels) * 2 * 2

@@ -138,7 +138,8 @@ def outcomes(tables: Tables) -> Outcomes:
         withheld = {
             key: reason for key, reason in zip(keys, checked["reason"], strict=True) if reason
         }
-        outside = metric_values(tables, own, "outside_domain") > 0
+        gated = tables.outside_share < 1
+        outside = (metric_values(tables, own, "outside_domain") > 0) & gated
         for label, hit in likeliest(tables, leaning_probabilities(tables, own)).items():
             unread = outside & ~np.isnan(hit)
             read[label] = np.where(outside, np.nan, hit)

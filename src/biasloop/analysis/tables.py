@@ -41,7 +41,8 @@ class Tables:
         Measure -> ``low`` and ``high`` from the leaning instrument's card: the range in which it
         was validated.
     outside_share
-        A leaning figure is withheld when more than this share of its articles lies outside.
+        A leaning figure is withheld when more than this share of its articles lies outside; up to
+        there those articles are left out of it. 1 reads every article, whatever it is.
     sources
         Article -> what its errors hang together with: its source, or the real article that
         prompted it. An article that is not named stands for itself.

@@ -300,7 +300,8 @@ class ReportConfig(Section):
     outside_share: Fraction = Field(
         0.25,
         description="a leaning figure is withheld when more than this share of its articles "
-        "lies outside what the classifier was validated on",
+        "lies outside what the classifier was validated on; up to there they are left out of it. "
+        "1 reads every article, whatever it is",
     )
     equivalence_margin: float = Field(
         0.05,

@@ -34,23 +34,20 @@ def forecast_path(config: Config, regime: str, leaning: str) -> np.ndarray:
     return path[:, list(types).index(leaning)]
 
 
-def measured_path(leaning_scores: pl.DataFrame, regime: str, leaning: str) -> np.ndarray:
-    """Measure the share of articles read as a leaning, shape (generations + 1,), over all chains.
+def measured_path(
+    summary: pl.DataFrame, regime: str, leaning: str, seed: int | None = None
+) -> np.ndarray:
+    """Measure the share of articles read as a leaning, shape (generations + 1,).
 
     Parameters
     ----------
-    leaning_scores
-        `tables.LEANING_SCORES`.
+    summary
+        `analysis.SUMMARY` of a run.
     regime, leaning
         Whose share, in which regime.
+    seed
+        Of which chain; None takes the mean over chains.
     """
-    read = (
-        leaning_scores.filter(pl.col("regime") == regime)
-        .sort("probability", descending=True, maintain_order=True)
-        .group_by("seed", "generation", "article_id", maintain_order=True)
-        .first()
-    )
-    shares = (
-        read.group_by("generation").agg((pl.col("leaning") == leaning).mean()).sort("generation")
-    )
-    return shares["leaning"].to_numpy()
+    rows = summary.filter(pl.col("seed").eq_missing(seed), regime=regime)
+    rows = rows.filter(quantity=f"share:{leaning}").sort("generation")
+    return rows["value"].cast(pl.Float64).to_numpy()

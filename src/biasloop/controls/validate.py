@@ -136,14 +136,14 @@ def _planted(config: Config) -> str:
 
 
 def _rows(control: str, run: api.Run, judged: Judged) -> list[Row]:
-    leaning, scores = _planted(run.config), run.leaning_scores()
+    leaning, summary = _planted(run.config), run.summary()
     return [
         Row(
             control,
             regime,
             leaning if run.config.generation.temperature < 1 else None,
             forecast_path(run.config, regime, leaning),
-            measured_path(scores, regime, leaning),
+            measured_path(summary, regime, leaning),
             verdict,
         )
         for regime, verdict in judged.verdicts.items()
