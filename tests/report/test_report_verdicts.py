@@ -71,11 +71,15 @@ def test_each_answer_says_where_the_shares_went() -> None:
         return speak(replace(VERDICT, **given)).bias
 
     assert "63.7\u202f%, towards the real 33.3\u202f%." in bias(bias="reduced")
-    assert "each chain went away from the real shares, in a direction of its own" in bias(
+    assert "each chain went away from the real shares, not all in one direction" in bias(
         together=False
     )
     assert "whether that is away from the real 33.3\u202f% is not shown" in bias(bias="moved")
     assert "away from the real shares is not shown" in bias(bias="moved", real={})
+    thirds = dict.fromkeys(("left", "center", "right"), 1 / 3)
+    assert "away from the real shares of all leanings (33.3\u202f% of this one)" in bias(
+        real=thirds
+    )
     assert "every leaning's change lies within ±5 points" in bias(bias="held")
     assert "more than under fine-tuning on real articles alone" in bias(beyond_fine_tuning=True)
     assert "of other chains one says nothing" in bias(chains=1)

@@ -66,8 +66,7 @@ class Verdict:
     bias
         What the shares of all leanings show; of one chain it is of that chain only.
     together
-        Whether the chains moved the same way; False where each went its own. None where no
-        movement is shown.
+        Whether all chains moved the way that their mean did; None where no movement is shown.
     leaning_change
         Change of the leaning's share (0 to 1); None when withheld or not measured.
     changes
@@ -354,13 +353,12 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
     pvalue = together if apart is None else min(1.0, 2 * min(together, apart))
     shown = pvalue <= 0.05
     bias: Bias = "not shown"
-    same_way = apart is None or together <= apart
     if all(found.answer == "yes" for found in held.values()):
         bias = "held"
-    elif shown and same_way:
-        bias = _direction(found, blank, known)
     elif shown:
-        bias = "amplified"
+        away = apart is not None and 2 * apart <= 0.05
+        bias = _direction(found, blank, known) if together <= 0.05 else "amplified"
+        bias = "amplified" if away and bias == "moved" else bias
     told = blank.leaning
     if shown and len(names) > 2:
         told = max(known, key=lambda label: abs(known[label].value))
@@ -370,7 +368,7 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
         leaning=told,
         real={label: share for label, share in real.items() if share is not None},
         bias=bias,
-        together=same_way if shown and bias != "held" else None,
+        together=_same_way(found, blank) if shown and bias != "held" else None,
         leaning_change=changes[told],
         changes=changes,
         held=held,
@@ -452,6 +450,16 @@ def _apart(found: Outcomes, blank: Verdict, seed: int) -> float | None:
         drift = places[..., len(generations) :]
         paths = paths - drift + drift[..., :1]
     return walk_pvalue(np.swapaxes(paths - real, 1, 2), seeds.generator(seed, "walk", blank.regime))
+
+
+def _same_way(found: Outcomes, blank: Verdict) -> bool:
+    """Say whether every chain moved in the direction of their mean."""
+    stack = _stack(found, blank, [(blank.regime, blank.last), (blank.regime, 0)])
+    if stack is None:  # the real shares are not known; the mean was shown to move
+        return True
+    means = np.nanmean(stack, axis=-1).reshape(len(stack), len(found.labels), 3)
+    moved = means[..., 1] - means[..., 2]
+    return bool((moved @ moved.mean(axis=0) > 0).all())
 
 
 def _alone(found: Outcomes, blank: Verdict) -> str | None:

@@ -90,11 +90,13 @@ def _against_real(verdict: Verdict) -> str:
     """Say where the movement led; of one chain as of that chain only."""
     real = verdict.real.get(verdict.leaning)
     of = "the real shares" if real is None else f"the real {words.percent(real)}"
+    if real is not None and len(verdict.real) > 2:
+        of = f"the real shares of all leanings ({words.percent(real)} of this one)"
     where = {
         "amplified": f", away from {of}"
         if verdict.together
-        else f" (real: {words.percent(real)}); each chain went away from the real shares, in a "
-        "direction of its own",
+        else f" (real: {words.percent(real)}); each chain went away from the real shares, not all "
+        "in one direction",
         "reduced": f", towards {of}",
         "moved": f"; whether that is away from {of} is not shown",
         "held": f"; every leaning's change lies within ±{_margin(verdict)} points",
