@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -69,6 +70,10 @@ class Outcomes:
     withheld: Mapping[SetKey, str] = field(default_factory=dict)
     real_shares: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def _places(self) -> dict[SetKey, int]:
+        return {key: row for row, key in enumerate(self.keys)}
+
     def regimes(self) -> list[str]:
         """Every regime with a generation, sorted."""
         return sorted({regime for regime, _, generation in self.keys if generation >= 0})
@@ -94,7 +99,7 @@ class Outcomes:
     def row(self, quantity: str, key: SetKey) -> np.ndarray:
         """Give one set's values, shape (articles,); all NaN where there is no such set."""
         values = self.values[quantity]
-        place = {found: row for row, found in enumerate(self.keys)}.get(key)
+        place = self._places.get(key)
         return np.full(values.shape[1], np.nan) if place is None else values[place]
 
     def chains(self, quantity: str, regime: str, generation: int) -> np.ndarray:

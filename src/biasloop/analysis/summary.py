@@ -179,6 +179,8 @@ def _change_rows(found: Outcomes) -> list[tuple[object, ...]]:
     """Rows of changes since Generation 0, of each chain and pooled."""
     rows = []
     for quantity in found.values:
+        scored = found.scored(quantity)
+        there = {key for row, key in enumerate(found.keys) if scored[row].any()}
         for regime in found.regimes():
             for generation in found.generations(regime):
                 if generation == 0:
@@ -186,20 +188,13 @@ def _change_rows(found: Outcomes) -> list[tuple[object, ...]]:
                 seeds = [
                     s
                     for s in found.seeds(regime)
-                    if all(_scored(found, quantity, (regime, s, g)) for g in (0, generation))
+                    if {(regime, s, 0), (regime, s, generation)} <= there
                 ]
                 for seed in seeds:
                     rows.append(_change_row(found, quantity, regime, generation, seed, [seed]))
                 if seeds:
                     rows.append(_change_row(found, quantity, regime, generation, None, seeds))
     return rows
-
-
-def _scored(found: Outcomes, quantity: str, key: SetKey) -> bool:
-    """Say whether a set has the quantity, withheld or not."""
-    if key not in found.keys:
-        return False
-    return bool(found.scored(quantity)[found.keys.index(key)].any())
 
 
 def _change_row(

@@ -353,7 +353,7 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
     pvalue = together if apart is None else min(1.0, 2 * min(together, apart))
     shown = pvalue <= 0.05
     bias: Bias = "not shown"
-    if all(found.answer == "yes" for found in held.values()):
+    if all(one.answer == "yes" for one in held.values()):
         bias = "held"
     elif shown:
         away = apart is not None and 2 * apart <= 0.05
@@ -362,11 +362,11 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
     told = blank.leaning
     if shown and len(names) > 2:
         told = max(known, key=lambda label: abs(known[label].value))
-    real = {label: _real_share(found, label) for label in found.labels}
+    real = {label: _real(found, label) for label in found.labels}
     return replace(
         blank,
         leaning=told,
-        real={label: share for label, share in real.items() if share is not None},
+        real={label: float(np.nanmean(row)) for label, row in real.items() if row is not None},
         bias=bias,
         together=_same_way(found, blank) if shown and bias != "held" else None,
         leaning_change=changes[told],
@@ -378,11 +378,16 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
 
 def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -> float:
     """P-value of no change, also were the articles that cannot be read what would hide it most."""
-    if found.unread is None or not found.unread.any():
+    unread = found.unread
+    if unread is None or not unread.any():
         return inference.pvalue
     up = inference.value > 0
     after, before = (
-        _worst(found, label, blank.regime, g, gain) for g, gain in ((blank.last, not up), (0, up))
+        np.where(unread[rows], float(counted), found.values[f"share:{label}"][rows])
+        for rows, counted in (
+            (_rows(found, blank.regime, blank.last), not up),
+            (_rows(found, blank.regime, 0), up),
+        )
     )
     pairs = np.stack([after, before], axis=1)
     worst = chain_figure(
@@ -394,15 +399,6 @@ def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -
     if worst is None or worst.value == 0 or (worst.value > 0) != up:
         return 1.0
     return max(inference.pvalue, worst.pvalue)
-
-
-def _worst(found: Outcomes, label: str, regime: str, generation: int, counted: bool) -> np.ndarray:
-    """Read a generation with every unread article of the label, or none; (chains, articles)."""
-    rows = _rows(found, regime, generation)
-    values = found.values[f"share:{label}"][rows]
-    if found.unread is None:
-        return values
-    return np.where(found.unread[rows], float(counted), values)
 
 
 def _direction(found: Outcomes, blank: Verdict, known: dict[str, Inference]) -> Bias:
@@ -479,12 +475,9 @@ def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> 
     seeds_there = found.seeds(blank.regime)
     result = []
     for label in found.labels:
-        name = f"share:{label}"
-        real = found.row(name, (REAL, 0, -1))
-        if np.isnan(real).all():
-            if label not in found.real_shares:
-                return None
-            real = np.full(len(real), found.real_shares[label])
+        name, real = f"share:{label}", _real(found, label)
+        if real is None:
+            return None
         own = [[found.row(name, (regime, s, g)) for regime, g in sets] for s in seeds_there]
         result.append([np.stack([real, *rows]) for rows in own])
     stack = np.concatenate(result, axis=1)
@@ -492,9 +485,13 @@ def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> 
     return stack[there] if there.any() else None
 
 
-def _real_share(found: Outcomes, label: str) -> float | None:
+def _real(found: Outcomes, label: str) -> np.ndarray | None:
+    """Give the real articles' readings, or everywhere their known share; None without either."""
     row = found.row(f"share:{label}", (REAL, 0, -1))
-    return found.real_shares.get(label) if np.isnan(row).all() else float(np.nanmean(row))
+    if not np.isnan(row).all():
+        return row
+    share = found.real_shares.get(label)
+    return None if share is None else np.full(len(row), share)
 
 
 def _rows(found: Outcomes, regime: str, generation: int) -> list[int]:

@@ -117,8 +117,6 @@ def score_stage(
         **inputs,
     }
     settings = {"metrics": config.metrics.model_dump(mode="json"), "seed": config.seed}
-    if "diversity" in config.metrics.names:  # each article had its own BLEU before
-        settings["self_bleu"] = "jackknife"
     if config.loop.shards == 1:
         return Stage(
             "score",
