@@ -1,5 +1,6 @@
 """Faults of the disk, made for real where the machine lets us: one message, nothing else lost."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -91,7 +92,12 @@ def test_a_damaged_input_is_named_and_can_be_repaired(tiny, finished, own_cache,
 
 @pytest.mark.parametrize("damage", [truncate, alter, os.unlink])
 def test_a_damaged_table_is_not_reported_on(finished, own_cache, damage):
-    path = next(iter(sorted(finished.glob("stages/score-*/scores.parquet"))))
+    (stage,) = (
+        manifest.parent
+        for manifest in finished.glob("stages/score-*/stage.json")
+        if json.loads(manifest.read_text())["name"] == "real articles: score"
+    )
+    path = stage / "scores.parquet"
     damage(path)
     with pytest.raises(StoreError, match=r"scores\.parquet"):
         bl.load_run(finished).scores()
