@@ -6,6 +6,11 @@ import pytest
 from made_up import experiment, write_corpus
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_pictures(blank):
+    """Write every report of these tests without its pictures."""
+
+
 @pytest.fixture(scope="session")
 def corpus_file(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpus") / "articles.jsonl")
@@ -14,6 +19,17 @@ def corpus_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny(corpus_file):
     return experiment(corpus_file)
+
+
+@pytest.fixture(scope="session")
+def bare(tiny):
+    """The tiny experiment without what tests of how a run is kept have no need of."""
+    return {
+        **tiny,
+        "loop": {**tiny["loop"], "bias_direction": "none"},
+        "metrics": {**tiny["metrics"], "names": ["leaning"]},
+        "neurons": {"sites": []},
+    }
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`biasloop ablate` and `biasloop export` on a whole run."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -87,10 +88,12 @@ def test_fewer_articles_and_another_regime(run, tmp_path):
     assert read_ablation(tmp_path / "few").effects["articles"].to_list() == [5, 5]
 
 
-def test_deleted_weights_are_trained_again_only_when_asked(base, tmp_path, monkeypatch):
-    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "run"
+def test_deleted_weights_are_trained_again_only_when_asked(base, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIASLOOP_CACHE", str(run.parent / "cache"))
+    folder = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(folder / "neurons")
     bl.run(base, folder, ["loop.keep_models=none"])
+    assert not list(folder.glob("stages/finetune-*/model/model.safetensors"))
     invoke("neurons", folder, "--metric", "distinct_1")
     options = ("ablate", folder, "--metric", "distinct_1", "--top", 2, "--articles", 4)
     with pytest.raises(InputError, match=r"generation 2, .* are not there.*3 models"):

@@ -16,7 +16,7 @@ from biasloop.files import sha256_file
 from biasloop.loop import Store, execute, locked, make_plan, silent, verify
 from biasloop.loop.faults import explained
 
-CHANGES = ["loop.generations=0", "regimes=[synthetic]", "neurons.sites=[]"]
+CHANGES = ["loop.generations=0", "regimes=[synthetic]"]
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -31,11 +31,11 @@ def contents(*folders):
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory):
+def made(bare, tmp_path_factory):
     place = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIASLOOP_CACHE", str(place / "cache"))
-        bl.run(tiny, place / "run", CHANGES)
+        bl.run(bare, place / "run", CHANGES)
     return place
 
 
@@ -69,7 +69,7 @@ def alter(path):
         "stages/instrument-*/instrument/card.json",
     ],
 )
-def test_a_damaged_input_is_named_and_can_be_repaired(tiny, finished, own_cache, name, damage):
+def test_a_damaged_input_is_named_and_can_be_repaired(bare, finished, own_cache, name, damage):
     before = contents(finished, own_cache)
     path = next(iter(sorted(finished.glob(name))))
     damage(path)
@@ -78,7 +78,7 @@ def test_a_damaged_input_is_named_and_can_be_repaired(tiny, finished, own_cache,
         shutil.rmtree(scored)
     damaged = contents(finished, own_cache)
     with pytest.raises(StoreError, match=path.name):
-        bl.run(tiny, finished, CHANGES)
+        bl.run(bare, finished, CHANGES)
     after = contents(finished, own_cache)
     assert {name: after[name] for name in damaged} == damaged
 
@@ -86,7 +86,7 @@ def test_a_damaged_input_is_named_and_can_be_repaired(tiny, finished, own_cache,
     assert [d.path for d in found.damages] == [path]
     assert verify(finished, own_cache, repair=True).repaired
     assert verify(finished, own_cache).sound
-    bl.run(tiny, finished, CHANGES)
+    bl.run(bare, finished, CHANGES)
     assert contents(finished, own_cache) == before
 
 
@@ -107,13 +107,13 @@ def test_a_damaged_table_is_not_reported_on(finished, own_cache, damage):
     assert str(path) in result.output
 
 
-def test_a_damaged_manifest_is_named(tiny, finished, own_cache):
+def test_a_damaged_manifest_is_named(bare, finished, own_cache):
     path = find(finished, "stages/corpus-*/stage.json")
     path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
     with pytest.raises(StoreError, match=r"stage\.json: was altered"):
         bl.load_run(finished).scores()
     assert [d.path for d in verify(finished, own_cache, repair=True).damages] == [path]
-    bl.run(tiny, finished, CHANGES)
+    bl.run(bare, finished, CHANGES)
     assert verify(finished, own_cache).sound
 
 
@@ -125,14 +125,14 @@ def test_a_file_that_is_not_of_a_stage_is_named(finished, own_cache):
 
 @pytest.mark.parametrize("damage", [truncate, os.unlink])
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_a_damaged_record_of_the_run(tiny, finished, own_cache, name, damage):
+def test_a_damaged_record_of_the_run(bare, finished, own_cache, name, damage):
     before = contents(finished, own_cache)
     damage(finished / name)
     with pytest.raises((StoreError, InputError), match=name.replace(".", r"\.")):
         bl.load_run(finished)
     if (finished / "run.json").exists():
         assert verify(finished, own_cache, repair=True).damages[0].path == finished / name
-    bl.run(tiny, finished, CHANGES)
+    bl.run(bare, finished, CHANGES)
     assert contents(finished, own_cache) == before
     assert verify(finished, own_cache).sound
 
@@ -171,18 +171,18 @@ def bind(folder, *options):
     subprocess.run(["mount", *options, str(folder), str(folder)], check=True)
 
 
-def test_a_full_disk(tiny, finished, disk, own_cache):
+def test_a_full_disk(bare, finished, disk, own_cache):
     place, remount = disk
     (place / "filler").write_bytes(b"0" * 900_000)
     with pytest.raises(StoreError, match=r"the disk is full .* MB free.* goes on from there"):
-        bl.run(tiny, place / "run", CHANGES)
+        bl.run(bare, place / "run", CHANGES)
     assert not [p for p in (place / "run" / "stages").iterdir() if p.name.startswith(".")]
     remount("size=50m")
-    bl.run(tiny, place / "run", CHANGES)
+    bl.run(bare, place / "run", CHANGES)
     assert contents(place / "run") == contents(finished)
 
 
-def test_a_disk_that_becomes_read_only(tiny, finished, disk):
+def test_a_disk_that_becomes_read_only(bare, finished, disk):
     place, remount = disk
     remount("size=50m")
     stages = place / "run" / "stages"
@@ -193,19 +193,19 @@ def test_a_disk_that_becomes_read_only(tiny, finished, disk):
             bind(stages, "-o", "remount,bind,ro")
 
     with pytest.raises(StoreError, match=r"is the folder read-only\?.*goes on from there"):
-        bl.run(tiny, place / "run", CHANGES, listen)
+        bl.run(bare, place / "run", CHANGES, listen)
     with pytest.raises(StoreError, match="read-only"):
-        bl.run(tiny, place / "run", CHANGES)
+        bl.run(bare, place / "run", CHANGES)
     kept = contents(place / "run")
     assert kept
     assert not bl.load_run(place / "run").results.real.is_empty()
     bind(stages, "-o", "remount,bind,rw")
-    bl.run(tiny, place / "run", CHANGES)
+    bl.run(bare, place / "run", CHANGES)
     assert contents(place / "run") == contents(finished)
     assert kept.items() <= contents(place / "run").items()
 
 
-def test_a_run_folder_removed_while_it_runs(tiny, finished, tmp_path):
+def test_a_run_folder_removed_while_it_runs(bare, finished, tmp_path):
     folder = tmp_path / "again" / "run"
 
     def listen(event):
@@ -213,12 +213,12 @@ def test_a_run_folder_removed_while_it_runs(tiny, finished, tmp_path):
             shutil.rmtree(folder)
 
     with pytest.raises(StoreError, match="is gone"):
-        bl.run(tiny, folder, CHANGES, listen)
-    bl.run(tiny, folder, CHANGES)
+        bl.run(bare, folder, CHANGES, listen)
+    bl.run(bare, folder, CHANGES)
     assert contents(folder) == contents(finished)
 
 
-def test_an_input_removed_while_it_runs(tiny, tmp_path):
+def test_an_input_removed_while_it_runs(bare, tmp_path):
     folder = tmp_path / "again"
 
     def listen(event):
@@ -226,19 +226,19 @@ def test_an_input_removed_while_it_runs(tiny, tmp_path):
             find(folder, "stages/corpus-*/articles.parquet").unlink()
 
     with pytest.raises(StoreError, match=r"articles\.parquet"):
-        bl.run(tiny, folder, CHANGES, listen)
+        bl.run(bare, folder, CHANGES, listen)
 
 
-def test_two_runs_in_one_folder(tiny, tmp_path):
+def test_two_runs_in_one_folder(bare, tmp_path):
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another process is running"):
-        bl.run(tiny, tmp_path / "run", CHANGES)
-    bl.run(tiny, tmp_path / "run", CHANGES)
+        bl.run(bare, tmp_path / "run", CHANGES)
+    bl.run(bare, tmp_path / "run", CHANGES)
 
 
-def test_a_shared_stage_is_computed_once_by_two_runs(tiny, tmp_path):
+def test_a_shared_stage_is_computed_once_by_two_runs(bare, tmp_path):
     from biasloop.config import parse_config
 
-    plan = make_plan(parse_config(tiny, CHANGES))
+    plan = make_plan(parse_config(bare, CHANGES))
     first, second = (Store(tmp_path / name, tmp_path / "cache") for name in ("one", "two"))
     execute(plan, first, silent, [plan.corpus])
     execute(plan, second, silent, [plan.corpus])
@@ -260,7 +260,7 @@ def test_a_shared_stage_is_computed_once_by_two_runs(tiny, tmp_path):
     assert contents(first.path(plan.base)) == made
 
 
-def test_what_a_kill_left_half_made_is_cleared(tiny, finished):
+def test_what_a_kill_left_half_made_is_cleared(bare, finished):
     for place in (finished / "stages" / ".score-1.abc", finished / "partial" / "finetune-1"):
         place.mkdir(parents=True)
     (finished / "figures").mkdir()
@@ -268,18 +268,18 @@ def test_what_a_kill_left_half_made_is_cleared(tiny, finished):
     for name in half_made:
         (finished / name).write_text("half")
     (finished / ".mine").write_text("kept")
-    bl.run(tiny, finished, CHANGES)
+    bl.run(bare, finished, CHANGES)
     assert not (finished / "stages" / ".score-1.abc").exists()
     assert not [name for name in half_made if (finished / name).exists()]
     assert (finished / ".mine").exists()
 
 
-def test_a_run_killed_as_it_opened_its_folder_can_be_run(tiny, tmp_path):
+def test_a_run_killed_as_it_opened_its_folder_can_be_run(bare, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".run.json.abc").write_text("{")
     (folder / ".lock").touch()
-    bl.run(tiny, folder, CHANGES)
+    bl.run(bare, folder, CHANGES)
     assert not (folder / ".run.json.abc").exists()
 
 

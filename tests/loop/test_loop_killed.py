@@ -3,12 +3,14 @@
 import pytest
 from kill import SHORT, kill_runs
 
-KILLS = 36
+KILLS = 24
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(tiny, tmp_path):
-    found = kill_runs(tiny | SHORT, KILLS, seed=1, place=tmp_path)
+    # Fitting one classifier is as good a moment as fitting two.
+    metrics = {**tiny["metrics"], "names": ["leaning", "perplexity", "diversity"]}
+    found = kill_runs({**tiny, **SHORT, "metrics": metrics}, KILLS, seed=1, place=tmp_path)
     assert found.faults == []
     assert found.total >= KILLS
     assert found.runs >= 1

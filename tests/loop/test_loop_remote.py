@@ -141,7 +141,7 @@ def test_what_is_no_run_is_refused(tmp_path, url):
 
 
 @pytest.mark.slow
-def test_a_run_on_s3_is_that_on_disk(tiny, tmp_path, monkeypatch, s3):
+def test_a_run_on_s3_is_that_on_disk(bare, tmp_path, monkeypatch, s3):
     def machine(name):
         """Have this process be another machine: nothing of the ones before is here."""
         monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / name))
@@ -159,18 +159,18 @@ def test_a_run_on_s3_is_that_on_disk(tiny, tmp_path, monkeypatch, s3):
 
     machine("one")
     with pytest.raises(StopError):
-        bl.run(tiny, s3, SHORT, stop)
+        bl.run(bare, s3, SHORT, stop)
     begun = list(finished)
     machine("two")
     with pytest.raises(InputError, match="belongs to another config"):
-        bl.run(tiny, s3, [*SHORT, "training.epochs=2"])
+        bl.run(bare, s3, [*SHORT, "training.epochs=2"])
     finished.clear()
-    bl.run(tiny, s3, SHORT, lambda event: event.event == "finish" and finished.append(event.name))
+    bl.run(bare, s3, SHORT, lambda event: event.event == "finish" and finished.append(event.name))
     assert finished
     assert not set(begun) & set(finished)
 
     machine("three")
-    local = bl.run(tiny, tmp_path / "local", SHORT)
+    local = bl.run(bare, tmp_path / "local", SHORT)
     here = machine("four")
     there = bl.load_run(s3)
     for table in ("scores", "leaning_scores", "articles", "summary"):
@@ -195,7 +195,7 @@ def test_a_run_on_s3_is_that_on_disk(tiny, tmp_path, monkeypatch, s3):
     found = verify(folder, here, repair=True, remote=Remote(s3))
     assert [str(d.path.relative_to(folder)) for d in found.damages] == [altered]
     assert not Remote(s3).finished(altered.split("/")[1])
-    bl.run(tiny, s3, SHORT)
+    bl.run(bare, s3, SHORT)
     assert verify(fetch(s3, here, whole=True), here).sound
     assert isinstance(bl.load_run(s3).scores(), pl.DataFrame)
     shutil.rmtree(here)

@@ -75,13 +75,16 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     bl.run(tiny, tmp_path / "two")
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
 
-    other = bl.run(tiny, tmp_path / "three", ["loop.seeds=[1]"])
-    mine = other.scores().filter(pl.col("regime") == "synthetic").drop("seed")
-    assert not mine.equals(scores.filter(pl.col("regime") == "synthetic").drop("seed"))
+    changes = ["loop.seeds=[1]", "loop.generations=0", "metrics.names=[diversity]"]
+    other = bl.run(tiny, tmp_path / "three", changes)
+    zero = pl.col("regime") == "synthetic", pl.col("generation") == 0
+    mine = other.articles().filter(*zero).drop("seed")
+    assert mine.height
+    assert not mine.equals(run.articles().filter(*zero).drop("seed"))
 
 
-def test_a_run_goes_on_where_it_stopped(tiny, tmp_path):
-    config = parse_config(tiny)
+def test_a_run_goes_on_where_it_stopped(bare, tmp_path):
+    config = parse_config(bare)
     plan = make_plan(config)
     whole = Store(tmp_path / "whole", tmp_path / "cache")
     execute(plan, whole, silent)
@@ -103,10 +106,10 @@ def test_a_run_goes_on_where_it_stopped(tiny, tmp_path):
     assert tables(tmp_path / "whole") == tables(tmp_path / "part")
 
 
-def test_weights_are_kept_as_the_config_says(tiny, tmp_path):
+def test_weights_are_kept_as_the_config_says(bare, tmp_path):
     for policy, expected in (("all", 5), ("ends", 3), ("last", 2), ("none", 0)):
         folder = tmp_path / policy
-        bl.run(tiny, folder, [f"loop.keep_models={policy}"])
+        bl.run(bare, folder, [f"loop.keep_models={policy}", "generation.new_tokens=4"])
         assert len(list(folder.glob("stages/finetune-*/model/model.safetensors"))) == expected
 
 
@@ -136,12 +139,12 @@ def test_every_setting_that_matters_changes_the_key(tiny):
     )
 
 
-def test_a_folder_of_another_config_is_refused_and_left_alone(tiny, tmp_path):
+def test_a_folder_of_another_config_is_refused_and_left_alone(bare, tmp_path):
     folder = tmp_path / "run"
-    bl.run(tiny, folder, ["loop.generations=0"])
+    bl.run(bare, folder, ["loop.generations=0"])
     before = tables(folder)
     with pytest.raises(InputError, match=r"another config.*loop\.generations"):
-        bl.run(tiny, folder, ["loop.generations=1"])
+        bl.run(bare, folder, ["loop.generations=1"])
     assert tables(folder) == before
 
 
@@ -168,11 +171,11 @@ def test_score_takes_a_runs_instruments_or_fits_them(tiny, tmp_path):
         bl.score(articles, ["leening"], run=run)
 
 
-def test_a_removed_cache_does_not_undo_a_finished_run(tiny, tmp_path, own_cache):
-    bl.run(tiny, tmp_path / "run", ["loop.generations=0"])
+def test_a_removed_cache_does_not_undo_a_finished_run(bare, tmp_path, own_cache):
+    bl.run(bare, tmp_path / "run", ["loop.generations=0"])
     shutil.rmtree(own_cache)
     listen = Count()
-    bl.run(tiny, tmp_path / "run", ["loop.generations=0"], listen=listen)
+    bl.run(bare, tmp_path / "run", ["loop.generations=0"], listen=listen)
     assert listen.finished == []
 
 
@@ -226,15 +229,15 @@ def test_no_direction_and_no_sites_leave_out_their_stages(tiny):
     assert {stage.kind for stage in plan.stages.values()}.isdisjoint({"update", "neurons"})
 
 
-def test_a_finished_run_is_read_when_its_corpus_is_gone(tiny, corpus_file, tmp_path):
+def test_a_finished_run_is_read_when_its_corpus_is_gone(bare, corpus_file, tmp_path):
     moved = tmp_path / "articles.jsonl"
     shutil.copy(corpus_file, moved)
     changes = [f"corpus.source={moved}", "loop.generations=0", "regimes=[synthetic]"]
-    run = bl.run(tiny, tmp_path / "run", changes)
+    run = bl.run(bare, tmp_path / "run", changes)
     scores = run.scores()
     moved.unlink()
     again = bl.load_run(tmp_path / "run")
     assert again.scores().equals(scores)
     assert again.report().is_file()
     with pytest.raises(InputError, match=r"articles\.jsonl"):
-        bl.run(tiny, tmp_path / "run", changes)
+        bl.run(bare, tmp_path / "run", changes)

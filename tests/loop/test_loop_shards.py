@@ -51,7 +51,7 @@ def test_how_it_is_run_is_not_part_of_what_is_computed(tiny):
 
 
 def greedy(tiny, *more):
-    one = ["regimes=[synthetic]", "loop.generations=1", "generation.decoding=greedy"]
+    one = ["regimes=[synthetic]", "loop.generations=0", "generation.decoding=greedy"]
     return [*one, "loop.bias_direction=none", *more]
 
 

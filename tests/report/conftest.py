@@ -20,9 +20,3 @@ def make_results(tmp_path: Path) -> Callable[..., Results]:
         return build_results(tmp_path / "run", **settings)
 
     return make
-
-
-@pytest.fixture
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw small PNGs: most of a report's time is theirs."""
-    monkeypatch.setattr("biasloop.report.static._DPI", 25)

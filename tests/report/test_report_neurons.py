@@ -65,13 +65,13 @@ def ablation(metric):
     )
 
 
-def test_no_section_where_nothing_was_looked_for(make_results, coarse):
+def test_no_section_where_nothing_was_looked_for(make_results, blank):
     results = make_results()
     page = write_report(results, results.folder).read_text()
     assert 'id="neurons"' not in page
 
 
-def test_what_was_found_is_shown_and_escaped(make_results, coarse):
+def test_what_was_found_is_shown_and_escaped(make_results, blank):
     results = make_results()
     write_findings(results.folder / "neurons", findings(HOSTILE))
     write_ablation(results.folder / "neurons", ablation(HOSTILE))

@@ -14,8 +14,9 @@ from report_made_up import HOSTILE, MARKER
 
 from biasloop.errors import InputError, StoreError
 from biasloop.report import write_report
+from biasloop.report.static import png
 
-pytestmark = pytest.mark.usefixtures("coarse")
+pytestmark = pytest.mark.usefixtures("blank")
 
 FEW = {"report": {"bootstrap": 100, "examples": 7}}
 
@@ -158,7 +159,9 @@ def test_examples_show_the_same_articles_through_every_generation(make_results, 
     assert found == [(article, *place) for article in ids for place in places]
 
 
-def test_equal_results_give_equal_bytes(make_results, tmp_path) -> None:
+def test_equal_results_give_equal_bytes(make_results, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("biasloop.report.write.png", png)
+    monkeypatch.setattr("biasloop.report.static._DPI", 25)
     settings = {"articles": 15, "generations": 1, "regimes": ("synthetic",), "settings": FEW}
     files = []
     for name in ("one", "two"):
@@ -169,6 +172,9 @@ def test_equal_results_give_equal_bytes(make_results, tmp_path) -> None:
         )
     assert files[0] == files[1]
     assert Path("report.html") in files[0]
+    pictures = [content for name, content in files[0].items() if name.suffix == ".png"]
+    assert pictures
+    assert all(content.startswith(b"\x89PNG") for content in pictures)
 
 
 def test_summary_json_is_strict_and_agrees_with_the_run(make_results, tmp_path) -> None:

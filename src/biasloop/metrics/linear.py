@@ -6,13 +6,16 @@ from its arrays gives the same bits as the one that was fitted.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from threadpoolctl import ThreadpoolController
 
 _ITERATIONS = 2000
 _TEMPERATURES = (0.01, 100.0)
@@ -74,6 +77,18 @@ class LinearClassifier:
         return cls(arrays["coefficients"], arrays["intercepts"], float(arrays["temperature"][0]))
 
 
+@cache
+def _pools() -> ThreadpoolController:
+    """Find the loaded libraries' threads, once: to look for them takes as long as a small fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    return _pools().limit(limits=1)
+
+
 def fit_linear(
     features: np.ndarray | csr_matrix, truth: np.ndarray, labels: int, strength: float
 ) -> LinearClassifier:
@@ -96,13 +111,12 @@ def fit_linear(
         Uncalibrated. Without a single feature it gives every label the same probability.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     if not features.shape[1]:
         return LinearClassifier(np.zeros((labels, 0)), np.zeros(labels))
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=_ITERATIONS)
     # Thousands of products with one vector: several threads wait for each other most of the time.
-    with threadpool_limits(1):
+    with _one_thread():
         model.fit(features, truth)
     weights, biases = model.coef_, model.intercept_
     if labels == 2:

@@ -30,11 +30,13 @@ _EVERY_TICK = 12
 def png(chart: AnyChart) -> bytes:
     """Draw a chart, 1080 by 690 pixels, without time stamp or version in it."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with matplotlib.rc_context({"text.usetex": False, "font.family": ["DejaVu Sans"]}):
-        figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=_SIZE, dpi=_DPI, layout=layout)
         axes = figure.subplots()
         if isinstance(chart, Chart):
             _lines(axes, chart)
@@ -61,7 +63,8 @@ def png(chart: AnyChart) -> bytes:
         with warnings.catch_warnings():
             # A label in a script that the font lacks is drawn as boxes; the page shows it right.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+            # Not `savefig`, which draws everything twice.
+            FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
