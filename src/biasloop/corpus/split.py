@@ -115,7 +115,7 @@ def nearest_units(
 
     Units are taken in a random order whenever that brings the sum of absolute differences down
     and no label beyond its limit; then single units are added or put back while that helps. A
-    greedy search: near, not always nearest.
+    greedy search: of one label within the largest unit, of several without such a bound.
 
     Parameters
     ----------
