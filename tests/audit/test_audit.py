@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
@@ -122,6 +123,23 @@ def test_the_real_data_needed_are_for_the_true_shares(accuracy, as_read, as_read
     for name in names:
         assert stats.binomtest(held[name], times, 0.95).pvalue > 0.001, held
         assert np.median(points[name]) == pytest.approx(truth[name], abs=0.04)
+
+
+def test_articles_of_one_source_that_err_alike_count_for_fewer():
+    """With design effects d, the answer is that of counts d times smaller."""
+
+    def table(counts, design_effects):
+        confusion = Confusion(np.array(counts), "sources", "", design_effects)
+        read = np.array([120, 280]), np.array([210, 190])
+        return needed_table(*read, 0.05, confusion, np.random.default_rng(8), resamples=400)
+
+    clustered = table([[180, 20], [30, 270]], [4.0, 3.0])
+    fewer = table([[45, 5], [10, 90]], None)
+    assert_frame_equal(clustered, fewer)
+    alone = table([[180, 20], [30, 270]], None)
+    first = slice(0, 1)  # no amplification: finite ends
+    widths = [float((t["high"] - t["low"])[first][0]) for t in (alone, clustered)]
+    assert widths[1] > 1.1 * widths[0]
 
 
 def test_without_a_classifier_that_tells_them_apart_the_real_data_are_refused(real, tmp_path):

@@ -92,6 +92,10 @@ class Confusion:
     problem: str = ""
     design_effects: Sequence[float] | None = None
 
+    def drawn_rates(self, draws: int, random: np.random.Generator) -> np.ndarray:
+        """Draw the error rates that the counts leave possible: see `drawn_error_rates`."""
+        return drawn_error_rates(self.counts, draws, random, self.design_effects)
+
 
 def instrument_confusion(
     cards: Sequence[Mapping[str, Any]], labels: Sequence[str]
@@ -170,12 +174,7 @@ def adjusted(
     names = [f"share:{label}" for label in tables.labels]
     if confusion.problem or any(name not in found.values for name in names):
         return pl.DataFrame(schema=ADJUSTED)
-    drawn = drawn_error_rates(
-        confusion.counts,
-        resamples,
-        seeds.generator(seed, "confusion"),
-        confusion.design_effects,
-    )
+    drawn = confusion.drawn_rates(resamples, seeds.generator(seed, "confusion"))
     grid = article_grid(tables, found.keys)
     cube = np.where(
         np.isnan(found.read[found.labels[0]]), np.nan, leaning_probabilities(tables, grid)

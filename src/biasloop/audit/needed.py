@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
-from biasloop.analysis import Confusion, adjusted_shares, drawn_error_rates, error_rates
+from biasloop.analysis import Confusion, adjusted_shares, error_rates
 from biasloop.errors import InputError
 
 
@@ -135,7 +135,7 @@ def needed_table(
     tolerance
         See `needed_real_share`.
     confusion
-        The classifier's held-out counts; without a problem.
+        The classifier's held-out counts, with their design effects; without a problem.
     random, resamples
         Of the counts: draws from their Dirichlet posterior under Jeffreys' prior.
 
@@ -146,7 +146,7 @@ def needed_table(
     """
     if confusion.problem:
         raise InputError(f"the real data needed cannot be told: {confusion.problem}")
-    rates = drawn_error_rates(confusion.counts, resamples, random)
+    rates = confusion.drawn_rates(resamples, random)
     drawn = [
         _corrected(random.dirichlet(counts + 0.5, size=resamples), rates)
         for counts in (synthetic, real)
