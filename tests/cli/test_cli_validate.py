@@ -1,6 +1,7 @@
 """`biasloop validate`: what it prints, and its exit code."""
 
 import json
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from biasloop import controls
-from biasloop.cli.main import app
+from biasloop.cli.main import app, main
 from biasloop.controls import Check, Row, Validation
 
 
@@ -40,6 +41,31 @@ def test_failed_is_1_and_the_check_is_named(monkeypatch):
     assert done.exit_code == 1
     assert "FAILED: another (synthetic)" in done.stdout
     assert done.stdout.splitlines()[-1] == "the instrument FAILED: 1 of 2 checks"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "stopped, and nothing is kept; with --out DIR"),
+        (["--out", "kept"], "stopped; the same command goes on from here"),
+    ],
+)
+def test_what_a_stopped_validation_leaves_is_said(monkeypatch, capsys, arguments, says):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(controls, "validate", stop)
+    monkeypatch.setattr(sys, "argv", ["biasloop", "validate", *arguments])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped.value.code == 130
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith(f"biasloop: {says}")
 
 
 @pytest.mark.parametrize("passed", [True, False])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from biasloop.cli.progress import counter
+from biasloop.errors import BiasloopError
 
 if TYPE_CHECKING:
     from biasloop.controls import Row, Validation
@@ -18,6 +20,12 @@ _WHY_APART = (
     "fine-tuning lags behind its set, or overshoots; and some words, too, grow at the expense of "
     "others of their leaning."
 )
+
+
+class _StoppedError(BiasloopError):
+    """Stopped by the user, with nothing to go on from."""
+
+    exit_code = 128 + signal.SIGINT
 
 
 def validate(
@@ -36,7 +44,15 @@ def validate(
 
     from biasloop.controls import validate as check
 
-    found = check(out, seeds, count=counter("stages") if sys.stderr.isatty() else None)
+    try:
+        found = check(out, seeds, count=counter("stages") if sys.stderr.isatty() else None)
+    except KeyboardInterrupt:
+        if out is not None:
+            raise
+        raise _StoppedError(
+            "stopped, and nothing is kept; with --out DIR both runs stay in DIR, and the same "
+            "command goes on from where it is stopped"
+        ) from None
     if as_json:
         import json
 
