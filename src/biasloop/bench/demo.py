@@ -31,10 +31,10 @@ _FIXED = frozenset({"corpus", "base", "instrument"})
 def measure_demo(settings: BenchSettings) -> list[Figure]:
     """Run a shortened demo both ways, and reckon the whole demo from it.
 
-    The short one has one regime, Generation 0 and 1, and part of the articles and of the
-    pre-training. Each stage has a cost (epochs times sets of articles, tokens, or 1), as the time
-    left on a user's screen is told by: what a kind of stage took per cost and article, times cost
-    and articles in the whole demo, is added up. What does not grow with the articles, such as
+    The short one has one chain of one regime, Generation 0 and 1, and part of the articles and of
+    the pre-training. Each stage has a cost (epochs times sets of articles, tokens, or 1), as the
+    time left on a user's screen is told by: what a kind of stage took per cost and article, times
+    cost and articles in the whole demo, is added up. What does not grow with the articles, such as
     loading a model, is multiplied all the same: against the fast side more than the plain one.
     """
     if settings.model != DEMO:
@@ -45,6 +45,7 @@ def measure_demo(settings: BenchSettings) -> list[Figure]:
         "demo",
         [
             "loop.generations=1",
+            "loop.seeds=[0]",
             "regimes=[synthetic]",
             f"base.scratch.pretraining.steps={steps}",
             f"corpus.articles_per_label={articles}",
@@ -65,7 +66,8 @@ def measure_demo(settings: BenchSettings) -> list[Figure]:
     return [
         Figure(
             stage="demo",
-            what="four regimes, Generation 0 to 5, reckoned from one regime and two generations",
+            what=f"{len(full.regimes)} regimes of {len(full.loop.seeds)} chains, Generation 0 to "
+            f"{full.loop.generations}, reckoned from one chain of two generations",
             baseline_name="padded float32 Trainer, one prompt and one article at a time",
             unit="demos/hour",
             speed=3600 / sum(fast.values()),
