@@ -21,6 +21,9 @@ ARTICLES = pl.Schema(
     }
 )
 
+#: The event that a real article is about, where ``corpus.columns.event`` is named and says it.
+EVENTS = pl.Schema({"article_id": pl.String, "event": pl.String})
+
 #: Identifies a set of articles in a run. ``regime`` is a regime's name, or ``real`` for the real
 #: articles themselves, or ``base`` for what the untouched base model writes; these two have
 #: generation -1.

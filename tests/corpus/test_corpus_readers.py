@@ -81,6 +81,29 @@ def test_a_column_map_and_a_label_map(tmp_path, ending):
     assert corpus.articles["source"].to_list() == ["Outlet 0", "Outlet 1"] * 3
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_event_of_an_article_is_read_where_its_column_is_named(tmp_path, ending):
+    rows = [{**row, "story": ("flood", "vote", "")[i // 2]} for i, row in enumerate(ROWS)]
+    path = write(tmp_path / f"x{ending}", rows)
+    corpus = load(path, columns=Columns(event="story"))
+    assert corpus.events == {"a0": "flood", "a1": "flood", "a2": "vote", "a3": "vote"}
+    assert corpus.articles.equals(load(path).articles)
+    assert load(path).events == {}
+    with pytest.raises(InputError, match=r"no column 'strory': set corpus\.columns\.event"):
+        load(path, columns=Columns(event="strory"))
+
+
+def test_the_event_of_a_published_layout_and_of_text_that_has_none(tmp_path):
+    path = write(tmp_path / "data_public.csv", [{**row, "story": "flood"} for row in WEBIS])
+    corpus = load(path, columns=Columns(event="story"))
+    assert set(corpus.events.values()) == {"flood"}
+    assert corpus.articles.equals(load(path).articles)
+    with pytest.raises(InputError, match=r"no column 'tale': set corpus\.columns\.event"):
+        load(path, columns=Columns(event="tale"))
+    with pytest.raises(InputError, match="control has no events: set it to null"):
+        load("control", columns=Columns(event="story"))
+
+
 def test_rows_are_numbered_where_there_are_no_ids(tmp_path):
     rows = [{key: row[key] for key in ("body", "label")} for row in ROWS]
     path = write(tmp_path / "x.csv", rows)

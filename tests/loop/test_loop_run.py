@@ -1,11 +1,14 @@
 """A whole run on made-up text: sharing, resuming, reproducing, refusing."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 import biasloop as bl
+from biasloop.analysis import summarise
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
@@ -227,6 +230,46 @@ def test_no_direction_and_no_sites_leave_out_their_stages(tiny):
     assert not plan.updated
     assert not plan.neurons
     assert {stage.kind for stage in plan.stages.values()}.isdisjoint({"update", "neurons"})
+
+
+def test_articles_about_one_event_hang_together(bare, corpus_file, tmp_path):
+    """As articles of one source do, where the events are the sources."""
+    rows = [json.loads(line) for line in corpus_file.read_text().splitlines()]
+    told = tmp_path / "told.jsonl"
+    told.write_text(
+        "\n".join(json.dumps(row | {"story": f"story {i % 4}"}) for i, row in enumerate(rows))
+    )
+    stories = {row["id"]: f"story {i % 4}" for i, row in enumerate(rows)}
+    openings = {"prompts": "openings", "opening_tokens": 9, "new_tokens": 8}
+    several = {"generation": {**openings, "samples_per_prompt": 2, "decoding": "nucleus"}}
+    changes = [f"corpus.source={told}", "loop.generations=0", "regimes=[synthetic]"]
+    with pytest.raises(InputError, match=r"name its column in corpus\.columns\.event"):
+        parse_config(bare, ["report.cluster=event"])
+    events = [*changes, "corpus.columns.event=story", "report.cluster=event"]
+    run = bl.run(bare | several, tmp_path / "run", events)
+    assert run.results.events == stories
+    own = bl.load_run(tmp_path / "run").summary()
+    as_sources = replace(
+        run.results,
+        config=parse_config(bare | several, [*events[:-1], "report.cluster=source"]),
+        **{
+            name: getattr(run.results, name).with_columns(
+                pl.col("article_id")
+                .str.replace(r"#\d+$", "")
+                .replace_strict(stories)
+                .alias("source")
+            )
+            for name in ("real", "holdout", "articles")
+        },
+    )
+    assert own.equals(summarise(as_sources, 100, run.config.seed))
+    apart = replace(
+        as_sources, config=parse_config(bare | several, [*changes, "report.cluster=article"])
+    )
+    assert not own.equals(summarise(apart, 100, run.config.seed))
+    assert "the events of the articles (4 of them)" in run.report().read_text("utf-8")
+    # What reads no event is what it was before there were any.
+    assert "event" not in parse_config(bare).model_dump()["corpus"]["columns"]
 
 
 def test_a_finished_run_is_read_when_its_corpus_is_gone(bare, corpus_file, tmp_path):

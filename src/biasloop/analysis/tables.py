@@ -87,14 +87,15 @@ def tables_of(results: Results) -> Tables:
 def _sources(results: Results) -> dict[str, str]:
     """Name what each article's errors hang together with, by ``report.cluster``."""
     found: dict[str, str] = {}
-    by_source = results.config.report.cluster == "source"
+    unit, config = results.config.report.cluster, results.config
     for frame in (results.real, results.holdout, results.articles):
         if not frame.height:
             continue
         named = frame.select("article_id", "source").unique()
-        prompts = prompted_by(named["article_id"], results.config.generation)
+        prompts = prompted_by(named["article_id"], config.generation)
         for (article, source), prompt in zip(named.iter_rows(), prompts, strict=True):
-            found[article] = f"source {source}" if by_source and source else f"article {prompt}"
+            known = {"source": source, "event": results.events.get(prompt), "article": ""}[unit]
+            found[article] = f"{unit} {known}" if known else f"article {prompt}"
     return found
 
 

@@ -6,9 +6,15 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
@@ -24,6 +30,14 @@ class Columns(Section):
     body: str = "body"
     label: str = "label"
     source: str | None = Field("source", description="the outlet or author; null if not known")
+    event: str | None = Field(
+        None, description="the event or story that an article is about; for report.cluster: event"
+    )
+
+    @model_serializer(mode="wrap")
+    def _event_where_it_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without one, a corpus is what it was before there was such a column: so are its runs.
+        return {k: v for k, v in handler(self).items() if k != "event" or v is not None}
 
 
 class ControlCorpusConfig(Section):
@@ -292,10 +306,11 @@ class ReportConfig(Section):
         description="the leaning that the first figure follows; null takes the label most "
         "present in pre-training, or the last of the label set",
     )
-    cluster: Literal["source", "article"] = Field(
+    cluster: Literal["source", "event", "article"] = Field(
         "source",
         description="what articles' chances hang together in: their source where it is known, so "
-        "that intervals speak of other sources, too; 'article' speaks of these sources only",
+        "that intervals speak of other sources, too; 'event' likewise, of corpus.columns.event; "
+        "'article' speaks of these sources only",
     )
     outside_share: Fraction = Field(
         0.25,
@@ -346,6 +361,15 @@ class Config(Section):
             )
         if wanted == "gradient" and "leaning" not in self.metrics.names:
             raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
+        return self
+
+    @model_validator(mode="after")
+    def _events_are_known(self) -> Self:
+        if self.report.cluster == "event" and self.corpus.columns.event is None:
+            raise ValueError(
+                "report.cluster: 'event' needs to know which event an article is about: name its "
+                "column in corpus.columns.event"
+            )
         return self
 
     @model_validator(mode="after")

@@ -37,7 +37,12 @@ def text_of(value: object, field: str, longest: int) -> str:
             value = value.decode("utf-8")
         except UnicodeDecodeError:
             raise BadRowError("not UTF-8") from None
-    if isinstance(value, (bool, int, float)) and field in ("label", "article_id", "source"):
+    if isinstance(value, (bool, int, float)) and field in (
+        "label",
+        "article_id",
+        "source",
+        "event",
+    ):
         return str(value)
     if not isinstance(value, str):
         raise BadRowError(f"{field.removeprefix('article_')} is not text")
@@ -70,7 +75,7 @@ def _article(
         else ""
         for field, column in columns.items()
     }
-    for field in ("article_id", "label", "source"):
+    for field in article.keys() & {"article_id", "label", "source", "event"}:
         article[field] = article[field].strip()
     if columns["article_id"] is None:
         article["article_id"] = f"row-{number:07d}"
@@ -112,7 +117,8 @@ def check(source: Source, config: CorpusConfig) -> tuple[list[Article], list[tup
     Returns
     -------
     articles
-        Fields of `tables.ARTICLES`, in the source's order.
+        Fields of `tables.ARTICLES`, and ``event`` where that column is named, in the source's
+        order.
     bad
         ``(location, reason)`` of every row left out.
 

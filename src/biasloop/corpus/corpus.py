@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -25,6 +26,8 @@ class Corpus:
         ``location, reason`` of every row that was left out (``corpus.on_bad_row: skip``).
     name, citation, licence
         For the report; citation and licence are empty where the source states none.
+    events
+        Article id -> the event that it is about, where that is known.
     """
 
     articles: pl.DataFrame
@@ -33,3 +36,4 @@ class Corpus:
     name: str
     citation: str
     licence: str
+    events: Mapping[str, str] = field(default_factory=dict)

@@ -102,11 +102,12 @@ def missing_columns(wanted: Columns, found: Sequence[str], *, optional: bool) ->
     optional
         Whether to look for the ones that may be null too.
     """
-    fields = ["body", "label", *(["article_id", "title", "source"] if optional else [])]
+    fields = ["body", "label", *(["article_id", "title", "source", "event"] if optional else [])]
     advice = {
         "article_id": " or null to number the rows",
         "title": " or null",
         "source": " or null",
+        "event": " or null",
     }
     return [
         f"no column '{name}': set corpus.columns.{key} to the right one{advice.get(key, '')}"
@@ -132,7 +133,8 @@ def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
     """Decide which published layout a table has; null if it goes by ``corpus.columns``."""
     if config.format != "auto":
         return config.format if config.format in LAYOUTS else None
-    if config.columns != Columns():
+    plain = config.columns.model_copy(update={"event": None})
+    if plain != Columns():
         return None
     matches = {
         name: columns
@@ -141,7 +143,7 @@ def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
     }
     by_columns = not missing_columns(config.columns, table.columns, optional=False)
     # A layout that reads the same columns is no other reading: it only adds order and citation.
-    readings = set(matches.values()) | ({config.columns} if by_columns else set())
+    readings = set(matches.values()) | ({plain} if by_columns else set())
     if len(readings) > 1:
         names = [*matches, *(["the columns of corpus.columns"] if by_columns else [])]
         raise InputError(
@@ -178,6 +180,9 @@ def open_file(config: CorpusConfig) -> Source:
             f"{path}: not {name}, which has the columns {layout.needs}: set corpus.format. Its "
             f"columns are: {_columns(table.columns)}"
         )
+    columns = columns.model_copy(update={"event": config.columns.event})
+    if columns.event is not None:
+        check_columns(columns, table.columns, str(path))
     return Source(
         records=table.records,
         columns=columns,

@@ -92,6 +92,11 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
     """
     kind = kind_of(config)
     source = control.open_control(config, seed) if kind == control.NAME else SOURCES[kind](config)
+    if config.columns.event is not None and source.columns.event is None:
+        raise InputError(
+            f"corpus.columns.event: '{config.columns.event[:40]}': {config.source} has no events: "
+            "set it to null"
+        )
     articles, bad = check(source, config)
     if not articles:
         reasons = Counter(reason for _, reason in bad).most_common(3)
@@ -117,4 +122,5 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
         name=source.name,
         citation=source.citation,
         licence=source.licence,
+        events={a["article_id"]: event for a in articles if (event := a.get("event"))},
     )

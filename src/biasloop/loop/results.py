@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Results:
         `tables.NEURONS`: the base model's are regime ``base``, generation -1.
     holdout
         The real articles that nothing trains on (`tables.ARTICLES`).
+    events
+        Real article id -> the event that it is about, where ``corpus.columns.event`` says it.
     """
 
     folder: Path
@@ -73,3 +76,4 @@ class Results:
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATES))
     neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
+    events: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,7 @@ from biasloop.loop.work import read_part
 from biasloop.tables import (
     ARTICLES,
     CHAIN,
+    EVENTS,
     LEANING_SCORES,
     NEURONS,
     SCORES,
@@ -280,8 +281,15 @@ def read_results(root: Path, cache: Path) -> Results:
         cards=tuple(_cards(store, plan)),
         stages=_stages(store, plan),
         bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
+        events=_events(config, corpus_folder),
         provenance=_read_record(root)["provenance"],
     )
+
+
+def _events(config: Config, corpus: Path) -> dict[str, str]:
+    if config.corpus.columns.event is None:
+        return {}
+    return dict(read_table(corpus / "events.parquet", EVENTS).iter_rows())
 
 
 def _gather(

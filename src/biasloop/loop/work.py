@@ -33,7 +33,7 @@ from biasloop.stages import (
     project_on_contrast,
     project_on_gradient,
 )
-from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
+from biasloop.tables import ARTICLES, BLOCKS, EVENTS, conform, read_table, write_table
 
 Inputs = Mapping[str, Path]
 
@@ -75,6 +75,9 @@ def write_corpus(config: Config, out: Path) -> None:
     parts = split_parts(corpus, config.corpus, config.seed)
     write_table(out / "articles.parquet", parts)
     write_table(out / "bad_rows.parquet", corpus.bad_rows)
+    if config.corpus.columns.event is not None:
+        events = pl.DataFrame([*corpus.events.items()], EVENTS, orient="row")
+        write_table(out / "events.parquet", events)
     counts = parts.group_by("part", "label").len().sort("part", "label")
     by_part: dict[str, dict[str, int]] = {}
     for part, label, count in counts.iter_rows():

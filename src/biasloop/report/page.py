@@ -181,8 +181,7 @@ def _contents(
         ]
         if leaning is not None
         else [],
-        "by_source": by_source(results),
-        "sources": results.real["source"].n_unique() if results.real.height else 0,
+        "units": units(results),
         "several_seeds": len(config.loop.seeds) > 1,
         "resamples": f"{config.report.bootstrap:,}",
         "outside_share": words.percent(config.report.outside_share, 0),
@@ -197,11 +196,12 @@ def _short(verdict: Verdict, results: Results) -> bool:
     return (verdict.last, verdict.chains, verdict.articles) != wanted
 
 
-def by_source(results: Results) -> bool:
-    """Say whether articles hang together by source: several are known, and the config asks so."""
-    if results.config.report.cluster != "source" or not results.real.height:
-        return False
-    return results.real["source"].drop_nulls().n_unique() > 1
+def units(results: Results) -> tuple[str, int]:
+    """Name what articles hang together by, and how many are known; none with single articles."""
+    by, real = results.config.report.cluster, results.real
+    events = [results.events.get(article) for article in real["article_id"]]
+    named = {"source": real["source"].to_list(), "event": events, "article": []}[by]
+    return f"{by}s", len({name for name in named if name})
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
