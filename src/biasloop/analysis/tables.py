@@ -25,6 +25,8 @@ SetKey = tuple[str, int, int]
 HOLDOUT = "holdout_"
 
 _KEY = list(CHAIN)
+#: Before the name of a source, where articles hang together by it.
+_OF_SOURCE = "source "
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def _sources(results: Results) -> dict[str, str]:
         named = frame.select("article_id", "source").unique()
         prompts = prompted_by(named["article_id"], results.config.generation)
         for (article, source), prompt in zip(named.iter_rows(), prompts, strict=True):
-            found[article] = f"source {source}" if by_source and source else f"article {prompt}"
+            found[article] = (
+                f"{_OF_SOURCE}{source}" if by_source and source else f"article {prompt}"
+            )
     return found
 
 
@@ -103,11 +107,20 @@ def source_codes(tables: Tables, article_ids: Sequence[str]) -> np.ndarray:
 
     Articles all of one source stand for themselves: nothing can be said of other sources.
     """
-    names = [tables.sources.get(article, f"article {article}") for article in article_ids]
-    if len(set(names)) < 2:
-        names = list(article_ids)
+    names = _units(tables, article_ids)
     _, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
     return codes
+
+
+def sources_apart(tables: Tables, article_ids: Sequence[str]) -> int:
+    """Count the sources by which articles hang together; 0 where none is told from another."""
+    return len({name for name in _units(tables, article_ids) if name.startswith(_OF_SOURCE)})
+
+
+def _units(tables: Tables, article_ids: Sequence[str]) -> list[str]:
+    """Name what each article's errors hang together with."""
+    names = [tables.sources.get(article, f"article {article}") for article in article_ids]
+    return names if len(set(names)) > 1 else [f"article {article}" for article in article_ids]
 
 
 def _keyed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold
+from biasloop.analysis import Evidence, Verdict, foretold, sources_apart, tables_of
 from biasloop.loop.results import Results
 from biasloop.report import words
+from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
 from biasloop.report.charts import CalibrationChart, Chart
 from biasloop.report.evidence import spoken_tests, tables_of_tests
@@ -51,6 +52,7 @@ _LISTED_ROWS = 200
 
 def page(
     results: Results,
+    answer: Shown,
     summary: pl.DataFrame,
     checked: pl.DataFrame,
     verdicts: Sequence[Verdict],
@@ -66,6 +68,8 @@ def page(
     ----------
     results
         The run.
+    answer
+        The first screen's sentence and table.
     summary, checked, verdicts
         What the analysis made of it.
     leaning
@@ -94,7 +98,16 @@ def page(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         policy=_policy(trusted["plotly"], trusted["script"]),
         **_contents(
-            results, summary, checked, verdicts, leaning, warnings, figures, evidence, neurons
+            results,
+            answer,
+            summary,
+            checked,
+            verdicts,
+            leaning,
+            warnings,
+            figures,
+            evidence,
+            neurons,
         ),
     )
 
@@ -139,6 +152,7 @@ def _policy(*scripts: str) -> str:
 
 def _contents(
     results: Results,
+    answer: Shown,
     summary: pl.DataFrame,
     checked: pl.DataFrame,
     verdicts: Sequence[Verdict],
@@ -152,6 +166,9 @@ def _contents(
     regimes = looks(results)
     return {
         "name": words.name(config.name),
+        "question": QUESTION,
+        "answer": answer,
+        "colours": {words.name(regime): look.colour for regime, look in regimes.items()},
         "facts": _facts(results),
         "verdicts": [
             (
@@ -181,8 +198,7 @@ def _contents(
         ]
         if leaning is not None
         else [],
-        "by_source": by_source(results),
-        "sources": results.real["source"].n_unique() if results.real.height else 0,
+        "sources": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
         "resamples": f"{config.report.bootstrap:,}",
         "outside_share": words.percent(config.report.outside_share, 0),
@@ -195,13 +211,6 @@ def _short(verdict: Verdict, results: Results) -> bool:
     loop = results.config.loop
     wanted = (loop.generations, len(loop.seeds), results.real.height)
     return (verdict.last, verdict.chains, verdict.articles) != wanted
-
-
-def by_source(results: Results) -> bool:
-    """Say whether articles hang together by source: several are known, and the config asks so."""
-    if results.config.report.cluster != "source" or not results.real.height:
-        return False
-    return results.real["source"].drop_nulls().n_unique() > 1
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
