@@ -76,7 +76,7 @@ def test_what_was_found_is_shown_and_escaped(make_results, coarse):
     write_findings(results.folder / "neurons", findings(HOSTILE))
     write_ablation(results.folder / "neurons", ablation(HOSTILE))
     page = write_report(results, results.folder).read_text()
-    section = page[page.index('<section id="neurons">') :]
+    section = page[page.index('<div id="neurons">') :]
     section = section[: section.index("</section>")]
     assert "<script" not in section
     assert "&lt;script&gt;" in section

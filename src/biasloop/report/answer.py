@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from biasloop.analysis import Change, Contrast, RegimeAnswer, RunAnswer, Verdict
+from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
 from biasloop.config import AnyRegimeConfig, PreservationConfig
 from biasloop.report import words
 from biasloop.report.cautions import Caution
@@ -59,7 +59,7 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
     rows = tuple(_entries(one, answer) for one in answer.regimes)
     columns = (
         "Regime, trained on",
-        f"Bias change since Generation 0{_one_way(answer)}",
+        f"Bias change{_one_way(answer)}",
         "Bias amplified?",
         "Text collapsed?",
         "Training tokens per chain",
@@ -76,7 +76,7 @@ def sentence(answer: RunAnswer) -> str:
     on = f"Trained on {_own_text(own.regime)}"
     where = "In the one chain that was run" if verdict.chains == 1 else on
     text = f"{where}, {_main_clause(verdict, answer.labels)}"
-    if verdict.bias in _MOVED:
+    if verdict.bias in ("amplified", "moved"):
         told = _mitigations(own, answer.regimes)
     else:
         told = [_other(one, answer.labels) for one in answer.regimes if _stands_out(one, own)]
@@ -85,6 +85,9 @@ def sentence(answer: RunAnswer) -> str:
 
 # The sentence ------------------------------------------------------------------------------------
 
+_CUT = "cut that "
+#: As many mitigations are told of: more are in the table.
+_MOST = 3
 #: Verdicts on a movement that is shown.
 _MOVED = ("amplified", "reduced", "moved")
 
@@ -97,12 +100,10 @@ def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
         text = f"the model {_movement(verdict, change, labels)}"
         if worse:
             return f"{text}, and its text got worse (collapse: {worse})"
-        no = {"no": " without collapse", "not in this chain": " without collapse"}
-        return text + no.get(verdict.collapsed, "")
-    unmoved = _unmoved(verdict, labels)
+        return text + " without collapse" * (verdict.collapsed in ("no", "not in this chain"))
     if worse:
-        return f"the model's text got worse (collapse: {worse}), but {unmoved}"
-    return unmoved
+        return f"the model's text got worse (collapse: {worse}), but it {_rest(verdict, labels)}"
+    return f"the model {_rest(verdict, labels)}"
 
 
 def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
@@ -123,30 +124,28 @@ def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
     return f"{way}{beyond}{most}{end}"
 
 
-def _unmoved(verdict: Verdict, labels: Sequence[str]) -> str:
-    """Say why no movement is told of."""
+def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
+    """Say what is known of a leaning whose movement is not shown; the model is the subject."""
     change = verdict.leaning_change
     if verdict.bias == "held" and verdict.held:
         margin = next(iter(verdict.held.values())).margin
-        return f"the model kept its leaning: it moved by less than {_number(100 * margin)} points"
-    if verdict.bias == "withheld":
-        text = f"whether its leaning moved cannot be told: {_unreadable(verdict)}"
+        return f"kept its leaning: it moved by less than {_number(100 * margin)} points"
+    if change is None:
+        why = _unreadable(verdict) if verdict.withheld else words.visible(verdict.reason)
+        text = f"may or may not have moved: {why}"
         if verdict.readable:
             size = _between(verdict, verdict.readable, labels)
-            text += f" (up to Generation {verdict.readable.end}, the last readable one: {size})"
+            text += f" (up to Generation {verdict.readable.end}, which can be read: {size})"
         return text
-    if change is None:
-        return f"whether its leaning moved was not measured: {words.visible(verdict.reason)}"
     if change.low > 0 or change.high < 0:
         size = _points(change.value, change.low, change.high)
         way = f"{size} {_towards(verdict.leaning, labels, change.value)}"
-        unread = f" or the {_unread(verdict)} of articles too damaged to read"
-        may_be = f"may be chance{unread * (verdict.unread >= _SOME)}"
-        return f"no change of its leaning is shown: {way} {may_be}"
+        unread = " or due to unreadable articles" * (verdict.unread >= _SOME)
+        return f"shows no sure change of leaning: {way} may be chance{unread}"
     few = "articles or chains" if verdict.chains > 1 else "articles"
     return (
-        f"no change of its leaning is shown: {_between(verdict, change, labels)} is possible, "
-        f"too few {few} to tell"
+        f"shows no sure change of leaning: anything {_between(verdict, change, labels)} is "
+        f"possible (too few {few} to tell)"
     )
 
 
@@ -162,31 +161,42 @@ def _between(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
 
 
 def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str]:
-    """Say what each regime that mixes real text in did to the reference's movement."""
+    """Say what each regime that mixes real text in did to the reference's movement, and its cost.
+
+    Effects that are not shown share one clause; of many regimes the largest effects are told.
+    """
     found = [one for one in regimes if one.regime.kind in _MIXED and one is not own]
-    told = [clause for one in found if (clause := _held_against(one, own))]
-    unshown = [_mixed(one.regime) for one in found if not _differs(one.contrast)]
+    sizes = {id(one): abs(one.contrast.value) for one in found if one.contrast and _differs(one)}
+    largest = sorted(sizes, key=lambda which: -sizes[which])[:_MOST]
+    clauses, unit = [], " the training tokens"
+    for one in found:
+        if id(one) in largest:
+            effect, cost = _effect(one, own), _cost(one)
+            if any(_CUT in clause for clause in clauses):  # said once
+                effect = effect.removeprefix(_CUT)
+            clauses.append(f"{_mixed(one.regime)} {effect}{cost}{unit * bool(cost)}")
+            unit = "" if cost else unit
+    unshown = [_mixed(one.regime) for one in found if id(one) not in sizes]
     if unshown:
-        told.append(f"no effect of {' or of '.join(unshown)} is shown")
-    return told
+        clauses.append(f"no effect of {' or of '.join(unshown)} is shown")
+    return clauses
 
 
-def _held_against(one: RegimeAnswer, own: RegimeAnswer) -> str:
-    """``adding 10 % of the real articles cut that by 15 points (12 to 19)``; empty if not shown."""
+def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
+    """``cut that by 15 points (12 to 19)``, of a contrast that is shown."""
     contrast, change = one.contrast, own.verdict.leaning_change
-    if contrast is None or change is None or not _differs(contrast):
+    if contrast is None or change is None:
         return ""
     size = _points(contrast.value, contrast.low, contrast.high)
-    name, cost = _mixed(one.regime), _cost(one)
     if (contrast.value > 0) == (change.value > 0):
-        return f"{name} made that {size} more{cost}"
+        return f"added {size} to that"
     if one.verdict.bias == "held":
-        return f"{name} stopped it{cost}"
+        return "stopped it"
     left = {
-        "not shown": ", to no change that is shown",
-        "reduced": ", and turned it round",
+        "not shown": ", to no change that is shown,",
+        "reduced": ", and turned it round,",
     }.get(one.verdict.bias, "")
-    return f"{name} cut that by {size}{left}{cost}"
+    return f"{_CUT}by {size}{left}"
 
 
 def _stands_out(one: RegimeAnswer, own: RegimeAnswer) -> bool:
@@ -200,14 +210,15 @@ def _other(one: RegimeAnswer, labels: Sequence[str]) -> str:
     return f"{words.name(one.verdict.regime)} {moved}"
 
 
-def _differs(contrast: Contrast | None) -> bool:
+def _differs(one: RegimeAnswer) -> bool:
+    contrast = one.contrast
     return contrast is not None and contrast.holm <= 0.05 and contrast.low * contrast.high > 0
 
 
 def _cost(one: RegimeAnswer) -> str:
     if one.times is None or abs(one.times - 1) < 0.05:
         return ""
-    return f" at {words.number(one.times, 1)} times the training tokens"
+    return f" at {words.number(one.times, 1)} times"
 
 
 # What a regime trains on -------------------------------------------------------------------------
@@ -228,26 +239,24 @@ def _trains_on(regime: AnyRegimeConfig) -> str:
     return {
         "synthetic": "its own text only",
         "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
-        "accumulation": "real articles and all it has written",
-        "accumulate_subsample": "a sample of real articles and all it has written",
+        "accumulation": "all text so far, real and its own",
+        "accumulate_subsample": "a sample of all text so far, real and its own",
         "real": "real articles only",
     }[regime.kind]
 
 
 def _mixed(regime: AnyRegimeConfig) -> str:
-    """Name a regime that mixes real text in, by what it does and by its row in the table."""
+    """Name a regime that mixes real text in by what it does, where it has no name of its own."""
     if isinstance(regime, PreservationConfig):
         name = f"adding {_fraction(regime)}"
     else:
-        name = {"accumulation": "keeping all text so far"}.get(
-            regime.kind, "keeping a sample of all text so far"
-        )
-    return f"{name} ({words.name(regime.label)})"
+        name = {"accumulation": "accumulation"}.get(regime.kind, "a sample of all text so far")
+    return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
 
 
 def _fraction(regime: PreservationConfig) -> str:
     if regime.fraction >= 1:
-        return "all real articles"
+        return "all the real articles"
     return f"{words.percent(regime.fraction, 0)} of the real articles"
 
 
@@ -259,9 +268,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     return (
         Entry(words.name(verdict.regime), _trains_on(one.regime)),
         _change(verdict, answer.labels),
-        Entry(*_AMPLIFIED.get(verdict.bias, (verdict.amplified, "")))
-        if verdict.chains > 1
-        else Entry(verdict.amplified),
+        _amplified(verdict),
         _collapse(verdict),
         _tokens(one, answer),
     )
@@ -269,12 +276,18 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
 
 #: Verdict -> whether the bias was amplified, and what that means.
 _AMPLIFIED: Mapping[str, tuple[str, str]] = {
-    "amplified": ("yes", "away from the real articles"),
-    "reduced": ("no", "closer to the real articles"),
-    "held": ("no", "change within the margin"),
-    "moved": ("not shown", "moved, but not shown to be away from the real articles"),
-    "withheld": ("cannot be told", ""),
+    "amplified": ("yes", ""),
+    "reduced": ("no", "closer to real text"),
+    "held": ("no", "held"),
+    "moved": ("not shown", "moved"),
 }
+
+
+def _amplified(verdict: Verdict) -> Entry:
+    if verdict.withheld:
+        return Entry("cannot be told")
+    answer, note = _AMPLIFIED.get(verdict.bias, (verdict.amplified, ""))
+    return Entry(answer if verdict.chains > 1 else verdict.amplified, note)
 
 
 def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
@@ -297,7 +310,7 @@ def _one_way(answer: RunAnswer) -> str:
     told = {one.verdict.leaning for one in answer.regimes}
     if len(answer.labels) != 2 or len(told) != 1 or "" in told:
         return ""
-    return f", + is towards {words.name(*told, 24)}"
+    return f", + towards {words.name(*told, 24)}"
 
 
 def _collapse(verdict: Verdict) -> Entry:
@@ -370,7 +383,7 @@ def _points(value: float, low: float, high: float) -> str:
 def _digits(*values: float) -> int:
     """No decimals for numbers of ten and more, unless one of them would then read as nought."""
     large = max(abs(value) for value in values) >= 10
-    return 0 if large and all(value == 0 or abs(value) >= 0.5 for value in values) else 1
+    return 0 if large and all(value == 0 or abs(value) > 0.5 for value in values) else 1
 
 
 def _number(value: float) -> str:

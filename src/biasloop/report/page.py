@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -28,7 +28,7 @@ from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
 from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
-from biasloop.report.neurons import Neurons
+from biasloop.report.neurons import Neurons, data_uri
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
@@ -61,6 +61,7 @@ def page(
     figures: Figures,
     evidence: Evidence,
     neurons: Neurons | None,
+    pictures: Mapping[str, bytes],
 ) -> str:
     """Render the report.
 
@@ -76,6 +77,8 @@ def page(
         The leaning that is followed; None where leaning was not scored.
     warnings, figures, evidence, neurons
         What to show of it.
+    pictures
+        A figure's stem -> its PNG; the main ones are shown where there is no JavaScript.
 
     Returns
     -------
@@ -96,6 +99,11 @@ def page(
     trusted = _trusted(figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
+        stills=[
+            (data_uri(pictures[chart.stem]), chart.title)
+            for chart in figures.main
+            if chart.stem in pictures
+        ],
         policy=_policy(trusted["plotly"], trusted["script"]),
         **_contents(
             results,
@@ -216,16 +224,12 @@ def _short(verdict: Verdict, results: Results) -> bool:
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     seeds = len(config.loop.seeds)
-    generation = config.generation
-    how = {"nucleus": f"nucleus (p {generation.top_p:g}, temperature {generation.temperature:g})"}
-    how |= {"beam": f"beam search ({generation.beams} beams)"}
     facts = [
         ("corpus", words.visible(str(results.corpus.get("name", "")))),
         ("base model", words.visible(config.base.model)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
         ("chains per regime", str(seeds)),
-        ("decoding", how.get(generation.decoding, generation.decoding)),
     ]
     return [(key, value) for key, value in facts if value]
 

@@ -75,8 +75,20 @@ def write_report(results: Results, folder: Path) -> Path:
     answer = shown(run_answer(results, found, outcome), warnings)
     drawn = figures(results, summary, leaning, found)
     units = neurons_of(results)
-    text = page(results, answer, summary, checked, found, leaning, warnings, drawn, tested, units)
-    pictures = {f"{chart.stem}.png": png(chart) for chart in drawn.all()}
+    pictures = {chart.stem: png(chart) for chart in drawn.all()}
+    text = page(
+        results,
+        answer,
+        summary,
+        checked,
+        found,
+        leaning,
+        warnings,
+        drawn,
+        tested,
+        units,
+        pictures,
+    )
     machine = machine_summary(
         results,
         answer,
@@ -86,16 +98,16 @@ def write_report(results: Results, folder: Path) -> Path:
         found,
         leaning,
         warnings,
-        sorted(pictures),
+        sorted(f"{stem}.png" for stem in pictures),
         tested,
         units,
     )
     target = folder / "report.html"
     try:
-        for name, content in pictures.items():
-            write_bytes(folder / "figures" / name, content)
+        for stem, content in pictures.items():
+            write_bytes(folder / "figures" / f"{stem}.png", content)
         for path in sorted((folder / "figures").glob("*.png")):
-            if path.name not in pictures:
+            if path.stem not in pictures:
                 path.unlink()
         write_json(folder / "summary.json", machine)
         write_text(target, text)
