@@ -202,7 +202,7 @@ def test_one_chain_speaks_of_itself() -> None:
 def test_what_cannot_be_read_is_no_number() -> None:
     gone = one(bias="withheld", moved=None, unread=0.62)
     text = said(gone)
-    assert "may or may not have moved: 62\u202f% of its articles are too damaged to read" in text
+    assert "may or may not have moved (62\u202f% of its articles are too damaged to read)" in text
     assert "points" not in text
     blind = said(one(bias="withheld", moved=None))
     assert "the classifier cannot tell the leanings apart" in blind
@@ -245,7 +245,7 @@ def test_another_regime_that_grew_is_told_where_this_one_did_not() -> None:
 
 def test_what_was_not_measured_is_not_answered() -> None:
     text = said(one(bias="not measured", moved=None, leaning="", reason="leaning was not scored"))
-    assert "may or may not have moved: leaning was not scored" in text
+    assert "may or may not have moved (leaning was not scored)" in text
     assert "no answer yet" in sentence(RunAnswer(TWO, (), None))
 
 

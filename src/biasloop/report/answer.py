@@ -132,10 +132,10 @@ def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
         return f"kept its leaning: it moved by less than {_number(100 * margin)} points"
     if change is None:
         why = _unreadable(verdict) if verdict.withheld else words.visible(verdict.reason)
-        text = f"may or may not have moved: {why}"
+        text = f"may or may not have moved ({why})"
         if verdict.readable:
             size = _between(verdict, verdict.readable, labels)
-            text += f" (up to Generation {verdict.readable.end}, which can be read: {size})"
+            text += f"; up to Generation {verdict.readable.end}, which can be read: {size}"
         return text
     if change.low > 0 or change.high < 0:
         size = _points(change.value, change.low, change.high)
@@ -295,7 +295,7 @@ def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
     if verdict.bias == "withheld":
         return Entry("–", _unreadable(verdict))
     if change is None:
-        return Entry("–", words.visible(verdict.reason))
+        return Entry("–")
     value, low, high = (100 * end for end in (change.value, change.low, change.high))
     digits = _digits(value, low, high)
     note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
