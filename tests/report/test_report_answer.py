@@ -123,14 +123,20 @@ def test_a_movement_its_mitigations_and_their_cost() -> None:
         ("not shown", 0.001, "cut that by 15 points"),
         ("not shown", 0.2, "no effect"),
         ("amplified", 0.001, "cut that by 15 points"),
-        ("reduced", 0.001, "turned it round"),
+        ("reduced", 0.001, "cut that by 15 points"),
     ],
 )
 def test_only_what_is_held_and_differs_is_stopped(bias: str, pvalue: float, says: str) -> None:
     text = said(one(), one("accumulation", bias, OPEN, (*CUT[:3], pvalue)))
     assert says in text
+    assert "turned" not in text
     assert ("stopped" in text) == (says == "stopped it")
     assert ("no change that is shown" in text) == ((bias, pvalue) == ("not shown", 0.001))
+
+
+def test_a_movement_that_went_the_other_way_was_turned_round() -> None:
+    back = one("accumulation", moved=change(-9, -14, -4), contrast=(-36, -42, -30, 0.001))
+    assert "cut that by 36 points (30 to 42) and turned it round" in said(one(), back)
 
 
 def test_what_is_said_once_holds_for_the_next_too() -> None:
@@ -234,6 +240,7 @@ def test_the_worst_sign_is_the_one_furthest_beyond_what_is_negligible() -> None:
 def test_chains_that_part_have_no_one_direction() -> None:
     text = said(one(moved=OPEN, together=False))
     assert "away from the real articles' balance, each chain in a direction of its own" in text
+    assert "cut" not in said(one(moved=OPEN, together=False), one("accumulation", contrast=CUT))
     assert "though not in every chain" in said(one(together=False))
 
 

@@ -77,7 +77,7 @@ def sentence(answer: RunAnswer) -> str:
     where = "In the one chain that was run" if verdict.chains == 1 else on
     text = f"{where}, {_main_clause(verdict, answer.labels)}"
     if verdict.bias in ("amplified", "moved"):
-        told = _mitigations(own, answer.regimes)
+        told = _mitigations(own, answer.regimes) if _one_direction(verdict) else []
     else:
         told = [_other(one, answer.labels) for one in answer.regimes if _stands_out(one, own)]
     return f"{'; '.join([text, *told])}."
@@ -182,6 +182,12 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
     return clauses
 
 
+def _one_direction(verdict: Verdict) -> bool:
+    """Say whether the mean over chains moved, so that another's can be held against it."""
+    change = verdict.leaning_change
+    return change is not None and change.low * change.high > 0
+
+
 def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
     """``cut that by 15 points (12 to 19)``, of a contrast that is shown."""
     contrast, change = one.contrast, own.verdict.leaning_change
@@ -192,10 +198,12 @@ def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
         return f"added {size} to that"
     if one.verdict.bias == "held":
         return "stopped it"
-    left = {
-        "not shown": ", to no change that is shown,",
-        "reduced": ", and turned it round,",
-    }.get(one.verdict.bias, "")
+    rest = one.verdict.leaning_change
+    left = ""
+    if rest and _one_direction(one.verdict) and (rest.value > 0) != (change.value > 0):
+        left = " and turned it round,"
+    elif one.verdict.bias == "not shown":
+        left = ", to no change that is shown,"
     return f"{_CUT}by {size}{left}"
 
 
