@@ -264,7 +264,7 @@ def _mixed(regime: AnyRegimeConfig) -> str:
 
 def _fraction(regime: PreservationConfig) -> str:
     if regime.fraction >= 1:
-        return "all the real articles"
+        return "all real articles"
     return f"{words.percent(regime.fraction, 0)} of the real articles"
 
 
