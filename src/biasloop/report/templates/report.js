@@ -12,7 +12,7 @@
     var figure = figures[box.getAttribute("data-figure")];
     Plotly.newPlot(box, figure.data, figure.layout, settings);
   });
-  // A figure in a folded part was drawn without knowing how wide it would be.
+  // Not every browser lays out what is folded: its figures were drawn without knowing their width.
   document.addEventListener("toggle", function (event) {
     if (!event.target.open) { return; }
     boxes.forEach(function (box) {
