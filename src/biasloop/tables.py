@@ -54,6 +54,9 @@ BLOCKS = pl.Schema(
     }
 )
 
+#: One row per fine-tuned model: the tokens that it was trained on, epochs included.
+TRAINED = pl.Schema({**CHAIN, "tokens": pl.Int64})
+
 #: One row per model and leaning: the projection of the update that made it (from the generation
 #: before, or the base model) on the bias direction. See `stages.update` for ``direction`` and the
 #: units of ``projection``; ``norm`` is the update's Euclidean length.

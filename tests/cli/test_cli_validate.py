@@ -36,6 +36,14 @@ def test_passed_is_0_and_the_last_line_says_so(monkeypatch):
         assert shown in done.stdout
 
 
+def test_what_is_kept_is_answered_in_its_sentence(monkeypatch, tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps({"answer": {"sentence": "It moved."}}))
+    kept = Validation(made_up(True).rows, made_up(True).checks, {"positive": tmp_path})
+    monkeypatch.setattr(controls, "validate", lambda *_, **__: kept)
+    shown = CliRunner().invoke(app, ["validate"]).stdout
+    assert f"positive control: It moved. {tmp_path}" in shown
+
+
 def test_failed_is_1_and_the_check_is_named(monkeypatch):
     done = run(monkeypatch, False)
     assert done.exit_code == 1

@@ -10,7 +10,7 @@ import pytest
 import biasloop as bl
 from biasloop.analysis import summarise
 from biasloop.config import parse_config
-from biasloop.errors import InputError
+from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
 from biasloop.loop import Store, execute, make_plan, missing_stages, silent
 
@@ -70,6 +70,13 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
         (regime, g) for regime in ("synthetic", "preservation") for g in range(3)
     }
 
+    plan, store = make_plan(parse_config(tiny)), Store(tmp_path / "one", tmp_path)
+    records = {key: store.path(stage) / "training.json" for key, stage in plan.finetuned.items()}
+    # Of every model, its weights deleted or not.
+    assert run.results.trained.rows() == [
+        (*key, json.loads(path.read_text())["tokens"]) for key, path in records.items()
+    ]
+
     again = Count()
     bl.run(tiny, tmp_path / "one", listen=again)
     assert again.finished == []
@@ -77,6 +84,11 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "another-cache"))
     bl.run(tiny, tmp_path / "two")
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
+
+    altered = tmp_path / "two" / records["synthetic", 0, 1].relative_to(tmp_path / "one")
+    altered.write_text(altered.read_text().replace('"tokens": ', '"tokens": 1'))
+    with pytest.raises(StoreError, match=r"training\.json"):
+        bl.load_run(tmp_path / "two").report()
 
     changes = ["loop.seeds=[1]", "loop.generations=0", "metrics.names=[diversity]"]
     other = bl.run(tiny, tmp_path / "three", changes)

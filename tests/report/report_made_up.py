@@ -11,7 +11,7 @@ import polars as pl
 
 from biasloop.config import parse_config
 from biasloop.loop.results import Results
-from biasloop.tables import ARTICLES, LEANING_SCORES, SCORES, SET_SCORES
+from biasloop.tables import ARTICLES, LEANING_SCORES, SCORES, SET_SCORES, TRAINED
 
 #: Marks that a script of a generated text ran.
 MARKER = "biasloop-was-here"
@@ -234,6 +234,12 @@ def build_results(
         if generation >= 0
         for kind in ("finetune", "generate", "score")
     ]
+    sizes = {"overfitting": lambda g: 5, "accumulation": lambda g: 1 + g}
+    trained = [
+        {"regime": r, "seed": s, "generation": g, "tokens": 100 * sizes.get(r, lambda g: 1)(g)}
+        for r, s, g in sets
+        if g >= 0
+    ]
     counts = real.group_by("label").len().sort("label")
     part = dict(zip(counts["label"].to_list(), counts["len"].to_list(), strict=True))
     return Results(
@@ -260,6 +266,7 @@ def build_results(
             },
             schema={"location": pl.String, "reason": pl.String},
         ),
+        trained=pl.DataFrame(trained, schema=TRAINED),
         provenance={
             "biasloop": "0.1.0",
             "torch": "2.13.0",

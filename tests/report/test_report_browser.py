@@ -125,3 +125,26 @@ def test_nothing_is_wider_than_the_screen(report: Path, tmp_path: Path) -> None:
     )
     dom, _ = _browse(frame, tmp_path / "profile", "--dump-dom", "--window-size=1400,2000")
     assert sorted(re.findall(r"\d+ in \d+", dom)) == ["1280 in 1280", "400 in 400"]
+
+
+def test_the_answer_is_on_the_first_screen_and_the_rest_is_folded(
+    report: Path, tmp_path: Path
+) -> None:
+    page = report.read_text("utf-8")
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    check = """<script>
+    var at = function (name) {
+      return Math.round(document.querySelector(name).getBoundingClientRect().bottom);
+    };
+    var open = document.querySelectorAll('details.fold[open]').length;
+    document.documentElement.setAttribute(
+      'data-said', [at('.sentence'), at('table.answer'), at('#main .legend'), open].join(', '));
+    </script></body>"""
+    changed = tmp_path / "changed.html"
+    changed.write_text(page.replace("</body>", check), "utf-8")
+    dom, _ = _browse(changed, tmp_path / "profile", "--dump-dom", "--window-size=1280,800")
+    found = re.search(r'data-said="([^"]*)"', dom)
+    assert found is not None
+    sentence, table, legend, opened = map(int, found[1].split(", "))
+    assert sentence < table < legend < 700
+    assert opened == 0

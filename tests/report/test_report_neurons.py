@@ -76,8 +76,8 @@ def test_what_was_found_is_shown_and_escaped(make_results, blank):
     write_findings(results.folder / "neurons", findings(HOSTILE))
     write_ablation(results.folder / "neurons", ablation(HOSTILE))
     page = write_report(results, results.folder).read_text()
-    section = page[page.index('<section id="neurons">') :]
-    section = section[: section.index("</section>")]
+    section = page[page.index('<div id="neurons">') :]
+    section = section[: section.index("</div></details>")]
     assert "<script" not in section
     assert "&lt;script&gt;" in section
     assert "4 of 66 versions are left out" in section

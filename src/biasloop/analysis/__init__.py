@@ -8,6 +8,7 @@ from biasloop.analysis.adjustment import (
     saerens_shares,
     tells_apart,
 )
+from biasloop.analysis.answer import Contrast, RegimeAnswer, RunAnswer, run_answer
 from biasloop.analysis.apart import CORRELATIONS, correlations
 from biasloop.analysis.bootstrap import (
     article_weights,
@@ -56,7 +57,7 @@ from biasloop.analysis.power import (
     youden,
 )
 from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import Tables, tables_of
+from biasloop.analysis.tables import Tables, sources_apart, tables_of
 from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
 from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
@@ -84,6 +85,7 @@ __all__ = [
     "Bias",
     "Change",
     "Confusion",
+    "Contrast",
     "Design",
     "Equivalence",
     "Evidence",
@@ -92,6 +94,8 @@ __all__ = [
     "Kendall",
     "Measure",
     "Outcomes",
+    "RegimeAnswer",
+    "RunAnswer",
     "Sign",
     "Tables",
     "Verdict",
@@ -135,9 +139,11 @@ __all__ = [
     "percentile_interval",
     "power",
     "power_to_hold",
+    "run_answer",
     "saerens_shares",
     "seeds_to_hold",
     "sign_agreement",
+    "sources_apart",
     "standard_error",
     "summarise",
     "tables_evidence",

@@ -13,7 +13,7 @@ from biasloop.analysis.apart import correlations
 from biasloop.analysis.comparison import COMPARISONS, compare
 from biasloop.analysis.contrasts import contrasts
 from biasloop.analysis.doubt import classifier_shifts
-from biasloop.analysis.outcomes import outcomes
+from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.trends import trends
 from biasloop.config import ReportConfig
@@ -42,7 +42,12 @@ class Evidence:
     confusion: Confusion | None
 
 
-def evidence(results: Results, leaning: str, regimes: Sequence[str] | None = None) -> Evidence:
+def evidence(
+    results: Results,
+    leaning: str,
+    regimes: Sequence[str] | None = None,
+    found: Outcomes | None = None,
+) -> Evidence:
     """Test a run.
 
     Parameters
@@ -53,6 +58,8 @@ def evidence(results: Results, leaning: str, regimes: Sequence[str] | None = Non
         The leaning that is followed; empty for none.
     regimes
         In the order of the config; regimes are compared with the first. None takes the config's.
+    found
+        The run's outcomes, where they are at hand.
 
     Raises
     ------
@@ -62,7 +69,7 @@ def evidence(results: Results, leaning: str, regimes: Sequence[str] | None = Non
     config = results.config
     order = [regime.label for regime in config.regimes] if regimes is None else list(regimes)
     return tables_evidence(
-        tables_of(results), leaning, order, config.report, config.seed, results.cards
+        tables_of(results), leaning, order, config.report, config.seed, results.cards, found
     )
 
 
@@ -73,6 +80,7 @@ def tables_evidence(
     settings: ReportConfig,
     seed: int = 0,
     cards: Sequence[Mapping[str, Any]] = (),
+    found: Outcomes | None = None,
 ) -> Evidence:
     """Test score tables, whether a run made them or not; see `evidence`.
 
@@ -88,13 +96,15 @@ def tables_evidence(
         Of the resamples.
     cards
         The instruments' cards; without a leaning card with confusion counts no share is corrected.
+    found
+        The tables' outcomes, where they are at hand.
 
     Raises
     ------
     InputError
         If the tables contradict themselves; see `summarise`.
     """
-    found = outcomes(tables)
+    found = found or outcomes(tables)
     order = [regime for regime in regimes if regime in found.regimes()]
     confusion = instrument_confusion(cards, tables.labels)
     return Evidence(

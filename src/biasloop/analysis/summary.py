@@ -70,7 +70,12 @@ _BOUNDS = {
 }
 
 
-def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) -> pl.DataFrame:
+def summarise(
+    source: Results | Tables,
+    resamples: int = 2000,
+    seed: int = 0,
+    found: Outcomes | None = None,
+) -> pl.DataFrame:
     """Estimate every quantity of every set, and pooled over seeds.
 
     Intervals of levels are 95 % percentile bootstrap intervals over sources of articles, with the
@@ -86,6 +91,8 @@ def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) ->
         Resamples per interval.
     seed
         Of the resamples: the same seed gives the same intervals.
+    found
+        The outcomes of the source, where they are at hand.
 
     Returns
     -------
@@ -99,7 +106,7 @@ def summarise(source: Results | Tables, resamples: int = 2000, seed: int = 0) ->
         the label set.
     """
     tables = tables_of(source) if isinstance(source, Results) else source
-    found = outcomes(tables)
+    found = found or outcomes(tables)
     rows: list[tuple[object, ...]] = []
     for estimate in estimates(tables, found, resamples, seed):
         rows += _rows(estimate, found)

@@ -25,6 +25,8 @@ SetKey = tuple[str, int, int]
 HOLDOUT = "holdout_"
 
 _KEY = list(CHAIN)
+#: Before the name of an article whose errors hang together with no other.
+_ALONE = "article "
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _sources(results: Results) -> dict[str, str]:
         prompts = prompted_by(named["article_id"], config.generation)
         for (article, source), prompt in zip(named.iter_rows(), prompts, strict=True):
             known = {"source": source, "event": results.events.get(prompt), "article": ""}[unit]
-            found[article] = f"{unit} {known}" if known else f"article {prompt}"
+            found[article] = f"{unit} {known}" if known else f"{_ALONE}{prompt}"
     return found
 
 
@@ -104,11 +106,20 @@ def source_codes(tables: Tables, article_ids: Sequence[str]) -> np.ndarray:
 
     Articles all of one source stand for themselves: nothing can be said of other sources.
     """
-    names = [tables.sources.get(article, f"article {article}") for article in article_ids]
-    if len(set(names)) < 2:
-        names = list(article_ids)
+    names = _units(tables, article_ids)
     _, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
     return codes
+
+
+def sources_apart(tables: Tables, article_ids: Sequence[str]) -> int:
+    """Count the sources, or events, by which articles hang together; 0 where there are no two."""
+    return len({name for name in _units(tables, article_ids) if not name.startswith(_ALONE)})
+
+
+def _units(tables: Tables, article_ids: Sequence[str]) -> list[str]:
+    """Name what each article's errors hang together with."""
+    names = [tables.sources.get(article, f"{_ALONE}{article}") for article in article_ids]
+    return names if len(set(names)) > 1 else [f"{_ALONE}{article}" for article in article_ids]
 
 
 def _keyed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

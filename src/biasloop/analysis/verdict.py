@@ -208,7 +208,7 @@ def verdicts(
     )
 
 
-def judge_run(results: Results) -> tuple[Verdict, ...]:
+def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict, ...]:
     """Judge every regime of a run, by its own settings; see `judge`."""
     config = results.config
     leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
@@ -219,6 +219,7 @@ def judge_run(results: Results) -> tuple[Verdict, ...]:
         config.report,
         results.cards,
         config.seed,
+        found,
     )
 
 
@@ -229,6 +230,7 @@ def judge(
     settings: ReportConfig,
     cards: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
+    found: Outcomes | None = None,
 ) -> tuple[Verdict, ...]:
     """Judge score tables, whether a run made them or not; see `verdicts`.
 
@@ -244,6 +246,8 @@ def judge(
         The instruments' cards: a classifier that hardly tells the leanings apart shows nothing.
     seed
         As in `verdicts`.
+    found
+        The tables' outcomes, where they are at hand.
 
     Raises
     ------
@@ -252,7 +256,7 @@ def judge(
     """
     confusion = instrument_confusion(cards, tables.labels)
     return verdicts(
-        outcomes(tables),
+        found or outcomes(tables),
         leaning,
         regimes,
         settings.equivalence_margin,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from biasloop.cli.answer import answer_of, show
 from biasloop.cli.progress import listener
 
 
@@ -48,13 +49,18 @@ def run(
         return
     with listener(as_json) as listen:
         finished = api.run(config, out, overrides or (), listen, executor, address)
-    path = finished.current_report() or finished.report()
+    path = finished.current_report()
+    answer = answer_of(path) if path else None
+    if path is None or answer is None:
+        path = finished.report()
+        answer = answer_of(path) or {}
     if as_json:
         import json
 
-        print(json.dumps({"event": "report", "path": str(path.resolve())}))
+        event = {"event": "report", "path": str(path.resolve()), "answer": answer}
+        print(json.dumps(event, ensure_ascii=False))
     else:
-        print(f"report: {path.resolve()}")
+        show(answer, path)
 
 
 def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bool) -> None:
@@ -121,4 +127,5 @@ def report(
     """Write a run's report again, from what the run has so far."""
     from biasloop import api
 
-    print(f"report: {api.load_run(folder).report().resolve()}")
+    path = api.load_run(folder).report()
+    show(answer_of(path) or {}, path)

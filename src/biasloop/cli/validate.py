@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from biasloop.cli.answer import answer_of
 from biasloop.cli.progress import counter
 from biasloop.errors import BiasloopError
 
@@ -116,7 +117,8 @@ def _print(found: Validation) -> None:
     for check in found.checks:
         print(f"{'passed' if check.passed else 'FAILED'}: {check.asked} ({check.found})")
     for name, folder in found.folders.items():
-        print(f"{name} control: {folder.resolve()}")
+        answer = answer_of(folder / "report.html") or {"sentence": ""}
+        print(f"{name} control: {answer['sentence']} {folder.resolve()}")
     failed = sum(not check.passed for check in found.checks)
     if failed:
         print(f"the instrument FAILED: {failed} of {len(found.checks)} checks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if "record_sha256" in record and seal(own) != record:
         raise StoreError(f"{path}: was altered after it was written; {REMEDY}")
     return record
+
+
+def recorded_file(folder: Path, record: dict[str, Any], name: str) -> str:
+    """Read one text file of a stage's output, held against its hash: no other, such as weights.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or altered.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{Damage(path, error.strerror or str(error))}; {REMEDY}") from error
+    if hashlib.sha256(content).hexdigest() != record["files"].get(name):
+        raise StoreError(f"{Damage(path, _ALTERED)}; {REMEDY}")
+    return content.decode("utf-8")
 
 
 def damages(folder: Path, record: dict[str, Any]) -> list[Damage]:

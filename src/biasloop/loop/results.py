@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config
-from biasloop.tables import ARTICLES, NEURONS, UPDATES
+from biasloop.tables import ARTICLES, NEURONS, TRAINED, UPDATES
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Results:
         `tables.UPDATES`: each model's update, projected on the bias direction.
     neurons
         `tables.NEURONS`: the base model's are regime ``base``, generation -1.
+    trained
+        `tables.TRAINED`: the tokens that each model was fine-tuned on.
     holdout
         The real articles that nothing trains on (`tables.ARTICLES`).
     events
@@ -75,5 +77,6 @@ class Results:
     provenance: dict[str, str]
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATES))
     neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))
+    trained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRAINED))
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from biasloop.files import (
     write_text,
 )
 from biasloop.loop.faults import explained
+from biasloop.loop.integrity import MANIFEST, recorded_file
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.remote import RUN_FILE
 from biasloop.loop.results import Results
@@ -36,6 +37,7 @@ from biasloop.tables import (
     NEURONS,
     SCORES,
     SET_SCORES,
+    TRAINED,
     UPDATES,
     conform,
     read_table,
@@ -278,6 +280,7 @@ def read_results(root: Path, cache: Path) -> Results:
         set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
         updates=_gather(store, plan.updated, "updates", UPDATES),
         neurons=_gather(store, plan.neurons, "neurons", NEURONS),
+        trained=_trained(store, plan),
         cards=tuple(_cards(store, plan)),
         stages=_stages(store, plan),
         bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
@@ -307,6 +310,16 @@ def _gather(
     return pl.concat(frames)
 
 
+def _trained(store: Store, plan: Plan) -> pl.DataFrame:
+    """Read how many tokens each finished model was trained on, its weights deleted or not."""
+    rows = []
+    for key, stage in plan.finetuned.items():
+        if (store.path(stage) / MANIFEST).is_file():
+            text = recorded_file(store.path(stage), store.manifest(stage), "training.json")
+            rows.append((*key, int(json.loads(text)["tokens"])))
+    return pl.DataFrame(rows, schema=TRAINED, orient="row")
+
+
 def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
     cards = []
     for stage in plan.instruments.values():
@@ -321,7 +334,7 @@ def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
 def _stages(store: Store, plan: Plan) -> pl.DataFrame:
     rows = []
     for stage in plan.stages.values():
-        if (store.path(stage) / "stage.json").is_file():
+        if (store.path(stage) / MANIFEST).is_file():
             record = store.manifest(stage)
             rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
     schema = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Evidence, Verdict, judge, summarise, tables_evidence
+from biasloop.analysis import Evidence, Verdict, judge, outcomes, summarise, tables_evidence
 from biasloop.config import ReportConfig
 from biasloop.errors import InputError, nearest
 from biasloop.published.agreement import agreement
@@ -70,8 +70,10 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
         raise InputError(f"--leaning: '{leaning}' is not among the labels: {where}")
     followed = leaning or (labels[-1] if labels else "")
     settings = ReportConfig()
-    summary = summarise(experiment.tables, settings.bootstrap, SEED)
-    tested = tables_evidence(experiment.tables, followed, experiment.regimes, settings, SEED)
+    tables, regimes = experiment.tables, experiment.regimes
+    found = outcomes(tables)
+    summary = summarise(tables, settings.bootstrap, SEED, found)
+    tested = tables_evidence(tables, followed, regimes, settings, SEED, found=found)
     neurons = findings(experiment.associations)
     return Reproduction(
         experiment=experiment,
@@ -79,7 +81,7 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
         settings=settings,
         summary=summary,
         evidence=tested,
-        verdicts=judge(experiment.tables, followed, experiment.regimes, settings, seed=SEED),
+        verdicts=judge(tables, followed, regimes, settings, seed=SEED, found=found),
         neurons=neurons,
         agreement=agreement(experiment, summary, tested, neurons),
     )

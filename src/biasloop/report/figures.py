@@ -9,25 +9,32 @@ from typing import Any
 
 import polars as pl
 
+from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.charts import AnyChart, CalibrationChart, Chart, Reference
 from biasloop.report.lines import line_chart, path_chart
 from biasloop.report.palette import BASE_LOOK, Look, look
+from biasloop.report.verdicts import worst_of
 from biasloop.tables import BASE, REAL
 
 _SHARE = (0.0, 100.0)
 _UNIT = (0.0, 1.0)
+_FREE = (None, None)
 #: More leanings than this have their figures in the tables only.
 MOST_LEANINGS = 9
 
 
 @dataclass(frozen=True)
 class Section:
-    """Figures that stand together under one heading; ``columns`` side by side on a wide screen."""
+    """Figures that stand together under one heading; ``columns`` side by side on a wide screen.
+
+    ``line`` says what is in it where it is folded, ``text`` what to know when it is open.
+    """
 
     anchor: str
     title: str
+    line: str
     text: str
     charts: tuple[AnyChart, ...]
     columns: int
@@ -52,7 +59,9 @@ def looks(results: Results) -> dict[str, Look]:
     return {regime.label: look(i) for i, regime in enumerate(results.config.regimes)}
 
 
-def figures(results: Results, summary: pl.DataFrame, leaning: str | None) -> Figures:
+def figures(
+    results: Results, summary: pl.DataFrame, leaning: str | None, verdicts: Sequence[Verdict] = ()
+) -> Figures:
     """Choose every figure that has something to show.
 
     Parameters
@@ -61,34 +70,28 @@ def figures(results: Results, summary: pl.DataFrame, leaning: str | None) -> Fig
         The run, and what `analysis.summarise` made of it.
     leaning
         The leaning that the first figure follows; None where leaning was not scored.
+    verdicts
+        As from `judge_run`: the second figure shows the worst sign of collapse that they have.
     """
     regimes = looks(results)
-    main = []
-    if leaning is not None:
-        main.append(_share(summary, regimes, leaning, "leaning_share"))
-    main.append(
-        line_chart(
-            summary,
-            "quality",
-            regimes,
-            "quality",
-            "Text quality",
-            "Mean text quality index of the generated articles; a fall is collapse.",
-            "index, 0 noise to 3 clean",
-            span=(0.0, 3.0),
-        )
-    )
+    share = None if leaning is None else _share(summary, regimes, leaning, "leaning_share")
+    texts = _text_charts(results, summary, regimes)
+    second = next((stem for stem in _second(verdicts) if stem in texts), None)
+    main = (share, texts.pop(second) if second else None)
     sections = [
         _section(
             "path",
             "Bias against quality",
+            "each regime's way from generation to generation",
             "",
             [path_chart(summary, leaning, regimes) if leaning is not None else None],
             1,
         ),
         _leaning_section(results, summary, regimes, leaning),
-        _perplexity_section(summary, regimes),
-        _diversity_section(summary, regimes),
+        *(
+            _section(anchor, title, line, text, [texts.get(stem) for stem in stems], columns)
+            for anchor, title, line, text, stems, columns in _TEXT_SECTIONS
+        ),
     ]
     return Figures(
         tuple(chart for chart in main if chart),
@@ -98,10 +101,15 @@ def figures(results: Results, summary: pl.DataFrame, leaning: str | None) -> Fig
 
 
 def _section(
-    anchor: str, title: str, text: str, charts: Sequence[AnyChart | None], columns: int
+    anchor: str,
+    title: str,
+    line: str,
+    text: str,
+    charts: Sequence[AnyChart | None],
+    columns: int,
 ) -> Section | None:
     found = tuple(chart for chart in charts if chart is not None)
-    return Section(anchor, title, text, found, columns) if found else None
+    return Section(anchor, title, line, text, found, columns) if found else None
 
 
 def _share(
@@ -167,64 +175,72 @@ def _leaning_section(
             Look("#a4262c", ("solid", "-"), BASE_LOOK.mark),
         )
         outside = dataclasses.replace(outside, references=(*outside.references, limit))
-    return _section("leaning", "Leaning in full", "", [*charts, outside], 2)
+    line = "every leaning, the distance from the real articles, what cannot be read"
+    return _section("leaning", "Leaning in full", line, "", [*charts, outside], 2)
 
 
-def _perplexity_section(summary: pl.DataFrame, regimes: Mapping[str, Look]) -> Section | None:
-    text = (
+#: Quantity, title, caption, unit and what its values can be.
+_TEXTS: tuple[tuple[str, str, str, str, tuple[float | None, float | None]], ...] = (
+    ("quality", "Text quality", "Mean text quality index of the generated articles; QUALITY.",
+     "index, 0 noise to 3 clean", (0.0, 3.0)),
+    ("perplexity", "Perplexity of the generated articles",
+     "Under the untouched base model; mean over articles.", "perplexity", _FREE),
+    ("holdout_perplexity", "How badly each model predicts real text",
+     "Perplexity on real articles that no model was trained on; mean over articles. A rise is "
+     "collapse: the model forgets.", "perplexity", _FREE),
+    ("distinct_1", "Distinct words", "Different words per word of an article.", "share", _UNIT),
+    ("distinct_2", "Distinct word pairs",
+     "Different pairs of words per pair of an article. A fall is collapse: articles repeat "
+     "themselves.", "share", _UNIT),
+    ("distinct_3", "Distinct trigrams", "Different trigrams per trigram.", "share", _UNIT),
+    ("repetition", "Repetition", "4-grams that repeat one earlier in the article.", "share", _UNIT),
+    ("self_bleu", "Likeness of the articles to each other",
+     "Self-BLEU: BLEU-4 of sampled articles against each other. A rise is collapse: articles grow "
+     "alike.", "0 to 1", _UNIT),
+    ("vocabulary", "Vocabulary", "Different words of the whole generation.", "words", _FREE),
+)  # fmt: skip
+_TEXT_SECTIONS: tuple[tuple[str, str, str, str, tuple[str, ...], int], ...] = (
+    (
+        "perplexity",
+        "Quality and perplexity",
+        "of what the models write, and of real text under each model",
         "Perplexity of generated text falls while quality falls, since a collapsed model writes "
         "what the base model finds easy; so it cannot show collapse alone. What each model makes "
-        "of real text that it never saw can."
-    )
-    charts = [
-        line_chart(
-            summary,
-            "perplexity",
-            regimes,
-            "perplexity",
-            "Perplexity of the generated articles",
-            "Under the untouched base model; mean over articles.",
-            "perplexity",
-        ),
-        line_chart(
-            summary,
-            "holdout_perplexity",
-            regimes,
-            "holdout_perplexity",
-            "Perplexity of held-out real articles",
-            "Under each generation's own model; mean over articles. A rise is forgetting.",
-            "perplexity",
-        ),
-    ]
-    return _section("perplexity", "Perplexity", text, charts, 2)
+        "of real text that it never saw can.",
+        ("quality", "perplexity", "holdout_perplexity"),
+        2,
+    ),
+    (
+        "diversity",
+        "Diversity",
+        "distinct words, repetition, likeness of the articles to each other",
+        "",
+        ("distinct_1", "distinct_2", "distinct_3", "repetition", "self_bleu", "vocabulary"),
+        3,
+    ),
+)
 
 
-_DIVERSITY: tuple[tuple[str, str, str, str, bool], ...] = (
-    ("distinct_1", "Distinct words", "Different words per word of an article.", "share", True),
-    ("distinct_2", "Distinct word pairs", "Different pairs per pair of an article.", "share", True),
-    ("distinct_3", "Distinct trigrams", "Different trigrams per trigram.", "share", True),
-    ("repetition", "Repetition", "4-grams that repeat one earlier in the article.", "share", True),
-    ("self_bleu", "Self-BLEU", "BLEU-4 of sampled articles against each other: higher is more "
-     "alike.", "0 to 1", True),
-    ("vocabulary", "Vocabulary", "Different words of the whole generation.", "words", False),
-)  # fmt: skip
+def _text_charts(
+    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look]
+) -> dict[str, Chart]:
+    """Draw every figure of the text itself, by quantity."""
+    graded = results.config.metrics.quality.classifier != "builtin"
+    index = "a fall is collapse" if graded else "the built-in index is no sign of collapse"
+    found = {}
+    for quantity, title, caption, unit, span in _TEXTS:
+        said = caption.replace("QUALITY", index)
+        chart = line_chart(summary, quantity, regimes, quantity, title, said, unit, span=span)
+        if chart:
+            found[quantity] = chart
+    return found
 
 
-def _diversity_section(summary: pl.DataFrame, regimes: Mapping[str, Look]) -> Section | None:
-    charts = [
-        line_chart(
-            summary,
-            quantity,
-            regimes,
-            quantity,
-            title,
-            caption,
-            unit,
-            span=_UNIT if bounded else (None, None),
-        )
-        for quantity, title, caption, unit, bounded in _DIVERSITY
-    ]
-    return _section("diversity", "Diversity", "", charts, 3)
+def _second(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """Say which figure of the text stands beside the share: the first of these that there is."""
+    worst = [name.removeprefix("log_") for v in verdicts if (name := worst_of(v))]
+    usual = ("holdout_perplexity", "distinct_2", "self_bleu", "quality", "perplexity")
+    return (*worst[:1], *usual)
 
 
 def _bins(card: Mapping[str, Any]) -> bool:

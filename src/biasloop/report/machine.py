@@ -12,6 +12,7 @@ import polars as pl
 
 from biasloop.analysis import Evidence, Verdict, foretold
 from biasloop.loop.results import Results
+from biasloop.report.answer import Shown
 from biasloop.report.cautions import Caution
 from biasloop.report.neurons import Neurons
 
@@ -30,6 +31,7 @@ _HEADLINES = (
 
 def machine_summary(
     results: Results,
+    answer: Shown,
     summary: pl.DataFrame,
     checked: pl.DataFrame,
     missing: pl.DataFrame,
@@ -44,6 +46,7 @@ def machine_summary(
     value = {
         "name": results.config.name,
         "labels": results.labels,
+        "answer": asdict(answer),
         "leaning": leaning,
         "verdicts": [verdict_json(verdict) for verdict in verdicts],
         "summary": summary.to_dicts(),

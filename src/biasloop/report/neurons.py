@@ -66,8 +66,8 @@ def neurons_of(results: Results) -> Neurons | None:
         tables += [_counts_table(found), _strongest_table(found)]
         shown = found.associations
         pictures += [
-            (_picture(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
-            (_picture(correlations_png(shown)), "Spread of correlations by layer"),
+            (data_uri(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
+            (data_uri(correlations_png(shown)), "Spread of correlations by layer"),
         ]
     if ablation:
         texts.append(_ablation_text(ablation))
@@ -75,7 +75,7 @@ def neurons_of(results: Results) -> Neurons | None:
         if held:
             notices.append(f"Leaning figures of {held} of {sets} edited sets are withheld.")
         tables.append(_ablation_table(ablation))
-        pictures.append((_picture(ablation_png(ablation)), "Effect of editing neurons"))
+        pictures.append((data_uri(ablation_png(ablation)), "Effect of editing neurons"))
     machine = {"associations": _summary(found), "ablation": ablation and ablation.as_dict()}
     return Neurons(tuple(texts), tuple(notices), tuple(tables), tuple(pictures), machine)
 
@@ -235,5 +235,6 @@ def _ablation_table(ablation: Ablation) -> Table:
     return Table("What editing them did", (Part(columns, tuple(rows)),))
 
 
-def _picture(png: bytes) -> str:
+def data_uri(png: bytes) -> str:
+    """Write a picture into the page itself."""
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

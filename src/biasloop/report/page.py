@@ -9,16 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold
+from biasloop.analysis import Evidence, Verdict, foretold, sources_apart, tables_of
 from biasloop.loop.results import Results
 from biasloop.report import words
+from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
 from biasloop.report.charts import CalibrationChart, Chart
 from biasloop.report.evidence import spoken_tests, tables_of_tests
@@ -27,7 +28,7 @@ from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
 from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
-from biasloop.report.neurons import Neurons
+from biasloop.report.neurons import Neurons, data_uri
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
@@ -51,6 +52,7 @@ _LISTED_ROWS = 200
 
 def page(
     results: Results,
+    answer: Shown,
     summary: pl.DataFrame,
     checked: pl.DataFrame,
     verdicts: Sequence[Verdict],
@@ -59,6 +61,7 @@ def page(
     figures: Figures,
     evidence: Evidence,
     neurons: Neurons | None,
+    pictures: Mapping[str, bytes],
 ) -> str:
     """Render the report.
 
@@ -66,12 +69,16 @@ def page(
     ----------
     results
         The run.
+    answer
+        The first screen's sentence and table.
     summary, checked, verdicts
         What the analysis made of it.
     leaning
         The leaning that is followed; None where leaning was not scored.
     warnings, figures, evidence, neurons
         What to show of it.
+    pictures
+        A figure's stem -> its PNG; the main ones are shown where there is no JavaScript.
 
     Returns
     -------
@@ -92,9 +99,23 @@ def page(
     trusted = _trusted(figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
+        stills=[
+            (data_uri(pictures[chart.stem]), chart.title)
+            for chart in figures.main
+            if chart.stem in pictures
+        ],
         policy=_policy(trusted["plotly"], trusted["script"]),
         **_contents(
-            results, summary, checked, verdicts, leaning, warnings, figures, evidence, neurons
+            results,
+            answer,
+            summary,
+            checked,
+            verdicts,
+            leaning,
+            warnings,
+            figures,
+            evidence,
+            neurons,
         ),
     )
 
@@ -139,6 +160,7 @@ def _policy(*scripts: str) -> str:
 
 def _contents(
     results: Results,
+    answer: Shown,
     summary: pl.DataFrame,
     checked: pl.DataFrame,
     verdicts: Sequence[Verdict],
@@ -152,6 +174,9 @@ def _contents(
     regimes = looks(results)
     return {
         "name": words.name(config.name),
+        "question": QUESTION,
+        "answer": answer,
+        "colours": {words.name(regime): look.colour for regime, look in regimes.items()},
         "facts": _facts(results),
         "verdicts": [
             (
@@ -181,7 +206,8 @@ def _contents(
         ]
         if leaning is not None
         else [],
-        "units": units(results),
+        "unit": f"{config.report.cluster}s",
+        "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
         "resamples": f"{config.report.bootstrap:,}",
         "outside_share": words.percent(config.report.outside_share, 0),
@@ -196,27 +222,15 @@ def _short(verdict: Verdict, results: Results) -> bool:
     return (verdict.last, verdict.chains, verdict.articles) != wanted
 
 
-def units(results: Results) -> tuple[str, int]:
-    """Name what articles hang together by, and how many are known; none with single articles."""
-    by, real = results.config.report.cluster, results.real
-    events = [results.events.get(article) for article in real["article_id"]]
-    named = {"source": real["source"].to_list(), "event": events, "article": []}[by]
-    return f"{by}s", len({name for name in named if name})
-
-
 def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     seeds = len(config.loop.seeds)
-    generation = config.generation
-    how = {"nucleus": f"nucleus (p {generation.top_p:g}, temperature {generation.temperature:g})"}
-    how |= {"beam": f"beam search ({generation.beams} beams)"}
     facts = [
         ("corpus", words.visible(str(results.corpus.get("name", "")))),
         ("base model", words.visible(config.base.model)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
         ("chains per regime", str(seeds)),
-        ("decoding", how.get(generation.decoding, generation.decoding)),
     ]
     return [(key, value) for key, value in facts if value]
 

@@ -129,6 +129,28 @@ _SIGNS = {
 }
 
 
+#: What each sign of collapse says of the model, for a reader who knows none of the measures.
+_WORSE = {
+    "quality": "less well-formed sentences",
+    "distinct_2": "articles repeat themselves",
+    "self_bleu": "articles grow alike",
+    HELD_OUT: "it forgets real text",
+}
+
+
+def worst_of(verdict: Verdict) -> str:
+    """Name the quantity that got worse the most, in multiples of what is negligible, if any did."""
+    negligible = {m.quantity: m.worse / m.negligible for m in MEASURES}
+    shown = [sign for sign in verdict.signs if sign.answer == "yes"]
+    worst = max(shown, key=lambda s: negligible[s.quantity] * s.change.value, default=None)
+    return worst.quantity if worst else ""
+
+
+def worst_sign(verdict: Verdict) -> str:
+    """Say in words what got worse the most; empty where nothing did."""
+    return _WORSE.get(worst_of(verdict), "")
+
+
 def collapse_measures() -> str:
     """List the measures of collapse, each with the change for the worse that is negligible."""
     return ", ".join(

@@ -9,6 +9,8 @@ from biasloop.analysis import (
     followed_leaning,
     judge_run,
     missing_sets,
+    outcomes,
+    run_answer,
     summarise,
     tables_of,
     validity,
@@ -16,6 +18,7 @@ from biasloop.analysis import (
 from biasloop.errors import InputError, StoreError
 from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
+from biasloop.report.answer import shown
 from biasloop.report.cautions import by_weight, cautions
 from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
@@ -61,34 +64,50 @@ def write_report(results: Results, folder: Path) -> Path:
     require_leaning_card(results)
     config = results.config
     leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else None
-    summary = summarise(results, config.report.bootstrap, config.seed)
-    checked = validity(tables_of(results))
+    tables = tables_of(results)
+    outcome = outcomes(tables)
+    summary = summarise(tables, config.report.bootstrap, config.seed, outcome)
+    checked = validity(tables)
     missing = missing_sets(results)
-    found = judge_run(results)
-    tested = evidence(results, leaning or "")
+    found = judge_run(results, outcome)
+    tested = evidence(results, leaning or "", found=outcome)
     warnings = by_weight((*cautions(results, summary, checked, missing), *doubts(tested)))
-    drawn = figures(results, summary, leaning)
+    answer = shown(run_answer(results, found, outcome), warnings)
+    drawn = figures(results, summary, leaning, found)
     units = neurons_of(results)
-    text = page(results, summary, checked, found, leaning, warnings, drawn, tested, units)
-    pictures = {f"{chart.stem}.png": png(chart) for chart in drawn.all()}
+    pictures = {chart.stem: png(chart) for chart in drawn.all()}
+    text = page(
+        results,
+        answer,
+        summary,
+        checked,
+        found,
+        leaning,
+        warnings,
+        drawn,
+        tested,
+        units,
+        pictures,
+    )
     machine = machine_summary(
         results,
+        answer,
         summary,
         checked,
         missing,
         found,
         leaning,
         warnings,
-        sorted(pictures),
+        sorted(f"{stem}.png" for stem in pictures),
         tested,
         units,
     )
     target = folder / "report.html"
     try:
-        for name, content in pictures.items():
-            write_bytes(folder / "figures" / name, content)
+        for stem, content in pictures.items():
+            write_bytes(folder / "figures" / f"{stem}.png", content)
         for path in sorted((folder / "figures").glob("*.png")):
-            if path.name not in pictures:
+            if path.stem not in pictures:
                 path.unlink()
         write_json(folder / "summary.json", machine)
         write_text(target, text)

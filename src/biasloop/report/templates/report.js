@@ -12,6 +12,13 @@
     var figure = figures[box.getAttribute("data-figure")];
     Plotly.newPlot(box, figure.data, figure.layout, settings);
   });
+  // Not every browser lays out what is folded: its figures were drawn without knowing their width.
+  document.addEventListener("toggle", function (event) {
+    if (!event.target.open) { return; }
+    boxes.forEach(function (box) {
+      if (event.target.contains(box)) { Plotly.Plots.resize(box); }
+    });
+  }, true);
   var buttons = Array.prototype.slice.call(document.querySelectorAll("button[data-line]"));
   buttons.forEach(function (button) {
     button.addEventListener("click", function () {

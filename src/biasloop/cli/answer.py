@@ -1,0 +1,44 @@
+"""Print a report's first screen: the sentence, the table, where the report is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def answer_of(report: Path) -> dict[str, Any] | None:
+    """Read what the report's first screen says; None where an earlier version wrote it."""
+    import json
+
+    summary = json.loads((report.parent / "summary.json").read_text(encoding="utf-8"))
+    return summary.get("answer")
+
+
+def show(answer: dict[str, Any], report: Path) -> None:
+    """Print it, as wide as the terminal; no text of it is read as markup."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if Console().is_terminal else 110)
+    console.print(Text(f"\n{answer['sentence']}\n", style="bold"))
+    if answer["rows"]:
+        table = Table(box=box.HORIZONTALS, show_lines=True)
+        for name in answer["columns"]:
+            table.add_column(Text(name), overflow="fold")
+        for row in answer["rows"]:
+            table.add_row(*(_cell(entry) for entry in row))
+        console.print(table)
+    if answer["untold"]:
+        console.print(Text(f"Not answered: {answer['untold']}."))
+    print(f"report: {report.resolve()}")
+
+
+def _cell(entry: dict[str, str]) -> Any:  # noqa: ANN401 - rich is imported late
+    from rich.text import Text
+
+    text = Text(entry["text"])
+    if entry["note"]:
+        text.append(f"\n{entry['note']}", style="dim")
+    return text

@@ -1,0 +1,413 @@
+"""The first screen: one sentence that answers the run's question, and one table. Knows words.
+
+Both are made once: the page shows them, ``summary.json`` keeps them, the command line prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
+from biasloop.config import AnyRegimeConfig, PreservationConfig
+from biasloop.report import words
+from biasloop.report.cautions import Caution
+from biasloop.report.verdicts import worst_sign
+
+#: The question that the sentence answers.
+QUESTION = "Trained on its own text: did the model's bias grow, did its text get worse?"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: what it says, and in smaller print what more there is to know."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The first screen.
+
+    Attributes
+    ----------
+    sentence
+        The answer.
+    columns, rows
+        The table, a regime by row: its name and what it trains on first.
+    untold
+        What the answer does not say; may be empty.
+    """
+
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    untold: str
+
+
+def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
+    """Put a run's answer into words.
+
+    Parameters
+    ----------
+    answer
+        From `analysis.run_answer`.
+    warnings
+        The run's cautions, of which those that limit the answer are named beside it.
+    """
+    rows = tuple(_entries(one, answer) for one in answer.regimes)
+    columns = (
+        "Regime, trained on",
+        f"Bias change{_one_way(answer)}",
+        "Bias amplified?",
+        "Text collapsed?",
+        "Training tokens per chain",
+    )
+    return Shown(sentence(answer), columns, rows, untold(answer, warnings))
+
+
+def sentence(answer: RunAnswer) -> str:
+    """Answer in one sentence, no surer than the verdicts are."""
+    own = answer.reference
+    if own is None:
+        return "No regime has a scored generation yet, so there is no answer yet."
+    verdict = own.verdict
+    on = f"Trained on {_own_text(own.regime)}"
+    where = "In the one chain that was run" if verdict.chains == 1 else on
+    text = f"{where}, {_main_clause(verdict, answer.labels)}"
+    if verdict.bias in ("amplified", "moved"):
+        told = _mitigations(own, answer.regimes) if _one_direction(verdict) else []
+    else:
+        told = [_other(one, answer.labels) for one in answer.regimes if _stands_out(one, own)]
+    return f"{'; '.join([text, *told])}."
+
+
+# The sentence ------------------------------------------------------------------------------------
+
+_CUT = "cut that "
+#: As many mitigations are told of: more are in the table.
+_MOST = 3
+#: Verdicts on a movement that is shown.
+_MOVED = ("amplified", "reduced", "moved")
+
+
+def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
+    """Say what one regime's model did: its leaning first, then its text."""
+    worse = worst_sign(verdict) if verdict.collapsed in ("yes", "in this chain") else ""
+    change = verdict.leaning_change
+    if verdict.bias in _MOVED and change is not None:
+        text = f"the model {_movement(verdict, change, labels)}"
+        if worse:
+            return f"{text}, and its text got worse (collapse: {worse})"
+        return text + " without collapse" * (verdict.collapsed in ("no", "not in this chain"))
+    if worse:
+        return f"the model's text got worse (collapse: {worse}), but it {_rest(verdict, labels)}"
+    return f"the model {_rest(verdict, labels)}"
+
+
+def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
+    size = _points(change.value, change.low, change.high)
+    way = f"moved {size} {_towards(verdict.leaning, labels, change.value)}"
+    if verdict.together is False and change.low <= 0 <= change.high:
+        return (
+            "moved away from the real articles' balance, each chain in a direction of its own "
+            f"(on average {_between(verdict, change, labels)})"
+        )
+    most = "" if verdict.together is not False else " on average, though not in every chain"
+    beyond = " more than fine-tuning on real articles does" * verdict.beyond_fine_tuning
+    end = {
+        "amplified": "",
+        "reduced": ", closer to the real articles",
+        "moved": " (whether away from the real articles is not shown)",
+    }[verdict.bias]
+    return f"{way}{beyond}{most}{end}"
+
+
+def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
+    """Say what is known of a leaning whose movement is not shown; the model is the subject."""
+    change = verdict.leaning_change
+    if verdict.bias == "held" and verdict.held:
+        margin = next(iter(verdict.held.values())).margin
+        return f"kept its leaning: it moved by less than {_number(100 * margin)} points"
+    if change is None:
+        why = _unreadable(verdict) if verdict.withheld else words.visible(verdict.reason)
+        text = f"may or may not have moved ({why})"
+        if verdict.readable:
+            size = _between(verdict, verdict.readable, labels)
+            text += f"; up to Generation {verdict.readable.end}, which can be read: {size}"
+        return text
+    if change.low > 0 or change.high < 0:
+        size = _points(change.value, change.low, change.high)
+        way = f"{size} {_towards(verdict.leaning, labels, change.value)}"
+        unread = " or due to unreadable articles" * (verdict.unread >= _SOME)
+        return f"shows no sure change of leaning: {way} may be chance{unread}"
+    few = "articles or chains" if verdict.chains > 1 else "articles"
+    return (
+        f"shows no sure change of leaning: anything {_between(verdict, change, labels)} is "
+        f"possible (too few {few} to tell)"
+    )
+
+
+def _between(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
+    """``4 points towards blue to 9 points towards red``, or of an interval to one side of 0."""
+    low, high = 100 * change.low, 100 * change.high
+    if change.low >= 0 or change.high <= 0:
+        size = _points(change.value, change.low, change.high)
+        return f"{size} {_towards(verdict.leaning, labels, change.value)}"
+    down, up = (_towards(verdict.leaning, labels, sign) for sign in (-1, 1))
+    digits = _digits(low, high)
+    return f"from {words.number(-low, digits)} points {down} to {words.number(high, digits)} {up}"
+
+
+def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str]:
+    """Say what each regime that mixes real text in did to the reference's movement, and its cost.
+
+    Effects that are not shown share one clause; of many regimes the largest effects are told.
+    """
+    found = [one for one in regimes if one.regime.kind in _MIXED and one is not own]
+    sizes = {id(one): abs(one.contrast.value) for one in found if one.contrast and _differs(one)}
+    largest = sorted(sizes, key=lambda which: -sizes[which])[:_MOST]
+    clauses, unit = [], " the training tokens"
+    for one in found:
+        if id(one) in largest:
+            effect, cost = _effect(one, own), _cost(one)
+            if any(_CUT in clause for clause in clauses):  # said once
+                effect = effect.removeprefix(_CUT)
+            clauses.append(f"{_mixed(one.regime)} {effect}{cost}{unit * bool(cost)}")
+            unit = "" if cost else unit
+    unshown = [_mixed(one.regime) for one in found if id(one) not in sizes]
+    if unshown:
+        clauses.append(f"no effect of {' or of '.join(unshown)} is shown")
+    return clauses
+
+
+def _one_direction(verdict: Verdict) -> bool:
+    """Say whether the mean over chains moved, so that another's can be held against it."""
+    change = verdict.leaning_change
+    return change is not None and change.low * change.high > 0
+
+
+def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
+    """``cut that by 15 points (12 to 19)``, of a contrast that is shown."""
+    contrast, change = one.contrast, own.verdict.leaning_change
+    if contrast is None or change is None:
+        return ""
+    size = _points(contrast.value, contrast.low, contrast.high)
+    if (contrast.value > 0) == (change.value > 0):
+        return f"added {size} to that"
+    if one.verdict.bias == "held":
+        return "stopped it"
+    rest = one.verdict.leaning_change
+    left = ""
+    if rest and _one_direction(one.verdict) and (rest.value > 0) != (change.value > 0):
+        left = " and turned it round,"
+    elif one.verdict.bias == "not shown":
+        left = ", to no change that is shown,"
+    return f"{_CUT}by {size}{left}"
+
+
+def _stands_out(one: RegimeAnswer, own: RegimeAnswer) -> bool:
+    """Say whether a regime shows a growth of bias that the reference does not."""
+    return one is not own and one.verdict.bias == "amplified"
+
+
+def _other(one: RegimeAnswer, labels: Sequence[str]) -> str:
+    change = one.verdict.leaning_change
+    moved = _movement(one.verdict, change, labels) if change else "moved"
+    return f"{words.name(one.verdict.regime)} {moved}"
+
+
+def _differs(one: RegimeAnswer) -> bool:
+    contrast = one.contrast
+    return contrast is not None and contrast.holm <= 0.05 and contrast.low * contrast.high > 0
+
+
+def _cost(one: RegimeAnswer) -> str:
+    if one.times is None or abs(one.times - 1) < 0.05:
+        return ""
+    return f" at {words.number(one.times, 1)} times"
+
+
+# What a regime trains on -------------------------------------------------------------------------
+
+_OWN = ("synthetic", "overfitting")
+_MIXED = ("preservation", "accumulation", "accumulate_subsample")
+
+
+def _own_text(regime: AnyRegimeConfig) -> str:
+    """Say what the regime that is asked about trains on."""
+    return "its own text" if regime.kind in _OWN else _trains_on(regime)
+
+
+def _trains_on(regime: AnyRegimeConfig) -> str:
+    """Say what every generation of a regime trains on."""
+    if isinstance(regime, PreservationConfig):
+        return f"its own text and {_fraction(regime)}"
+    return {
+        "synthetic": "its own text only",
+        "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
+        "accumulation": "all text so far, real and its own",
+        "accumulate_subsample": "a sample of all text so far, real and its own",
+        "real": "real articles only",
+    }[regime.kind]
+
+
+def _mixed(regime: AnyRegimeConfig) -> str:
+    """Name a regime that mixes real text in by what it does, where it has no name of its own."""
+    if isinstance(regime, PreservationConfig):
+        name = f"adding {_fraction(regime)}"
+    else:
+        name = {"accumulation": "accumulation"}.get(regime.kind, "a sample of all text so far")
+    return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
+
+
+def _fraction(regime: PreservationConfig) -> str:
+    if regime.fraction >= 1:
+        return "all real articles"
+    return f"{words.percent(regime.fraction, 0)} of the real articles"
+
+
+# The table ---------------------------------------------------------------------------------------
+
+
+def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
+    verdict = one.verdict
+    return (
+        Entry(words.name(verdict.regime), _trains_on(one.regime)),
+        _change(verdict, answer.labels),
+        _amplified(verdict),
+        _collapse(verdict),
+        _tokens(one, answer),
+    )
+
+
+#: Verdict -> whether the bias was amplified, and what that means.
+_AMPLIFIED: Mapping[str, tuple[str, str]] = {
+    "amplified": ("yes", ""),
+    "reduced": ("no", "closer to real text"),
+    "held": ("no", "held"),
+    "moved": ("not shown", "moved"),
+}
+
+
+def _amplified(verdict: Verdict) -> Entry:
+    if verdict.withheld:
+        return Entry("cannot be told")
+    answer, note = _AMPLIFIED.get(verdict.bias, (verdict.amplified, ""))
+    return Entry(answer if verdict.chains > 1 else verdict.amplified, note)
+
+
+def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
+    change = verdict.leaning_change
+    if verdict.bias == "withheld":
+        return Entry("–", _unreadable(verdict))
+    if change is None:
+        return Entry("–")
+    value, low, high = (100 * end for end in (change.value, change.low, change.high))
+    digits = _digits(value, low, high)
+    note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
+    if verdict.unread >= _SOME:
+        note += f"; {_unread(verdict)} of articles unreadable"
+    way = f" of {words.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
+    return Entry(f"{words.signed(value, digits)} points{way}", note)
+
+
+def _one_way(answer: RunAnswer) -> str:
+    """Say which way a positive change goes, where that is the same for every regime."""
+    told = {one.verdict.leaning for one in answer.regimes}
+    if len(answer.labels) != 2 or len(told) != 1 or "" in told:
+        return ""
+    return f", + towards {words.name(*told, 24)}"
+
+
+def _collapse(verdict: Verdict) -> Entry:
+    shown = verdict.collapsed in ("yes", "in this chain")
+    return Entry(verdict.collapsed, worst_sign(verdict) if shown else "")
+
+
+def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:
+    if one.tokens is None:
+        return Entry("–")
+    times = ""
+    if one is not answer.reference and answer.reference and one.times is not None:
+        against = words.name(answer.reference.verdict.regime, 24)
+        times = f"{words.number(one.times, 1)} × {against}"
+    return Entry(_counted(one.tokens), times)
+
+
+def _counted(tokens: float) -> str:
+    """Write a count of tokens with three digits."""
+    for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
+        if tokens >= size:
+            return f"{float(f'{tokens / size:.3g}'):g}{name}"
+    return f"{float(f'{tokens:.3g}'):,.0f}"
+
+
+# What the answer does not say ---------------------------------------------------------------------
+
+#: Topic of a caution -> what the answer leaves open because of it.
+_MISREAD = "whether the classifier reads these texts right"
+_OPEN = {
+    "One seed": "what another seed would do",
+    "Few articles": "what more articles would show",
+    "Unfinished": "what the unfinished part of the run will show",
+    "Text outside the classifier's range": "how text too damaged to read leans",
+    "Classifier on synthetic text": _MISREAD,
+    "Instrument: leaning": _MISREAD,
+    "Two corrections disagree": _MISREAD,
+}
+
+
+def untold(answer: RunAnswer, warnings: Sequence[Caution]) -> str:
+    """List what the answer leaves open, in a line."""
+    if answer.reference is None:
+        return ""
+    topics = dict.fromkeys(one.topic for one in warnings if one.level == "serious")
+    found = dict.fromkeys(_OPEN[topic] for topic in topics if topic in _OPEN)
+    return "; ".join(found)
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def _towards(leaning: str, labels: Sequence[str], value: float) -> str:
+    """``towards red``: of two labels a fall of one is a rise of the other."""
+    others = [label for label in labels if label != leaning]
+    if value < 0 and len(others) == 1:
+        return f"towards {words.name(others[0], 24)}"
+    return f"{'towards' if value >= 0 else 'away from'} {words.name(leaning, 24)}"
+
+
+def _points(value: float, low: float, high: float) -> str:
+    """``27 points (22 to 34)``, without a sign: the direction is told in words."""
+    ends = (low, high) if value >= 0 else (-high, -low)
+    size, low, high = (100 * end for end in (abs(value), *ends))
+    digits = _digits(size, low, high)
+    inside = words.between(low, high, digits)
+    return f"{words.number(size, digits)} points ({inside})"
+
+
+def _digits(*values: float) -> int:
+    """No decimals for numbers of ten and more, unless one of them would then read as nought."""
+    large = max(abs(value) for value in values) >= 10
+    return 0 if large and all(value == 0 or abs(value) > 0.5 for value in values) else 1
+
+
+def _number(value: float) -> str:
+    return words.number(value, 1).removesuffix(".0")
+
+
+#: From this share on, articles that the classifier could not read are told of.
+_SOME = 0.005
+
+
+def _unreadable(verdict: Verdict) -> str:
+    """Say why a leaning is not told."""
+    if verdict.unread >= _SOME:
+        return f"{_unread(verdict)} of its articles are too damaged to read"
+    return "the classifier cannot tell the leanings apart"
+
+
+def _unread(verdict: Verdict) -> str:
+    return words.percent(verdict.unread, 0)
