@@ -346,7 +346,9 @@ class _Pooled:
         point = np.nan_to_num(rates.point)
         cannot = found.unread[rows] if found.unread is not None else np.zeros_like(can)
         unread = np.stack([cannot.sum(axis=1), (can | cannot).sum(axis=1)])
-        over = np.stack([self._weights @ part.T for part in (cannot, can | cannot)])
+        any_of = np.flatnonzero((can | cannot).any(axis=0))
+        weights = self._weights[:, any_of]
+        over = [weights @ part[:, any_of].T.astype(float) for part in (cannot, can | cannot)]
         return _Read(
             composition.sum(axis=1),
             drawn.sum(axis=1),
