@@ -74,8 +74,6 @@ def leaning_card(labels: tuple[str, ...], weak: bool = False) -> dict[str, Any]:
         "domain": {
             "words": {"low": 40.0, "high": None},
             "oov": {"low": None, "high": 0.35},
-            "distinct_3": {"low": 0.8, "high": None},
-            "repetition": {"low": None, "high": 0.12},
             "confidence": {"low": 0.5, "high": None},
         },
         "warnings": ["macro-F1 0.54 on unseen sources is hardly above chance"] if weak else [],

@@ -17,7 +17,7 @@ generation than on Generation 0 moves the shares as read, and that is no bias.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,9 +80,6 @@ class Verdict:
         Change of the leaning's share (0 to 1); None when withheld or not measured.
     changes
         The same of every leaning, as read.
-    corrected
-        The changes corrected for the classifier's errors, by how damaged each article is: what is
-        judged. Empty where it is not known how it errs on damaged articles.
     real
         Leaning -> its share of the real articles, as the same instrument reads them; empty where
         that is not known.
@@ -104,6 +101,9 @@ class Verdict:
         Why the leaning figure is withheld, or what was not measured.
     readable
         When withheld: the change up to the last generation that can be read, where there is one.
+    corrected
+        The changes corrected for the classifier's errors, by how damaged each article is: what is
+        judged. Empty where it is not known how it errs on damaged articles.
     """
 
     regime: str
@@ -116,7 +116,6 @@ class Verdict:
     together: bool | None
     leaning_change: Change | None
     changes: dict[str, Change]
-    corrected: dict[str, Change]
     real: dict[str, float]
     held: dict[str, Equivalence]
     pvalue: float | None
@@ -128,6 +127,7 @@ class Verdict:
     collapsed: Answer
     reason: str
     readable: Change | None = None
+    corrected: Mapping[str, Change] = field(default_factory=dict)
 
     @property
     def withheld(self) -> bool:
@@ -311,7 +311,6 @@ def _verdict(
         together=None,
         leaning_change=None,
         changes={},
-        corrected={},
         real={},
         held={},
         pvalue=None,
