@@ -102,8 +102,7 @@ class Verdict:
     readable
         When withheld: the change up to the last generation that can be read, where there is one.
     corrected
-        The changes corrected for the classifier's errors, by how damaged each article is: what is
-        judged. Empty where it is not known how it errs on damaged articles.
+        The changes corrected by how damaged each article is, which are judged; empty without that.
     """
 
     regime: str
