@@ -99,7 +99,6 @@ def test_damage_alone_is_not_amplification() -> None:
         covered.append(verdict.corrected["right"].low <= 0 <= verdict.corrected["right"].high)
         assert verdict.leaning_change == plain.leaning_change
     assert as_read.count("amplified") >= 10
-    assert set(as_read) <= {"amplified", "moved"}
     assert sum(bias in ("amplified", "reduced", "moved") for bias in called) <= 2
     assert sum(covered) >= 17
 

@@ -124,7 +124,10 @@ def instrument_confusion(
             counts = np.asarray(held_out["confusion"], dtype=float)[np.ix_(place, place)]
             effects = held_out.get("design_effects")
             effects = [float(effects[i]) for i in place] if effects else None
-            return Confusion(counts, part, _problem(counts, labels, effects), effects)
+            problem = _problem(counts, labels, effects)
+            if not problem and card.get("damage") and not card["damage"]["levels"][0]["readable"]:
+                problem = "the classifier tells the leanings of undamaged articles apart too little"
+            return Confusion(counts, part, problem, effects)
     return None
 
 

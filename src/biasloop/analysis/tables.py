@@ -90,11 +90,16 @@ def tables_of(results: Results) -> Tables:
 
 
 def curve_of(cards: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> DamageCurve | None:
-    """Take the leaning instrument's damage curve from its card; None where it has none."""
+    """Take the leaning instrument's damage curve from its card.
+
+    None where it has none, or cannot read even articles that are not damaged: how it errs then has
+    a problem, and no share is corrected (`adjusted.instrument_confusion`).
+    """
     for card in cards:
         if card["metric"] == "leaning" and card.get("damage"):
             curve = DamageCurve.from_json(card["damage"])
-            return curve if sorted(curve.labels) == sorted(labels) else None
+            usable = sorted(curve.labels) == sorted(labels) and bool(curve.readable[0])
+            return curve if usable else None
     return None
 
 

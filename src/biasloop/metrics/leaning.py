@@ -103,7 +103,9 @@ class Leaning:
         columns |= {f"domain_{n}": v for n, v in measures.items()}
         level = self.domain.place(measures)
         columns["damage_level"] = level.astype(float)
-        columns["outside_domain"] = 1.0 - ((level >= 0) & self.readable[level])
+        # One that cannot read even sound articles has a problem of its own, which its card says.
+        can = self.readable[level] | ~self.readable[0]
+        columns["outside_domain"] = 1.0 - ((level >= 0) & can)
         by_leaning = pl.DataFrame(
             {
                 "article_id": np.repeat(np.array(ids, dtype=object), len(self.labels)).tolist(),
