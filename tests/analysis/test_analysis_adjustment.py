@@ -13,10 +13,10 @@ from biasloop.analysis import (
     error_rates,
     instrument_confusion,
     saerens_shares,
-    tells_apart,
 )
 from biasloop.analysis.adjustment import nearest_distribution
 from biasloop.errors import InputError
+from biasloop.metrics.evaluation import tells_apart
 
 RATES = np.array([[0.8, 0.12, 0.08], [0.1, 0.75, 0.15], [0.07, 0.15, 0.78]])
 

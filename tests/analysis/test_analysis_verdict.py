@@ -341,17 +341,17 @@ def test_the_followed_leaning() -> None:
 
 def test_validity_measures_a_missing_value_as_outside() -> None:
     rows = score_rows(("s", 0, 0), "outside_domain", np.array([1.0, 0.0, 1.0, 0.0]))
-    rows += score_rows(("s", 0, 0), "domain_distinct_3", np.array([np.nan, 0.9, 0.2, 0.9]))
+    rows += score_rows(("s", 0, 0), "domain_words", np.array([np.nan, 0.9, 0.2, 0.9]))
     rows += score_rows(("s", 0, 0), "leaning_confidence", np.full(4, 0.9))
     rows += score_rows(("s", 0, 1), "quality", np.full(4, 2.0))
     domain = {
-        "distinct_3": {"low": 0.5, "high": None},
+        "words": {"low": 0.5, "high": None},
         "confidence": {"low": 0.5, "high": None},
     }
     found = validity(make_tables(scores=rows, domain=domain, outside_share=0.4))
     assert found["withheld"].to_list() == [True, False]
     assert found["outside"].to_list() == [0.5, None]
-    assert found["reason"][0].endswith("(too few different trigrams 50 %)")
+    assert found["reason"][0].endswith("(too few words that are not said again 50 %)")
     # Exactly at the limit is not above it.
     at_limit = validity(make_tables(scores=rows, domain=domain, outside_share=0.5))
     assert not at_limit["withheld"].any()

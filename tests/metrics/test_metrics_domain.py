@@ -1,19 +1,18 @@
-"""The domain check: real articles are inside, loops and scraps are outside."""
+"""The grid of damage: real articles lie where they are not damaged, loops and scraps beyond."""
 
 import numpy as np
 
-from biasloop.metrics.domain import Domain, fit_domain, measure
+from biasloop.metrics.domain import Level, fit_domain, measure, read_by_all
 
 
 def _domain(corpus):
-    texts = corpus["body"].to_list()
+    texts = read_by_all(corpus["body"].to_list(), 500)
     folds = [np.arange(start, len(texts), 5) for start in range(5)]
-    return fit_domain(texts, folds, np.full(len(texts), 0.9))
+    return fit_domain(texts, folds)
 
 
-def _outside(domain, texts, confidence=0.9):
-    measures = measure(texts, domain.vocabulary)
-    return domain.outside(measures | {"confidence": np.full(len(texts), confidence)})
+def _places(domain, texts):
+    return domain.place(measure(read_by_all(texts, 500), domain.vocabulary))
 
 
 def test_measures_by_hand():
@@ -26,47 +25,51 @@ def test_measures_by_hand():
     assert found["repetition"][0] == 0.0
 
 
-def test_real_articles_are_nearly_all_inside(corpus, other_corpus):
-    assert _outside(_domain(corpus), other_corpus["body"].to_list()).mean() <= 0.1
+def test_repetition_is_of_the_whole_and_length_of_what_is_read():
+    found = measure(["a b c d"], frozenset("abcd"), ["a b c d a b c d"])
+    assert found["words"].tolist() == [4]
+    assert found["distinct_3"].tolist() == [4 / 6]
+    np.testing.assert_allclose(found["repetition"], 1 / 5)
 
 
-def test_collapse_is_outside(corpus):
+def test_real_articles_lie_on_the_first_step_of_unknown_words(corpus, other_corpus):
+    domain = _domain(corpus)
+    places = _places(domain, other_corpus["body"].to_list())
+    assert np.mean([domain.levels[place].oov[0] == 0 for place in places]) > 0.95
+    assert np.mean(places == 0) > 0.9
+
+
+def test_damage_moves_down_the_grid(corpus):
     domain = _domain(corpus)
     body = corpus["body"][0]
     first = body.split(".")[0] + ". "
-    texts = [first * 12, "", "one", "I'm here tonight. " * 40, "xq zv wk " * 30, body[:60]]
-    assert _outside(domain, texts).all()
+    halved = " ".join(body.split()[: len(body.split()) // 2])
+    places = _places(domain, [body, halved, first * 12, "", "one", "I'm here tonight. " * 40])
+    assert places[0] == 0
+    steps = [domain.levels[place].words for place in places[:3]]
+    assert steps[0] > steps[1] > steps[2]
+    assert places[3:].tolist() == [-1, -1, -1]
+    assert _places(domain, ["xq zv wk ab cd ef gh ij"])[0] == -1
 
 
-def test_each_side_is_one_sided(corpus):
+def test_the_levels_do_not_overlap_and_leave_no_gap(corpus):
     domain = _domain(corpus)
-    sides = {
-        name: [k for k, v in bound.items() if v is None] for name, bound in domain.bounds.items()
-    }
-    assert sides == {
-        "words": ["high"],
-        "distinct_3": ["high"],
-        "confidence": ["high"],
-        "oov": ["low"],
-        "repetition": ["low"],
-    }
+    worst = max(level.oov[1] for level in domain.levels)
+    shortest = min(level.words[0] for level in domain.levels)
+    random = np.random.default_rng(0)
+    words = random.uniform(shortest, 300, 500)
+    oov = random.uniform(0, worst, 500)
+    inside = np.stack([level.has(words, oov) for level in domain.levels])
+    assert (inside.sum(axis=0) == 1).all()
 
 
-def test_an_unsure_classifier_puts_no_article_outside(corpus):
-    """A gate on confidence would choose articles by what the classifier answers."""
-    domain = _domain(corpus)
-    body = [corpus["body"][0]]
-    assert domain.bounds["confidence"]["low"] > 0.6
-    assert not _outside(domain, body, confidence=0.6).any()
+def test_a_level_comes_back_from_json():
+    for level in (Level((7.5, float("inf")), (0.0, 0.2)), Level((5, 7.5), (0.2, 0.4))):
+        assert Level.from_json(level.to_json()) == level
 
 
 def test_unknown_words_of_a_fold_are_those_of_the_other_folds():
     texts = ["common owna pad pad", "common ownb pad pad"]
-    domain = fit_domain(texts, [np.array([0]), np.array([1])], np.array([0.9, 0.8]))
-    assert domain.bounds["oov"]["high"] == 1 / 3
+    domain = fit_domain(texts, [np.array([0]), np.array([1])])
+    assert domain.levels[0].oov == (0.0, 1 / 3)
     assert domain.vocabulary == frozenset({"common", "owna", "ownb", "pad"})
-
-
-def test_no_bound_means_no_judgement():
-    domain = Domain(frozenset(), {"oov": {"low": None, "high": None}})
-    assert not domain.outside({"oov": np.array([0.5])}).any()

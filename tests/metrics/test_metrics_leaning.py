@@ -53,6 +53,7 @@ def test_scores_are_those_of_the_contract(fitted, other_corpus):
     scored = fitted.score(other_corpus)
     names = scored.scores["metric"].unique().to_list()
     assert sorted(names) == [
+        "damage_level",
         "domain_distinct_3",
         "domain_oov",
         "domain_repetition",
@@ -102,7 +103,20 @@ def test_the_card_is_whole_and_right(card, corpus):
         assert held_out["n"] == len(corpus)
         assert np.sum(held_out["confusion"]) == len(corpus)
         assert held_out["macro_f1"] > 0.75
-    assert set(card["domain"]) == {"words", "oov", "distinct_3", "repetition", "confidence"}
+    assert set(card["domain"]) == {"words", "oov", "confidence"}
+    levels = card["damage"]["levels"]
+    assert np.trace(levels[0]["confusion"]) > 0.75 * np.sum(levels[0]["confusion"])
+    worst = np.array(levels[-1]["confusion"])
+    assert np.trace(worst) / worst.sum() < 0.7
+    assert levels[0]["readable"]
+    assert not levels[-1]["readable"]
+
+
+def test_a_loop_is_read_as_what_it_says_once(fitted, other_corpus):
+    whole = fitted.score(other_corpus).leaning_scores["probability"].to_numpy()
+    twice = other_corpus.with_columns((pl.col("body") + " " + pl.col("body")).alias("body"))
+    again = fitted.score(twice).leaning_scores["probability"].to_numpy()
+    np.testing.assert_allclose(again, whole)
 
 
 def test_fitting_twice_gives_the_same_bytes(fitted, folder, corpus, make_context, tmp_path):

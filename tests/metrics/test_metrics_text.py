@@ -8,6 +8,7 @@ from biasloop.metrics.text import (
     distinct,
     interned,
     ngrams,
+    read_once,
     repetition,
     sentences,
     tokens,
@@ -85,3 +86,31 @@ def test_distinct_and_repetition_by_brute_force(items, order):
     repeats = sum(gram in grams[:i] for i, gram in enumerate(grams))
     assert repetition(items, order) == 1.0 - distinct(items, order)
     assert abs(repetition(items, order) - repeats / len(grams)) < 1e-12
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=12, unique=True), st.data())
+def test_a_loop_is_left_with_one_round(round_, data):
+    """Whatever its period and wherever it breaks off, with and without sentence ends."""
+    words_ = data.draw(st.integers(len(round_), 60))
+    looped = [round_[i % len(round_)] for i in range(words_)]
+    assert read_once(" ".join(looped)).split()[: len(round_)] == round_
+    assert len(read_once(" ".join(looped)).split()) <= len(round_) + 3
+    sentence = " ".join(round_).capitalize() + "."
+    assert read_once(" ".join([sentence] * 5)) == sentence
+
+
+def test_short_loops_and_variations():
+    assert read_once("I'm here. I'm here. I'M HERE! So.") == "I'm here. So."
+    assert read_once("no no no no no no no") == "no no no no"
+    assert read_once("a b a b a b a b a b") == "a b a b"
+    said = "we will fight for you and we will fight for them"
+    assert read_once(said) == "we will fight for you and them"
+
+
+@given(st.text(max_size=300))
+def test_what_is_read_once_is_in_the_text_and_a_text_without_repeats_is_itself(text):
+    kept = read_once(text).split()
+    rest = iter(text.split())
+    assert all(piece in rest for piece in kept)
+    unlike = " ".join(f"{piece}{i}" for i, piece in enumerate(text.split()))
+    assert read_once(unlike) == unlike

@@ -74,8 +74,6 @@ def leaning_card(labels: tuple[str, ...], weak: bool = False) -> dict[str, Any]:
         "domain": {
             "words": {"low": 40.0, "high": None},
             "oov": {"low": None, "high": 0.35},
-            "distinct_3": {"low": 0.8, "high": None},
-            "repetition": {"low": None, "high": 0.12},
             "confidence": {"low": 0.5, "high": None},
         },
         "warnings": ["macro-F1 0.54 on unseen sources is hardly above chance"] if weak else [],
@@ -171,7 +169,7 @@ def build_results(
                 "domain_oov": np.clip(own.normal(0.2 + 0.25 * gone, 0.03, articles), 0, 1),
                 "domain_distinct_3": np.clip(own.normal(0.95 - 0.5 * gone, 0.02, articles), 0, 1),
                 "domain_repetition": np.clip(own.normal(0.03 + 0.5 * gone, 0.01, articles), 0, 1),
-                "outside_domain": (own.random(articles) < (0.9 if gone else 0.04)).astype(float),
+                "outside_domain": (own.random(articles) < (1.0 if gone else 0.04)).astype(float),
             },
             "quality": {"quality": np.clip(own.normal(2.3 - loss, 0.3, articles), 0, 3)},
             "perplexity": {"perplexity": np.exp(own.normal(2.0 - 0.1 * age, 0.3, articles))},

@@ -6,7 +6,6 @@ from biasloop.analysis.adjustment import (
     drawn_error_rates,
     error_rates,
     saerens_shares,
-    tells_apart,
 )
 from biasloop.analysis.answer import Contrast, RegimeAnswer, RunAnswer, run_answer
 from biasloop.analysis.apart import CORRELATIONS, correlations
@@ -57,7 +56,7 @@ from biasloop.analysis.power import (
     youden,
 )
 from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import Tables, sources_apart, tables_of
+from biasloop.analysis.tables import Tables, curve_of, sources_apart, tables_of
 from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
 from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
@@ -116,6 +115,7 @@ __all__ = [
     "compare",
     "contrasts",
     "correlations",
+    "curve_of",
     "debiased_distance",
     "design_of",
     "detectable_change",
@@ -148,7 +148,6 @@ __all__ = [
     "summarise",
     "tables_evidence",
     "tables_of",
-    "tells_apart",
     "tost",
     "total_variation",
     "trends",

@@ -6,7 +6,7 @@ Knows tables and an instrument's confusion counts; the corrections are in `adjus
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,16 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.analysis.adjustment import (
-    TELLS_APART,
-    adjusted_shares,
     drawn_error_rates,
     error_rates,
+    nearest_distribution,
     saerens_shares,
-    tells_apart,
-    unbounded_shares,
 )
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
-    weighted_means,
 )
+from biasloop.analysis.corrections import Corrected, Corrections, corrections
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.pooling import joined_interval
@@ -36,13 +33,17 @@ from biasloop.analysis.tables import (
     leaning_probabilities,
     source_codes,
 )
+from biasloop.metrics.evaluation import TELLS_APART, tells_apart
 from biasloop.tables import BASE, REAL
 
-#: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the confusion
-#: counts, and its interval holds theirs and the articles' uncertainty; ``change`` is the change of
-#: the corrected share since Generation 0 (null for Generation 0, real and base), of the chains that
-#: have both; ``likelihood`` is the share by Saerens et al.'s EM, without the confusion counts'
-#: uncertainty. All intervals are widened by how far chains differ (`pooling`). Shares are 0 to 1.
+#: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the errors on
+#: held-out articles, as damaged as each article where that was measured, and its interval holds
+#: theirs and the articles' uncertainty; both are of the articles that can be read. ``unread`` is
+#: the share that cannot, and ``least`` and ``most`` bound the share over all articles, whatever the
+#: unread ones lean to, with the interval's uncertainty. ``change`` is the change of the corrected
+#: share since Generation 0 (null for Generation 0, real and base), of the chains that have both;
+#: ``likelihood`` is the share by Saerens et al.'s EM, without the errors' uncertainty. All
+#: intervals are widened by how far chains differ (`pooling`). Shares are 0 to 1.
 ADJUSTED = pl.Schema(
     {
         "regime": pl.String,
@@ -54,6 +55,9 @@ ADJUSTED = pl.Schema(
         "adjusted": pl.Float64,
         "adjusted_low": pl.Float64,
         "adjusted_high": pl.Float64,
+        "unread": pl.Float64,
+        "least": pl.Float64,
+        "most": pl.Float64,
         "change": pl.Float64,
         "change_low": pl.Float64,
         "change_high": pl.Float64,
@@ -124,7 +128,10 @@ def instrument_confusion(
             counts = np.asarray(held_out["confusion"], dtype=float)[np.ix_(place, place)]
             effects = held_out.get("design_effects")
             effects = [float(effects[i]) for i in place] if effects else None
-            return Confusion(counts, part, _problem(counts, labels, effects), effects)
+            problem = _problem(counts, labels, effects)
+            if not problem and card.get("damage") and not card["damage"]["levels"][0]["readable"]:
+                problem = "the classifier tells the leanings of undamaged articles apart too little"
+            return Confusion(counts, part, problem, effects)
     return None
 
 
@@ -174,15 +181,13 @@ def adjusted(
     names = [f"share:{label}" for label in tables.labels]
     if confusion.problem or any(name not in found.values for name in names):
         return pl.DataFrame(schema=ADJUSTED)
-    drawn = confusion.drawn_rates(resamples, seeds.generator(seed, "confusion"))
     grid = article_grid(tables, found.keys)
     cube = np.where(
         np.isnan(found.read[found.labels[0]]), np.nan, leaning_probabilities(tables, grid)
     )
     codes = source_codes(tables, grid.article_ids)
     weights = article_weights(codes, resamples, seeds.generator(seed, "bootstrap", "articles"))
-    pooled = _Pooled(found, names, weights, seed)
-    rates = error_rates(confusion.counts)
+    pooled = _Pooled(found, names, weights, _readings(tables, found, confusion, resamples, seed))
     prior = np.full(len(names), 1 / len(names))
     rows: list[tuple[object, ...]] = []
     order = [(REAL, -1), (BASE, -1)]
@@ -193,20 +198,21 @@ def adjusted(
             continue
         as_read = _with_interval(read.chains, read.draws, read.sources)
         corrected = _with_interval(
-            adjusted_shares(read.chains, rates),
-            adjusted_shares(read.draws, drawn),
+            read.corrected,
+            nearest_distribution(read.corrected_draws),
             read.sources,
-            adjusted_shares(read.chains.mean(axis=0), rates),
+            nearest_distribution(read.corrected.mean(axis=0)),
         )
         change = np.full((3, len(names)), np.nan)
         if generation > 0:
-            change = _corrected_change(pooled, regime, generation, rates, drawn, change)
+            change = _corrected_change(pooled, regime, generation, change)
         likely = np.full((3, len(names)), np.nan)
         if likelihood:
             likely = _likelihood(found, cube, weights, regime, generation, prior)
         parts = (
             *np.clip(as_read, 0, 1),
             *np.clip(corrected, 0, 1),
+            *_over_all(read),
             *np.clip(change, -1, 1),
             *np.clip(likely, 0, 1),
         )
@@ -216,21 +222,49 @@ def adjusted(
     return pl.DataFrame(rows, schema=ADJUSTED, orient="row")
 
 
+def _readings(
+    tables: Tables, found: Outcomes, confusion: Confusion, resamples: int, seed: int
+) -> Corrected:
+    """Say what readings count for: by level of damage, or else all by the confusion counts."""
+    random = seeds.generator(seed, "confusion")
+    if found.corrected is not None and tables.curve is not None:
+        drawn = corrections(tables.curve, tables.labels, resamples, random)
+        return replace(found.corrected, corrections=drawn)
+    hits = np.stack([found.read[label] for label in found.labels])
+    reading = np.where(np.isnan(hits[0]), -1, np.argmax(np.nan_to_num(hits), axis=0))
+    rates = drawn_error_rates(confusion.counts, resamples, random, confusion.design_effects)
+    return Corrected(
+        np.where(reading < 0, -1, 0),
+        reading,
+        Corrections(
+            np.linalg.inv(error_rates(confusion.counts))[None],
+            np.linalg.inv(rates)[:, None],
+            None,
+        ),
+    )
+
+
+def _over_all(read: _Read) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share that cannot be read, and bounds over all articles, each of shape (labels,)."""
+    unread, drawn = read.unread[:, None], read.unread_draws[:, None]
+    least = (1 - unread) * read.corrected
+    least_draws = (1 - drawn) * nearest_distribution(read.corrected_draws)
+    low = _with_interval(least, least_draws, read.sources)[1]
+    high = _with_interval(least + unread, least_draws + drawn, read.sources)[2]
+    share = np.full(low.shape, unread.mean())
+    return share, np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
 def _corrected_change(
-    pooled: _Pooled,
-    regime: str,
-    generation: int,
-    rates: np.ndarray,
-    drawn: np.ndarray,
-    absent: np.ndarray,
+    pooled: _Pooled, regime: str, generation: int, absent: np.ndarray
 ) -> np.ndarray:
     """Change since Generation 0 of the chains that have both, shape (3, labels)."""
     seeds_there = pooled.seeds(regime, 0) & pooled.seeds(regime, generation)
     before, after = (pooled.of(regime, g, sorted(seeds_there)) for g in (0, generation))
     if before is None or after is None:
         return absent
-    chains = unbounded_shares(after.chains, rates) - unbounded_shares(before.chains, rates)
-    draws = unbounded_shares(after.draws, drawn) - unbounded_shares(before.draws, drawn)
+    chains = after.corrected - before.corrected
+    draws = after.corrected_draws - before.corrected_draws
     return _with_interval(chains, draws, min(before.sources, after.sources))
 
 
@@ -259,21 +293,39 @@ def _with_interval(
 
 @dataclass(frozen=True)
 class _Read:
-    """Shares as read: of each chain, shape (chains, labels), and their mean's resamples."""
+    """Shares of each chain, and their mean's resamples.
+
+    Attributes
+    ----------
+    chains, draws
+        As read, shape (chains, labels) and (resamples, labels).
+    corrected, corrected_draws
+        The same corrected, not kept within 0 and 1.
+    unread, unread_draws
+        The share that cannot be read, shape (chains,) and (resamples,).
+    articles, sources
+        On how many it rests; of sources on no more than the error rates do.
+    """
 
     chains: np.ndarray
     draws: np.ndarray
+    corrected: np.ndarray
+    corrected_draws: np.ndarray
+    unread: np.ndarray
+    unread_draws: np.ndarray
     articles: int
     sources: int
 
 
 class _Pooled:
-    """Shares as read of a generation's chains, and of their mean under every resample."""
+    """Shares of a generation's chains, and of their mean under every resample."""
 
     def __init__(
-        self, found: Outcomes, names: Sequence[str], weights: np.ndarray, seed: int
+        self, found: Outcomes, names: Sequence[str], weights: np.ndarray, readings: Corrected
     ) -> None:
-        self._found, self._names, self._weights, self._seed = found, names, weights, seed
+        self._found, self._names, self._weights = found, names, weights
+        self._readings = readings
+        self._rows = {key: row for row, key in enumerate(found.keys)}
 
     def seeds(self, regime: str, generation: int) -> set[int]:
         """Find the chains whose generation can be read."""
@@ -287,21 +339,52 @@ class _Pooled:
     def of(self, regime: str, generation: int, chains: Sequence[int]) -> _Read | None:
         """Pool some chains; None where none of them can be read."""
         there = self.seeds(regime, generation)
-        keys = [(regime, s, generation) for s in chains if s in there]
-        if not keys:
+        rows = [self._rows[regime, s, generation] for s in chains if s in there]
+        if not rows:
             return None
-        hits = [np.stack([self._found.row(name, key) for key in keys]) for name in self._names]
-        own = np.stack([np.nanmean(rows, axis=1) for rows in hits], axis=-1)
-        drawn = np.stack([weighted_means(rows, self._weights) for rows in hits], axis=-1)
-        draws = drawn.mean(axis=1)
-        articles = int((~np.isnan(hits[0])).any(axis=0).sum())
-        codes = self._found.sources[self._names[0]]
-        sources = len(np.unique(codes[(~np.isnan(hits[0])).any(axis=0)]))
-        value = own.mean(axis=0)
-        if np.any((value == 0) | (value == 1)):  # no resample of articles shows what is left open
-            random = seeds.generator(self._seed, "bootstrap", "edge", regime, generation + 1)
-            draws = random.dirichlet(value * sources + 0.5, size=len(draws))
-        return _Read(own, draws, articles, sources)
+        found = self._found
+        can = ~np.isnan(found.values[self._names[0]][rows])
+        sources = len(np.unique(found.sources[self._names[0]][can.any(axis=0)]))
+        composition = np.stack([_shares(self._readings.composition(row)) for row in rows])
+        drawn = np.stack(
+            [self._drawn(row, sources, f"{regime} {generation}") for row in rows]
+        ).mean(axis=0)
+        rates = self._readings.corrections
+        point = np.nan_to_num(rates.point)
+        cannot = found.unread[rows] if found.unread is not None else np.zeros_like(can)
+        unread = np.stack([cannot.sum(axis=1), (can | cannot).sum(axis=1)])
+        any_of = np.flatnonzero((can | cannot).any(axis=0))
+        weights = self._weights[:, any_of]
+        over = [weights @ part[:, any_of].T.astype(float) for part in (cannot, can | cannot)]
+        return _Read(
+            composition.sum(axis=1),
+            drawn.sum(axis=1),
+            np.einsum("ckr,krj->cj", composition, point),
+            np.einsum("dkr,dkrj->dj", drawn, np.nan_to_num(rates.drawn)),
+            unread[0] / unread[1],
+            (over[0] / np.maximum(over[1], 1)).mean(axis=1),
+            int(can.any(axis=0).sum()),
+            sources if rates.sources is None else min(sources, rates.sources),
+        )
+
+    def _drawn(self, row: int, sources: int, generation: str) -> np.ndarray:
+        """Share of readable articles on each level and read so, (resamples, levels, labels)."""
+        counts = self._readings.composition(row)
+        one_way = (counts > 0).sum(axis=1) == 1
+        drawn = self._readings.composition(row, self._weights)
+        if one_way.any():  # no resample of articles shows what is left open
+            whole = counts.sum()
+            random = seeds.generator(0, "bootstrap", "edge", generation)
+            for level in np.flatnonzero(one_way):
+                alpha = counts[level] / whole * sources + 0.5
+                total = drawn[:, level].sum(axis=1, keepdims=True)
+                drawn[:, level] = total * random.dirichlet(alpha, size=len(drawn))
+        return _shares(drawn)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Divide counts by their sum over levels and labels; nothing stays nothing."""
+    return counts / np.maximum(counts.sum(axis=(-2, -1), keepdims=True), 1e-300)
 
 
 def _likelihood(

@@ -15,10 +15,6 @@ import numpy as np
 
 from biasloop.errors import InputError
 
-#: Below this 2.5 % point of the smallest singular value no share can be recovered: the noise of
-#: what is read would come back at least tenfold.
-TELLS_APART = 0.1
-
 #: Added to every cell of a drawn confusion matrix (Jeffreys): no error is known to be impossible.
 _PRIOR = 0.5
 
@@ -122,18 +118,6 @@ def nearest_distribution(values: np.ndarray) -> np.ndarray:
     kept = np.maximum((ordered - excess / count > 0).sum(axis=-1, keepdims=True), 1)
     shift = np.take_along_axis(excess, kept - 1, axis=-1) / kept
     return np.where(np.isnan(values), np.nan, np.maximum(values - shift, 0.0))
-
-
-def tells_apart(drawn: np.ndarray) -> float:
-    """How well the labels are told apart, at the worst that the counts leave likely.
-
-    Returns
-    -------
-    float
-        The 2.5 % point of the smallest singular value over the drawn error rates: 1 for a perfect
-        classifier, 0 for one that does not tell two of the labels apart; see `TELLS_APART`.
-    """
-    return float(np.quantile(np.linalg.svd(drawn, compute_uv=False)[:, -1], 0.025))
 
 
 def saerens_shares(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
-from biasloop.analysis.contrasts import GENERATION_0, sets_of
+from biasloop.analysis.contrasts import GENERATION_0, inferred, keys_of
 from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.paired import Inference, chain_figure, holm
+from biasloop.analysis.paired import Inference, holm
 
 #: ``value`` is the change from Generation 0 to ``generation`` in ``regime`` less that in
 #: ``against``: of the share (0 to 1), or of quality (0 to 3); its interval is null where every
@@ -77,12 +76,12 @@ def change_less(
     """
     seeds = [s for s in found.seeds(regime) if s in found.seeds(against)]
     sets = ((generation, ""), (generation, GENERATION_0))
-    own, other = (sets_of(found, quantity, name, sets, seeds) for name in (regime, against))
+    own, other = (keys_of(found, quantity, name, sets, seeds) for name in (regime, against))
     if not seeds or len(own) < len(seeds) or len(other) < len(seeds):
         return None
-    return chain_figure(
-        np.concatenate([own, other], axis=1),
+    return inferred(
+        found,
+        quantity,
+        [[*one, *two] for one, two in zip(own, other, strict=True)],
         lambda means: means[..., 0] - means[..., 1] - means[..., 2] + means[..., 3],
-        found.sources[quantity],
-        shares=quantity.startswith("share:"),
     )

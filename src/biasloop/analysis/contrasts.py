@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from biasloop.analysis.corrections import with_errors
 from biasloop.analysis.outcomes import HELD_OUT, TEXT, Outcomes, order_of
-from biasloop.analysis.paired import Inference, chain_figure, holm
+from biasloop.analysis.paired import Figure, Inference, chain_figure, holm
+from biasloop.analysis.tables import SetKey
 from biasloop.tables import BASE, REAL
 
 GENERATION_0 = "generation 0"
@@ -92,17 +94,53 @@ def change(
     Inference or None
         None where there is nothing to compare, or too few articles or sources.
     """
-    pairs = sets_of(found, quantity, regime, ((generation, ""), (generation, against)), chains)
     if against == GENERATION_0 and generation == 0:
         return None
-    if not len(pairs):
+    keys = keys_of(found, quantity, regime, ((generation, ""), (generation, against)), chains)
+    return inferred(found, quantity, keys, lambda means: means[..., 0] - means[..., 1])
+
+
+def inferred(
+    found: Outcomes,
+    quantity: str,
+    keys: Sequence[Sequence[SetKey]],
+    figure: Figure,
+    unread: Sequence[float] | None = None,
+) -> Inference | None:
+    """Estimate a figure of some sets' means, with what is open of the classifier's errors.
+
+    Parameters
+    ----------
+    found
+        The outcomes; where their shares are corrected, the error rates' own error is added.
+    quantity
+        Whose means.
+    keys
+        The sets of each chain.
+    figure
+        What is wanted of the means.
+    unread
+        What an article that cannot be read counts for, in each set; None leaves it out.
+
+    Returns
+    -------
+    Inference or None
+        None where there is no chain, or too few articles or sources.
+    """
+    if not keys:
         return None
-    return chain_figure(
-        pairs,
-        lambda means: means[..., 0] - means[..., 1],
-        found.sources[quantity],
-        shares=quantity.startswith("share:"),
+    fill = [None] * len(keys[0]) if unread is None else unread
+    values = np.array(
+        [
+            [found.row(quantity, key, value) for key, value in zip(chain, fill, strict=True)]
+            for chain in keys
+        ]
     )
+    result = chain_figure(values, figure, found.sources[quantity], found.unit(quantity))
+    if result is None or not found.corrects(quantity):
+        return result
+    drawn = [[found.drawn_mean(quantity, k, unread is not None) for k in chain] for chain in keys]
+    return with_errors(result, figure, np.moveaxis(np.array(drawn), -1, 0), found.rate_sources)
 
 
 def differences(
@@ -124,14 +162,26 @@ def sets_of(
 
     A set is a generation of the chain (with an empty reference), or a reference.
     """
+    keys = keys_of(found, quantity, regime, sets, chains)
+    if not keys:
+        return np.empty((0, len(sets), found.values[quantity].shape[1]))
+    return np.stack([[found.row(quantity, key) for key in chain] for chain in keys])
+
+
+def keys_of(
+    found: Outcomes,
+    quantity: str,
+    regime: str,
+    sets: Sequence[tuple[int, str]],
+    chains: Sequence[int] | None = None,
+) -> list[list[SetKey]]:
+    """List the sets of the chains that have them all; see `sets_of`."""
     result = []
     for seed in found.seeds(regime) if chains is None else chains:
         keys = [_key(regime, seed, generation, against) for generation, against in sets]
-        rows = [found.row(quantity, key) for key in keys]
-        if not any(np.isnan(row).all() for row in rows):
-            result.append(np.stack(rows))
-    width = found.values[quantity].shape[1]
-    return np.stack(result) if result else np.empty((0, len(sets), width))
+        if not any(np.isnan(found.row(quantity, key)).all() for key in keys):
+            result.append(keys)
+    return result
 
 
 def _key(regime: str, seed: int, generation: int, against: str) -> tuple[str, int, int]:

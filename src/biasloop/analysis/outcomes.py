@@ -6,12 +6,13 @@ Knows which quantities there are; tests none of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 
+from biasloop.analysis.corrections import Corrected, corrected_readings
 from biasloop.analysis.tables import (
     SetKey,
     Tables,
@@ -58,6 +59,11 @@ class Outcomes:
         Set -> why its leaning figures are withheld.
     real_shares
         Label -> share, of real articles whose readings are not among the tables.
+    corrected
+        What readings count for, by how damaged their articles are; None where it was not measured
+        how the classifier errs on damaged articles.
+    is_corrected
+        Whether the shares in ``values`` are what readings count for: see `as_corrected`.
     """
 
     keys: tuple[SetKey, ...]
@@ -69,6 +75,62 @@ class Outcomes:
     unread: np.ndarray | None = None
     withheld: Mapping[SetKey, str] = field(default_factory=dict)
     real_shares: Mapping[str, float] = field(default_factory=dict)
+    corrected: Corrected | None = None
+    is_corrected: bool = False
+
+    def as_corrected(self) -> Outcomes:
+        """Put what each reading counts for in its place; the same where that is not known."""
+        if self.corrected is None or self.is_corrected:
+            return self
+        names = [f"share:{label}" for label in self.labels]
+        counted = {
+            name: np.where(np.isnan(self.values[name]), np.nan, values)
+            for name, values in zip(names, self.corrected.values(), strict=True)
+        }
+        return replace(self, values={**self.values, **counted}, is_corrected=True)
+
+    def corrects(self, quantity: str) -> bool:
+        """Say whether a quantity rests on error rates: a share, of corrected outcomes."""
+        return self.is_corrected and quantity.startswith("share:")
+
+    @property
+    def rate_sources(self) -> int | None:
+        """On how many sources the error rates rest; None where their number does not matter."""
+        return self.corrected.corrections.sources if self.corrected else None
+
+    def unit(self, quantity: str) -> float:
+        """Say how much one article counts for in a share; 0 for what is no share."""
+        if not quantity.startswith("share:"):
+            return 0.0
+        if self.corrected is None or not self.is_corrected:
+            return 1.0
+        return float(self.corrected.gains[self._label(quantity)])
+
+    def drawn_mean(self, quantity: str, key: SetKey, of_all: bool = False) -> np.ndarray:
+        """Give a set's corrected share by every draw of the error rates, shape (draws,).
+
+        Parameters
+        ----------
+        quantity
+            A share that `corrects` holds of.
+        key
+            The set.
+        of_all
+            Whether over all articles, those that cannot be read counting for none.
+        """
+        if self.corrected is None:
+            raise ValueError("there are no error rates to draw")
+        place = self._places.get(key)
+        if place is None:
+            return np.full(len(self.corrected.drawn_means), np.nan)
+        means = self.corrected.drawn_means[:, place, self._label(quantity)]
+        if not of_all or self.unread is None:
+            return means
+        there = (~np.isnan(self.values[quantity][place])).sum()
+        return np.nan_to_num(means) * there / max(there + self.unread[place].sum(), 1)
+
+    def _label(self, quantity: str) -> int:
+        return self.labels.index(quantity.removeprefix("share:"))
 
     @cached_property
     def _places(self) -> dict[SetKey, int]:
@@ -96,11 +158,18 @@ class Outcomes:
             ]
         )
 
-    def row(self, quantity: str, key: SetKey) -> np.ndarray:
-        """Give one set's values, shape (articles,); all NaN where there is no such set."""
+    def row(self, quantity: str, key: SetKey, unread: float | None = None) -> np.ndarray:
+        """Give one set's values, shape (articles,); all NaN where there is no such set.
+
+        An article that cannot be read counts for ``unread``, where that is given.
+        """
         values = self.values[quantity]
         place = self._places.get(key)
-        return np.full(values.shape[1], np.nan) if place is None else values[place]
+        if place is None:
+            return np.full(values.shape[1], np.nan)
+        if unread is None or self.unread is None:
+            return values[place]
+        return np.where(self.unread[place], unread, values[place])
 
     def chains(self, quantity: str, regime: str, generation: int) -> np.ndarray:
         """Give a generation of every chain that has it, shape (chains, articles)."""
@@ -137,6 +206,7 @@ def outcomes(tables: Tables) -> Outcomes:
     withheld: dict[SetKey, str] = {}
     read: dict[str, np.ndarray] = {}
     unread = None
+    corrected = None
     if tables.leaning_scores.height:
         checked = validity(tables)
         held = checked["withheld"].to_numpy().astype(bool)
@@ -145,7 +215,14 @@ def outcomes(tables: Tables) -> Outcomes:
         }
         gated = tables.outside_share < 1
         outside = (metric_values(tables, own, "outside_domain") > 0) & gated
-        for label, hit in likeliest(tables, leaning_probabilities(tables, own)).items():
+        hits = likeliest(tables, leaning_probabilities(tables, own))
+        if tables.curve and gated:
+            level = metric_values(tables, own, "damage_level")
+            reading = np.argmax(np.nan_to_num(np.stack(list(hits.values()))), axis=0)
+            reading = np.where(np.isnan(hits[tables.labels[0]]), -1, reading)
+            corrected = corrected_readings(tables.curve, tables.labels, level, reading)
+            outside |= corrected.level < 0
+        for label, hit in hits.items():
             unread = outside & ~np.isnan(hit)
             read[label] = np.where(outside, np.nan, hit)
             values[f"share:{label}"] = np.where(held[:, None], np.nan, read[label])
@@ -169,6 +246,7 @@ def outcomes(tables: Tables) -> Outcomes:
         unread,
         withheld,
         tables.real_shares,
+        corrected,
     )
 
 

@@ -6,7 +6,7 @@ seeds are crossed, and the variance of the mean has a part from each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,7 @@ def chain_figure(
     values: np.ndarray,
     figure: Figure,
     clusters: np.ndarray | None = None,
-    shares: bool = False,
+    shares: float = 0.0,
 ) -> Inference | None:
     """Estimate a figure of several sets' means, averaged over chains.
 
@@ -120,7 +120,9 @@ def chain_figure(
     clusters
         Each article's source as a number, shape (articles,); None takes every article for itself.
     shares
-        As in `paired_mean`.
+        Of shares, how much one article counts for (1, or more where readings are corrected): the
+        variance has the width of one article more that rose and one that fell, as in
+        `paired_mean`. 0 where the values are no shares.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def chain_figure(
     chain_values = size * whole - (size - 1) * without.mean(axis=1)
     over_chains = without.mean(axis=0)
     variance = float(((over_chains - over_chains.mean()) ** 2).sum() * (size - 1) / size)
-    edge = edge_variance(taken.fewest) if shares else 0.0
+    edge = shares**2 * edge_variance(taken.fewest)
     return _crossed(float(chain_values.mean()), variance + edge, size, chain_values, taken.fewest)
 
 
@@ -188,7 +190,7 @@ def source_jackknife(values: np.ndarray, clusters: np.ndarray | None = None) -> 
     )
 
 
-def add_variances(parts: list[tuple[float, int]]) -> tuple[float, float]:
+def add_variances(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Add (variance, degrees of freedom); Satterthwaite's degrees of freedom of the sum."""
     total = sum(variance for variance, _ in parts)
     spread = sum(variance**2 / freedom for variance, freedom in parts)

@@ -15,6 +15,7 @@ import polars as pl
 
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
+from biasloop.metrics import DamageCurve
 from biasloop.stages import prompted_by
 from biasloop.tables import CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform
 
@@ -43,7 +44,7 @@ class Tables:
         Measure -> ``low`` and ``high`` from the leaning instrument's card: the range in which it
         was validated.
     outside_share
-        A leaning figure is withheld when more than this share of its articles lies outside; up to
+        A leaning figure is withheld when more than this share of its articles cannot be read; up to
         there those articles are left out of it. 1 reads every article, whatever it is.
     sources
         Article -> what its errors hang together with: its source, or the real article that
@@ -56,6 +57,8 @@ class Tables:
         of collapse.
     real_shares
         Label -> share, of real articles whose readings are not among the tables.
+    curve
+        How the classifier errs on damaged articles; None where that was not measured.
     """
 
     labels: tuple[str, ...]
@@ -68,6 +71,7 @@ class Tables:
     fine_tuned: str | None = None
     graded_quality: bool = True
     real_shares: Mapping[str, float] = field(default_factory=dict)
+    curve: DamageCurve | None = None
 
 
 def tables_of(results: Results) -> Tables:
@@ -83,7 +87,22 @@ def tables_of(results: Results) -> Tables:
         sources=_sources(results),
         fine_tuned=next((r.label for r in results.config.regimes if r.kind == "real"), None),
         graded_quality=results.config.metrics.quality.classifier != "builtin",
+        curve=curve_of(results.cards, results.labels),
     )
+
+
+def curve_of(cards: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> DamageCurve | None:
+    """Take the leaning instrument's damage curve from its card.
+
+    None where it has none, or cannot read even articles that are not damaged: how it errs then has
+    a problem, and no share is corrected (`adjusted.instrument_confusion`).
+    """
+    for card in cards:
+        if card["metric"] == "leaning" and card.get("damage"):
+            curve = DamageCurve.from_json(card["damage"])
+            usable = sorted(curve.labels) == sorted(labels) and bool(curve.readable[0])
+            return curve if usable else None
+    return None
 
 
 def _sources(results: Results) -> dict[str, str]:

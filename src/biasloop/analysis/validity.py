@@ -1,8 +1,8 @@
 """May a set's leaning figures be read at all? Knows articles' measures, not their leanings.
 
-A classifier answers whatever it is asked; on a collapsed model's loops its answer means nothing and
-reads as bias. So a set's leaning figures are withheld when too many of its articles lie outside the
-range in which the classifier was validated (`metrics.domain`).
+A classifier answers whatever it is asked. Articles that are too damaged for it (`metrics.domain`)
+are left out of a set's shares, and bounds over all articles are given beside them. Only where so
+few can be read that those bounds say nothing are a set's leaning figures withheld.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ VALIDITY = pl.Schema({**CHAIN, "outside": pl.Float64, "withheld": pl.Boolean, "r
 
 #: What a reader calls the measures of the instrument's card.
 _WORDS = {
-    "words": "too short",
+    "words": "too few words that are not said again",
     "oov": "unknown words",
-    "distinct_3": "too few different trigrams",
-    "repetition": "repetition",
 }
 
 
@@ -77,6 +75,4 @@ def _reason(share: float, shares: Mapping[str, float]) -> str:
         if value >= 0.01
     ]
     why = f" ({', '.join(parts)})" if parts else ""
-    return (
-        f"{100 * share:.0f} % of its articles lie outside what the classifier was validated on{why}"
-    )
+    return f"{100 * share:.0f} % of its articles are too damaged for the classifier to read{why}"

@@ -8,12 +8,16 @@ A movement is looked for in two ways, each at half the level. *Together*: the me
 leaning's share over chains, held against how far articles (within their source) and chains
 differ. *Apart*: chains that each go away from the real shares in a direction of their own, whose
 mean need not move (`walk`). The p-values are corrected for the regimes of the run (Holm).
+
+Where it is known how the classifier errs on damaged articles, what is judged are the shares
+corrected by that, with the error rates' own error: a classifier that errs more on the last
+generation than on Generation 0 moves the shares as read, and that is no bias.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +34,8 @@ from biasloop.analysis.collapse import (
     levels,
     net_change,
 )
-from biasloop.analysis.contrasts import GENERATION_0, sets_of
+from biasloop.analysis.contrasts import GENERATION_0, inferred, sets_of
+from biasloop.analysis.corrections import with_errors
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import Inference, chain_figure, holm
@@ -46,6 +51,10 @@ from biasloop.tables import REAL
 #: change of every leaning lies within the margin. Else ``not shown``, ``withheld`` or ``not
 #: measured``.
 Bias = Literal["amplified", "reduced", "moved", "held", "not shown", "withheld", "not measured"]
+
+
+#: By so many draws of the error rates the chains' ways are tested, and the p-values averaged.
+_WALKS = 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Verdict:
     leaning_change
         Change of the leaning's share (0 to 1); None when withheld or not measured.
     changes
-        The same of every leaning.
+        The same of every leaning, as read.
     real
         Leaning -> its share of the real articles, as the same instrument reads them; empty where
         that is not known.
@@ -92,6 +101,8 @@ class Verdict:
         Why the leaning figure is withheld, or what was not measured.
     readable
         When withheld: the change up to the last generation that can be read, where there is one.
+    corrected
+        The changes corrected by how damaged each article is, which are judged; empty without that.
     """
 
     regime: str
@@ -115,6 +126,7 @@ class Verdict:
     collapsed: Answer
     reason: str
     readable: Change | None = None
+    corrected: Mapping[str, Change] = field(default_factory=dict)
 
     @property
     def withheld(self) -> bool:
@@ -338,17 +350,14 @@ def _quality(found: Outcomes, regime: str, last: int) -> Change | None:
 
 def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdict:
     """Judge the shares of all leanings."""
-    regime, last = blank.regime, blank.last
-    names = {label: f"share:{label}" for label in found.labels}
-    moved = {label: net_change(found, names[label], regime, last) for label in names}
-    known = {label: inference for label, inference in moved.items() if inference}
+    as_read = _net_changes(found, blank)
+    changes = _with_levels(found, blank, as_read)
+    found = found.as_corrected()
+    known = _net_changes(found, blank) if found.is_corrected else as_read
+    names = [f"share:{label}" for label in found.labels]
     if len(known) < len(names):
         reason = "Generation 0 was not scored, so there is nothing to compare with"
         return replace(blank, reason=reason)
-    changes = {
-        label: levels(found, names[label], regime, last, inference)
-        for label, inference in known.items()
-    }
     held = {label: tost(inference, margin) for label, inference in known.items()}
     tests = len(names) - 1 if len(names) == 2 else len(names)
     lowest = min(_pvalue(found, label, blank, known[label]) for label in known)
@@ -375,9 +384,27 @@ def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdic
         together=_same_way(found, blank) if shown and bias != "held" else None,
         leaning_change=changes[told],
         changes=changes,
+        corrected=_with_levels(found, blank, known) if found.is_corrected else {},
         held=held,
         pvalue=pvalue,
     )
+
+
+def _net_changes(found: Outcomes, blank: Verdict) -> dict[str, Inference]:
+    moved = {
+        label: net_change(found, f"share:{label}", blank.regime, blank.last)
+        for label in found.labels
+    }
+    return {label: inference for label, inference in moved.items() if inference}
+
+
+def _with_levels(
+    found: Outcomes, blank: Verdict, known: Mapping[str, Inference]
+) -> dict[str, Change]:
+    return {
+        label: levels(found, f"share:{label}", blank.regime, blank.last, inference)
+        for label, inference in known.items()
+    }
 
 
 def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -> float:
@@ -386,20 +413,17 @@ def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -
     if unread is None or not unread.any():
         return inference.pvalue
     up = inference.value > 0
-    after, before = (
-        np.where(unread[rows], float(counted), found.values[f"share:{label}"][rows])
-        for rows, counted in (
-            (_rows(found, blank.regime, blank.last), not up),
-            (_rows(found, blank.regime, 0), up),
-        )
-    )
-    pairs = np.stack([after, before], axis=1)
-    worst = chain_figure(
-        pairs,
-        lambda means: means[..., 0] - means[..., 1],
-        found.sources[f"share:{label}"],
-        shares=True,
-    )
+    name = f"share:{label}"
+    fill = (float(not up), float(up))
+    keys = [
+        [(blank.regime, chain, g) for g in (blank.last, 0)] for chain in found.seeds(blank.regime)
+    ]
+    keys = [
+        pair
+        for pair in keys
+        if not any(np.isnan(found.row(name, k, f)).all() for k, f in zip(pair, fill, strict=True))
+    ]
+    worst = inferred(found, name, keys, lambda means: means[..., 0] - means[..., 1], fill)
     if worst is None or worst.value == 0 or (worst.value > 0) != up:
         return 1.0
     return max(inference.pvalue, worst.pvalue)
@@ -428,8 +452,10 @@ def _direction(found: Outcomes, blank: Verdict, known: dict[str, Inference]) -> 
         drift = places[..., 3] - places[..., 4] if alone else 0.0
         return (((after - drift + before) / 2 - real) @ way) / np.abs(way).sum()
 
-    codes = found.sources[f"share:{found.labels[0]}"]
-    inference = chain_figure(stack, middle, codes, shares=True)
+    name = f"share:{found.labels[0]}"
+    inference = chain_figure(stack.values, middle, found.sources[name], found.unit(name))
+    if inference and stack.drawn is not None:
+        inference = with_errors(inference, middle, stack.drawn, found.rate_sources)
     if inference is None or inference.pvalue > 0.05:
         return "moved"
     return "amplified" if inference.value > 0 else "reduced"
@@ -443,13 +469,20 @@ def _apart(found: Outcomes, blank: Verdict, seed: int) -> float | None:
     stack = _stack(found, blank, sets)
     if stack is None:
         return None
-    means = np.nanmean(stack, axis=-1).reshape(len(stack), len(found.labels), -1)
-    real, places = means[..., :1], means[..., 1:]
-    paths = places[..., : len(generations)]
-    if alone:
-        drift = places[..., len(generations) :]
-        paths = paths - drift + drift[..., :1]
-    return walk_pvalue(np.swapaxes(paths - real, 1, 2), seeds.generator(seed, "walk", blank.regime))
+    ways = stack.means[None] if stack.drawn is None else stack.drawn[:_WALKS]
+    pvalues = []
+    for means in ways.reshape(*ways.shape[:2], len(found.labels), -1):
+        real, places = means[..., :1], means[..., 1:]
+        paths = places[..., : len(generations)]
+        if alone:
+            drift = places[..., len(generations) :]
+            paths = paths - drift + drift[..., :1]
+        walk = np.swapaxes(paths - real, 1, 2)
+        pvalue = walk_pvalue(walk, seeds.generator(seed, "walk", blank.regime))
+        if pvalue is None:
+            return None
+        pvalues.append(pvalue)
+    return float(np.mean(pvalues))
 
 
 def _same_way(found: Outcomes, blank: Verdict) -> bool:
@@ -457,7 +490,7 @@ def _same_way(found: Outcomes, blank: Verdict) -> bool:
     stack = _stack(found, blank, [(blank.regime, blank.last), (blank.regime, 0)])
     if stack is None:  # the real shares are not known; the mean was shown to move
         return True
-    means = np.nanmean(stack, axis=-1).reshape(len(stack), len(found.labels), 3)
+    means = stack.means.reshape(-1, len(found.labels), 3)
     moved = means[..., 1] - means[..., 2]
     return bool((moved @ moved.mean(axis=0) > 0).all())
 
@@ -467,26 +500,48 @@ def _alone(found: Outcomes, blank: Verdict) -> str | None:
     return found.fine_tuned if blank.beyond_fine_tuning else None
 
 
-def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> np.ndarray | None:
-    """Lay out the real articles and some sets, label by label, of the chains that have them all.
+@dataclass(frozen=True)
+class _Stack:
+    """The real articles and some sets, label by label, of the chains that have them all.
 
-    Returns
-    -------
-    np.ndarray or None
-        Shape (chains, labels * (1 + sets), articles); None where the real shares are not known or
-        a chain lacks a set.
+    Attributes
+    ----------
+    values
+        Shape (chains, labels * (1 + sets), articles).
+    drawn
+        Their means by the drawn error rates, shape (draws, chains, labels * (1 + sets)); None
+        where the shares are as read.
     """
-    seeds_there = found.seeds(blank.regime)
-    result = []
+
+    values: np.ndarray
+    drawn: np.ndarray | None
+
+    @property
+    def means(self) -> np.ndarray:
+        """Shape (chains, labels * (1 + sets))."""
+        return np.nanmean(self.values, axis=-1)
+
+
+def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> _Stack | None:
+    """Lay out some sets; None where the real shares are not known or every chain lacks a set."""
+    chains = found.seeds(blank.regime)
+    values, drawn = [], []
     for label in found.labels:
         name, real = f"share:{label}", _real(found, label)
         if real is None:
             return None
-        own = [[found.row(name, (regime, s, g)) for regime, g in sets] for s in seeds_there]
-        result.append([np.stack([real, *rows]) for rows in own])
-    stack = np.concatenate(result, axis=1)
+        keys = [[(regime, chain, g) for regime, g in sets] for chain in chains]
+        values.append([np.stack([real, *(found.row(name, k) for k in own)]) for own in keys])
+        if found.corrects(name):
+            of_real = found.drawn_mean(name, (REAL, 0, -1))
+            of_real = np.where(np.isnan(of_real), np.nanmean(real), of_real)
+            drawn.append([[of_real, *(found.drawn_mean(name, k) for k in own)] for own in keys])
+    stack = np.concatenate(values, axis=1)
     there = ~np.isnan(stack).all(axis=-1).any(axis=-1)
-    return stack[there] if there.any() else None
+    if not there.any():
+        return None
+    means = np.moveaxis(np.concatenate(drawn, axis=1), -1, 0)[:, there] if drawn else None
+    return _Stack(stack[there], means)
 
 
 def _real(found: Outcomes, label: str) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from biasloop.analysis import (
     MEASURES_OF_DOUBT,
     Tables,
     adjusted,
+    curve_of,
     holm,
     instrument_confusion,
     outcomes,
@@ -93,7 +94,7 @@ class Audit:
 
 
 def audit(
-    judged: Judged, tolerance: float = 0.05, outside_share: float = 0.25, seed: int = 0
+    judged: Judged, tolerance: float = 0.05, outside_share: float = 0.95, seed: int = 0
 ) -> Audit:
     """Audit a synthetic set.
 
@@ -104,8 +105,7 @@ def audit(
     tolerance
         How far any leaning's share may be from its real one in the next generation, 0 to 1.
     outside_share
-        Leaning figures are withheld where more than this share of the articles lies outside what
-        the classifier was validated on.
+        Leaning figures are withheld where more than this share of the articles cannot be read.
     seed
         Of resamples.
 
@@ -223,6 +223,7 @@ def _tables(judged: Judged, outside_share: float) -> Tables:
         *frames,
         domain=cards[0].get("domain", {}) if cards else {},
         outside_share=outside_share,
+        curve=curve_of(judged.cards, judged.labels),
     )
 
 

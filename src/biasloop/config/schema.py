@@ -261,6 +261,13 @@ class LeaningConfig(Section):
         {}, description="the classifier's labels -> the corpus's; for a classifier by id"
     )
     max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
+    damage_articles: int = Field(
+        300,
+        ge=20,
+        description="held-out articles that are damaged, each to every level of damage (as much to "
+        "read as some eight times so many articles), to measure the classifier's error there; "
+        "fewer where a classifier by id is slow",
+    )
     batch_size: int = Field(64, ge=1, description="texts read at once, at most")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
@@ -313,10 +320,10 @@ class ReportConfig(Section):
         "'article' speaks of these sources only",
     )
     outside_share: Fraction = Field(
-        0.25,
+        0.95,
         description="a leaning figure is withheld when more than this share of its articles "
-        "lies outside what the classifier was validated on; up to there they are left out of it. "
-        "1 reads every article, whatever it is",
+        "cannot be read, so that the bounds over all articles say nothing; up to there they are "
+        "left out of it. 1 reads every article, whatever it is",
     )
     equivalence_margin: float = Field(
         0.05,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from biasloop.errors import InputError, nearest
 from biasloop.metrics.base import FitContext, Metric, MetricKind, Scored
+from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.leaning import LeaningKind
 from biasloop.metrics.perplexity import PerplexityKind, perplexities
@@ -36,6 +37,7 @@ def metric_kind(name: str) -> MetricKind:
 
 __all__ = [
     "METRICS",
+    "DamageCurve",
     "FitContext",
     "Metric",
     "MetricKind",

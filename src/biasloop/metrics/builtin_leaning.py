@@ -127,11 +127,14 @@ class HeldOut:
         Which were held out together; indices into the articles.
     probabilities
         Shape (len(rows), labels).
+    classifiers
+        Of each fold the classifier that has not seen it.
     """
 
     rows: np.ndarray
     folds: Folds
     probabilities: np.ndarray
+    classifiers: Sequence[BuiltinClassifier]
 
 
 @dataclass(frozen=True)
@@ -199,12 +202,16 @@ class _Problem:
     def held_out(self, rows: np.ndarray, parts: Folds) -> HeldOut:
         """Run `train` without each part and predict that part."""
         probabilities = np.empty((len(rows), self.labels))
+        classifiers = []
         for part in parts:
             train, test = np.delete(rows, part), rows[part]
             trained = self.train(train, _INNER_FOLDS)
-            _, features = self.prepared[trained.candidate].encode(train, test)
+            prepared = self.prepared[trained.candidate]
+            _, features = prepared.encode(train, test)
             probabilities[part] = trained.linear.probabilities(features)
-        return HeldOut(rows, [rows[part] for part in parts], probabilities)
+            name = self.candidates[trained.candidate].name
+            classifiers.append(BuiltinClassifier(name, prepared.encoder(train), trained.linear))
+        return HeldOut(rows, [rows[part] for part in parts], probabilities, classifiers)
 
 
 def fit_builtin(

@@ -31,7 +31,9 @@ class Card:
     candidates
         ``name, macro_f1, chosen`` of every instrument that was tried.
     domain
-        Measure -> ``low`` and ``high``, None where that side is open.
+        Measure -> ``low`` and ``high`` of what can be read, None where that side is open.
+    damage
+        `damage.DamageCurve` as JSON: how it errs on damaged articles; None where it was not tried.
     warnings, notes
         What weakens the figures, and what else to know.
     """
@@ -44,6 +46,7 @@ class Card:
     by_source: Mapping[str, Any] | None = None
     candidates: Sequence[Mapping[str, Any]] = ()
     domain: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    damage: Mapping[str, Any] | None = None
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -57,6 +60,7 @@ class Card:
             "held_out": {"articles": self.by_article, "sources": self.by_source},
             "candidates": list(self.candidates),
             "domain": dict(self.domain),
+            "damage": self.damage,
             "warnings": list(self.warnings),
             "notes": list(self.notes),
         }

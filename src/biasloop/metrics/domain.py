@@ -1,136 +1,184 @@
-"""Is an article like those that the classifier was validated on? Knows measures, not leanings.
+"""How damaged is an article, and can the classifier still read it? Knows measures, not leanings.
 
-A classifier answers whatever it is asked. On a collapsed model's loops its answer means nothing,
-and reads as bias. So every article is measured, and lies *outside the domain* where any measure of
-the first four is beyond what real, held-out articles show:
+A classifier answers whatever it is asked. What it goes by is what an article says for the first
+time (`text.read_once`), and of that the words it knows: a loop leaves few words, a broken
+vocabulary leaves few known ones. So every article is placed on a grid of *levels*:
 
-======================  ==========  ============================================================
-measure                 bound       outside when
-======================  ==========  ============================================================
-``words``               low         fewer than half the words of the shortest real articles
-``oov``                 high        more of its word types are in no instrument article
-``distinct_3``          low         fewer of its trigrams are different ones
-``repetition``          high        more of its 4-grams repeat one earlier in it
-``confidence``          low         the classifier is less sure of its label
-======================  ==========  ============================================================
+======================  ========================================================================
+measure                 steps
+======================  ========================================================================
+``words``               halves of the median of real articles, each from -29 % to +41 % around it
+``oov``                 word types in no instrument article: as in real, held-out articles (their
+                        99.5 % quantile); then in thirds of three quarters of the way to all
+======================  ========================================================================
 
-Confidence puts no article outside: it is what the classifier makes of the leaning, so a gate on it
-would choose articles by the answer. Its bound stands on the card, for a warning.
-
-Bounds are the 0.5 % and 99.5 % quantiles of the real articles, each measured against the
-vocabulary and by the classifier of folds that it was not in. One side only: an article with *few*
-unknown words or *no* repetition is no worse to classify. The bound on words is halved since models
-write somewhat shorter articles than they were prompted with. An article that is so short that it
-has no trigram lies outside.
+A level can be read where real articles that were damaged to it are still told apart (`damage`);
+an article beyond, or on a level that cannot be read, is *unread*. ``distinct_3`` and
+``repetition`` are of the whole text, and say how much of it is said again; confidence places no
+article, since it is what the classifier makes of the leaning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from biasloop.metrics.folds import Folds
-from biasloop.metrics.text import distinct, interned, repetition, words
+from biasloop.metrics.text import cut, distinct, interned, read_once, repetition, words
 
-#: The share of real articles that each bound leaves outside.
+#: The share of real articles that have more unknown words than the first step has, or less
+#: confidence than the card's bound.
 TAIL = 0.005
 
-_LOW = ("words", "distinct_3", "confidence")
-_HIGH = ("oov", "repetition")
-_SHORTER = 0.5
+#: No step of length begins below so many words.
+LEAST_WORDS = 5
+
+_STEPS_OF_OOV = 3
+_WORST_OOV = 0.75
 
 
-def measure(texts: Sequence[str], vocabulary: frozenset[str]) -> dict[str, np.ndarray]:
-    """Measure articles, all but confidence.
+def measure(
+    texts: Sequence[str], vocabulary: frozenset[str], whole: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Measure articles.
 
     Parameters
     ----------
     texts
-        Articles, cut to what the classifier reads.
+        What the classifier reads of each.
     vocabulary
         The word types of the instrument articles.
+    whole
+        The articles with what they say again; None where that is the same.
 
     Returns
     -------
     dict
-        ``words``, ``oov``, ``distinct_3`` and ``repetition``, each of shape (texts,); NaN where an
-        article is too short to have one.
+        ``words`` and ``oov`` of what is read, ``distinct_3`` and ``repetition`` of the whole, each
+        of shape (texts,); NaN where an article is too short to have one.
     """
-    rows = [_measure(words(text), vocabulary) for text in texts]
+    rows = [
+        _measure(words(text), words(all_of_it), vocabulary)
+        for text, all_of_it in zip(texts, texts if whole is None else whole, strict=True)
+    ]
     names = ("words", "oov", "distinct_3", "repetition")
     return {name: np.array([row[i] for row in rows], dtype=float) for i, name in enumerate(names)}
 
 
-def _measure(found: list[str], vocabulary: frozenset[str]) -> tuple[float | None, ...]:
+def _measure(
+    found: list[str], whole: list[str], vocabulary: frozenset[str]
+) -> tuple[float | None, ...]:
     types = set(found)
     oov = len(types - vocabulary) / len(types) if types else None
-    return len(found), oov, distinct(found, 3), repetition(found, 4)
+    return len(found), oov, distinct(whole, 3), repetition(whole, 4)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A cell of the grid.
+
+    Attributes
+    ----------
+    words
+        From, and below; in words.
+    oov
+        Above, and up to; share of word types, 0 to 1. The first step holds 0, too.
+    """
+
+    words: tuple[float, float]
+    oov: tuple[float, float]
+
+    def has(self, count: np.ndarray, oov: np.ndarray) -> np.ndarray:
+        """Say which articles lie here; one without a word lies nowhere."""
+        above = (oov > self.oov[0]) | ((self.oov[0] == 0) & (oov == 0))
+        return (count >= self.words[0]) & (count < self.words[1]) & above & (oov <= self.oov[1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the level as a JSON value; null leaves that side open."""
+        high = self.words[1] if np.isfinite(self.words[1]) else None
+        return {"words": [self.words[0], high], "oov": list(self.oov)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Level:
+        """Read back what `to_json` gave."""
+        low, high = value["words"]
+        return Level((low, float("inf") if high is None else high), tuple(value["oov"]))
 
 
 @dataclass(frozen=True)
 class Domain:
-    """What the classifier was validated on.
+    """The levels, and what articles are measured against.
 
     Attributes
     ----------
     vocabulary
         Word types of the instrument articles.
-    bounds
-        Measure -> ``low`` and ``high``; None leaves that side open.
+    levels
+        The grid, longest and least unknown first.
     """
 
     vocabulary: frozenset[str]
-    bounds: Mapping[str, Mapping[str, float | None]]
+    levels: tuple[Level, ...]
 
-    def outside(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Say which articles lie outside on any measure of the text, shape (articles,), bool."""
-        result: Any = False
-        for name, bound in self.bounds.items():
-            if name == "confidence":
-                continue
-            values = measures[name]
-            result = result | np.isnan(values)
-            if bound["low"] is not None:
-                result = result | (values < bound["low"])
-            if bound["high"] is not None:
-                result = result | (values > bound["high"])
+    def place(self, measures: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Give each article's level, shape (articles,); -1 beyond all of them."""
+        result = np.full(len(measures["words"]), -1)
+        for index, level in enumerate(self.levels):
+            result[level.has(measures["words"], measures["oov"])] = index
         return result
 
 
-def fit_domain(texts: Sequence[str], folds: Folds, confidence: np.ndarray) -> Domain:
-    """Find the range of real, held-out articles.
+def read_by_all(texts: Sequence[str], limit: int) -> list[str]:
+    """Take of each article what is read: what it says first, cut to ``limit`` words."""
+    return [cut(read_once(text), limit) for text in texts]
+
+
+def known_without(texts: Sequence[str], folds: Folds) -> list[frozenset[str]]:
+    """Collect, for each fold, the word types of the articles outside it."""
+    # No sets: of a set's table most is empty.
+    types = [interned(set(words(text))) for text in texts]
+    found = []
+    for fold in folds:
+        inside = set(fold.tolist())
+        found.append(frozenset().union(*(t for row, t in enumerate(types) if row not in inside)))
+    return found
+
+
+def fit_domain(texts: Sequence[str], folds: Folds) -> Domain:
+    """Lay the grid by real, held-out articles.
 
     Parameters
     ----------
     texts
-        The instrument articles, cut to what the classifier reads.
+        What is read of the instrument articles.
     folds
         Which of them are held out together; indices into ``texts``.
-    confidence
-        The classifier's confidence in each held-out article.
     """
-    # No sets: of a set's table most is empty.
-    types = [interned(set(words(text))) for text in texts]
-    held_out: dict[str, list[np.ndarray]] = {}
-    for fold in folds:
-        inside = set(fold.tolist())
-        known = frozenset().union(*(t for row, t in enumerate(types) if row not in inside))
-        for name, values in measure([texts[row] for row in fold], known).items():
-            held_out.setdefault(name, []).append(values)
-    measures = {name: np.concatenate(parts) for name, parts in held_out.items()}
-    measures["confidence"] = confidence
-    bounds = {name: _bound(name, measures[name]) for name in (*_LOW, *_HIGH)}
-    return Domain(frozenset().union(*types), bounds)
+    counts, shares = [], []
+    for fold, known in zip(folds, known_without(texts, folds), strict=True):
+        found = measure([texts[row] for row in fold], known)
+        counts.append(found["words"])
+        shares.append(found["oov"])
+    count, share = np.concatenate(counts), np.concatenate(shares)
+    vocabulary = frozenset().union(*(words(text) for text in texts))
+    lengths = _steps_of_length(float(np.median(count)))
+    unknown = _steps_of_oov(float(np.nanquantile(share, 1 - TAIL)) if count.any() else 0.0)
+    return Domain(vocabulary, tuple(Level(n, o) for n in lengths for o in unknown))
 
 
-def _bound(name: str, values: np.ndarray) -> dict[str, float | None]:
-    finite = values[~np.isnan(values)]
-    if not len(finite):
-        return {"low": None, "high": None}
-    if name in _HIGH:
-        return {"low": None, "high": float(np.quantile(finite, 1 - TAIL))}
-    low = float(np.quantile(finite, TAIL))
-    return {"low": low * _SHORTER if name == "words" else low, "high": None}
+def _steps_of_length(median: float) -> list[tuple[float, float]]:
+    edges = [max(1.0, median / np.sqrt(2))]
+    while edges[-1] / 2 >= LEAST_WORDS:
+        edges.append(edges[-1] / 2)
+    above = [float("inf"), *edges[:-1]]
+    return [(float(low), float(high)) for low, high in zip(edges, above, strict=True)]
+
+
+def _steps_of_oov(usual: float) -> list[tuple[float, float]]:
+    worst = usual + _WORST_OOV * (1 - usual)
+    edges = [0.0, *np.linspace(usual, worst, _STEPS_OF_OOV + 1).tolist()]
+    return [(low, high) for low, high in pairwise(edges) if high > low or low == 0]

@@ -10,6 +10,10 @@ import numpy as np
 #: Bins of equal width over the confidence, as in Guo et al. 2017.
 BINS = 10
 
+#: Below this 2.5 % point of the smallest singular value no share can be recovered: the noise of
+#: what is read would come back at least tenfold.
+TELLS_APART = 0.1
+
 _SMALLEST = 1e-15
 
 
@@ -32,6 +36,23 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: int) -> n
     matrix = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(matrix, (truth, predicted), 1)
     return matrix
+
+
+def tells_apart(drawn: np.ndarray) -> float:
+    """How well the labels are told apart, at the worst that the counts leave likely.
+
+    Parameters
+    ----------
+    drawn
+        Error rates that the counts leave possible, shape (draws, labels, labels).
+
+    Returns
+    -------
+    float
+        The 2.5 % point of the smallest singular value over the drawn error rates: 1 for a perfect
+        classifier, 0 for one that does not tell two of the labels apart; see `TELLS_APART`.
+    """
+    return float(np.quantile(np.linalg.svd(drawn, compute_uv=False)[:, -1], 0.025))
 
 
 def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, list[dict[str, Any]]]:

@@ -1,8 +1,9 @@
 """The metric ``leaning``: probabilities over the label set, and whether they mean anything.
 
 The classifier is the built-in one or any transformers sequence classifier (Wang et al. 2024 use a
-RoBERTa-base on the first 500 tokens). Its error on held-out articles and held-out sources goes on
-its card, and every article is held against the domain in which it was validated.
+RoBERTa-base on the first 500 tokens). What an article says again is not read: a loop is no opinion.
+The error on held-out articles and held-out sources goes on its card, and so does that on articles
+damaged level by level; every article is placed on those levels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from biasloop import seeds
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
 from biasloop.metrics.base import FitContext, Scored, scored
@@ -29,11 +31,11 @@ from biasloop.metrics.builtin_leaning import (
     load_builtin,
 )
 from biasloop.metrics.card import Card
-from biasloop.metrics.domain import Domain, fit_domain, measure
+from biasloop.metrics.damage import DamageCurve, Reader, fit_curve
+from biasloop.metrics.domain import TAIL, Domain, Level, fit_domain, measure, read_by_all
 from biasloop.metrics.evaluation import evaluate
-from biasloop.metrics.folds import by_article
+from biasloop.metrics.folds import Folds, by_article, group_ids
 from biasloop.metrics.sequence_classifier import load_classifier
-from biasloop.metrics.text import cut
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10
@@ -44,6 +46,7 @@ _NEAR_CHANCE = 0.1
 _FOLDS = 5
 _META = "leaning.json"
 _SECOND = "second"
+_ONCE = "what an article says again is not read, here and in every generation"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ class Leaning:
     classify
         Texts -> probabilities, shape (texts, labels).
     domain
-        What the classifier was validated on.
+        The levels of damage.
+    readable
+        On which of them the labels are told apart, shape (levels,), bool.
     max_words
-        What the domain check reads of an article.
+        How much is read of an article.
     second
         Another classifier, to see where the two part; None in an instrument that was fitted
         before there was one.
@@ -68,11 +73,12 @@ class Leaning:
     labels: tuple[str, ...]
     classify: Callable[[Sequence[str]], np.ndarray]
     domain: Domain
+    readable: np.ndarray
     max_words: int
     second: BuiltinClassifier | None = None
 
     def score(self, articles: pl.DataFrame) -> Scored:
-        """Score articles: probabilities, confidence, and the domain's measures.
+        """Score articles: probabilities, confidence, and how damaged they are.
 
         Returns
         -------
@@ -80,21 +86,26 @@ class Leaning:
             ``leaning_scores`` with a row per article per label; ``scores`` with
             ``leaning_confidence``, ``leaning_agreement`` (1.0 where the second classifier's
             likeliest label is the same, else 0.0), ``domain_words``, ``domain_oov``,
-            ``domain_distinct_3``, ``domain_repetition`` and ``outside_domain`` (1.0 or 0.0).
+            ``domain_distinct_3``, ``domain_repetition``, ``damage_level`` (an index into the
+            levels; -1 beyond them) and ``outside_domain`` (1.0 where it cannot be read, else 0.0).
         """
-        texts = [cut(body, self.max_words) for body in articles["body"]]
+        bodies = articles["body"].to_list()
+        texts = read_by_all(bodies, self.max_words)
         ids = articles["article_id"].to_list()
         if not texts:
             return scored([], {})
-        probabilities = self.classify(articles["body"].to_list())
-        measures = measure(texts, self.domain.vocabulary)
-        measures["confidence"] = probabilities.max(axis=1)
-        columns = {"leaning_confidence": measures["confidence"]}
+        probabilities = self.classify(texts)
+        measures = measure(texts, self.domain.vocabulary, bodies)
+        columns = {"leaning_confidence": probabilities.max(axis=1)}
         if self.second:
             read = self.second.probabilities(texts).argmax(axis=1)
             columns["leaning_agreement"] = (read == probabilities.argmax(axis=1)).astype(float)
-        columns |= {f"domain_{n}": v for n, v in measures.items() if n != "confidence"}
-        columns["outside_domain"] = self.domain.outside(measures).astype(float)
+        columns |= {f"domain_{n}": v for n, v in measures.items()}
+        level = self.domain.place(measures)
+        columns["damage_level"] = level.astype(float)
+        # One that cannot read even sound articles has a problem of its own, which its card says.
+        can = self.readable[level] | ~self.readable[0]
+        columns["outside_domain"] = 1.0 - ((level >= 0) & can)
         by_leaning = pl.DataFrame(
             {
                 "article_id": np.repeat(np.array(ids, dtype=object), len(self.labels)).tolist(),
@@ -121,13 +132,12 @@ class LeaningKind:
         """
         truth = _truth(context)
         settings = context.config.leaning
-        bodies = context.articles["body"].to_list()
-        texts = [cut(body, settings.max_tokens) for body in bodies]
+        texts = read_by_all(context.articles["body"].to_list(), settings.max_tokens)
         if settings.classifier == "builtin":
-            card, domain = _fit_builtin(context, texts, truth, folder)
+            card, domain, curve = _fit_builtin(context, texts, truth, folder)
             classifier: dict[str, Any] = {}
         else:
-            card, domain, classifier = _measure_external(context, bodies, texts, truth)
+            card, domain, curve, classifier = _measure_external(context, texts, truth)
             fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
         write_json(
             folder / _META,
@@ -135,7 +145,8 @@ class LeaningKind:
                 "labels": list(context.labels),
                 "classifier": classifier,
                 "vocabulary": sorted(domain.vocabulary),
-                "bounds": domain.bounds,
+                "levels": [level.to_json() for level in domain.levels],
+                "readable": curve.readable.tolist(),
             },
         )
         card.write(folder)
@@ -146,7 +157,8 @@ class LeaningKind:
             meta = json.loads((folder / _META).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(f"{folder}: the leaning instrument cannot be read: {error}") from error
-        domain = Domain(frozenset(meta["vocabulary"]), meta["bounds"])
+        levels = tuple(Level.from_json(level) for level in meta["levels"])
+        domain = Domain(frozenset(meta["vocabulary"]), levels)
         limit = context.config.leaning.max_tokens
         labels = tuple(meta["labels"])
         if meta["classifier"]:
@@ -154,11 +166,10 @@ class LeaningKind:
         else:
             builtin = load_builtin(folder)
 
-            def classify(bodies: Sequence[str]) -> np.ndarray:
-                return builtin.probabilities([cut(body, limit) for body in bodies])
-
+            classify = builtin.probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
-        return Leaning(labels, classify, domain, limit, second)
+        readable = np.array(meta["readable"], dtype=bool)
+        return Leaning(labels, classify, domain, readable, limit, second)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -196,7 +207,7 @@ def _truth(context: FitContext) -> np.ndarray:
 
 def _fit_builtin(
     context: FitContext, texts: list[str], truth: np.ndarray, folder: Path
-) -> tuple[Card, Domain]:
+) -> tuple[Card, Domain, DamageCurve]:
     labels, candidates = context.labels, context.config.leaning.candidates
     sources = context.articles["source"].fill_null("").to_list()
     fitted = fit_builtin(texts, truth, sources, len(labels), candidates, context.seed)
@@ -210,7 +221,11 @@ def _fit_builtin(
         rows = fitted.by_source.rows
         own = [sources[row] for row in rows]
         by_sources = evaluate(labels, truth[rows], fitted.by_source.probabilities, own)
-    domain = fit_domain(texts, held_out.folds, held_out.probabilities.max(axis=1))
+
+    def read(fold: int, versions: Sequence[str]) -> np.ndarray:
+        return held_out.classifiers[fold].probabilities(versions).argmax(axis=1)
+
+    domain, curve = _damaged(context, texts, truth, held_out.folds, read)
     card = Card(
         metric="leaning",
         instrument=DESCRIPTIONS[fitted.classifier.candidate],
@@ -222,11 +237,42 @@ def _fit_builtin(
             {"name": name, "macro_f1": score, "chosen": name == fitted.classifier.candidate}
             for name, score in fitted.macro_f1.items()
         ],
-        domain=domain.bounds,
+        domain=_bounds(curve, held_out.probabilities),
+        damage=curve.to_json(),
         warnings=_warnings(by_articles, by_sources),
         notes=_builtin_notes(sources, truth, by_sources is not None),
     )
-    return card, domain
+    return card, domain, curve
+
+
+def _damaged(
+    context: FitContext, texts: list[str], truth: np.ndarray, folds: Folds, read: Reader
+) -> tuple[Domain, DamageCurve]:
+    """Lay the grid of damage, and measure the error on it."""
+    domain = fit_domain(texts, folds)
+    curve = fit_curve(
+        context.labels,
+        texts,
+        truth,
+        group_ids(context.articles["source"].fill_null("").to_list()),
+        domain,
+        folds,
+        read,
+        context.config.leaning.damage_articles,
+        seeds.generator(context.seed, "damage"),
+    )
+    return domain, curve
+
+
+def _bounds(curve: DamageCurve, probabilities: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Say what can be read, measure by measure: the hull of the levels that can."""
+    can = [level for level, ok in zip(curve.levels, curve.readable, strict=True) if ok]
+    confidence = float(np.quantile(probabilities.max(axis=1), TAIL))
+    return {
+        "words": {"low": min((x.words[0] for x in can), default=None), "high": None},
+        "oov": {"low": None, "high": max((x.oov[1] for x in can), default=None)},
+        "confidence": {"low": confidence, "high": None},
+    }
 
 
 def _warnings(by_articles: dict[str, Any], by_sources: dict[str, Any] | None) -> list[str]:
@@ -258,6 +304,7 @@ def _builtin_notes(sources: list[str], truth: np.ndarray, have_sources: bool) ->
         "features are chosen and confidence is calibrated with whole sources held out where that "
         "can be done, so probabilities are as cautious as unseen sources demand",
         "every label counts the same in training, however many articles it has",
+        _ONCE,
     ]
     missing = sum(not source for source in sources)
     if missing == len(sources):
@@ -311,8 +358,8 @@ def _external(context: FitContext, revision: str | None) -> Callable[[Sequence[s
 
 
 def _measure_external(
-    context: FitContext, bodies: list[str], texts: list[str], truth: np.ndarray
-) -> tuple[Card, Domain, dict[str, Any]]:
+    context: FitContext, texts: list[str], truth: np.ndarray
+) -> tuple[Card, Domain, DamageCurve, dict[str, Any]]:
     settings = context.config.leaning
     classifier = load_classifier(
         settings.classifier,
@@ -321,17 +368,25 @@ def _measure_external(
         "leaning",
         precision=settings.precision,
     )
-    probabilities = classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
+    probabilities = classifier.probabilities(texts, settings.batch_size, settings.max_tokens)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
-    domain = fit_domain(texts, by_article(truth, _FOLDS, context.seed), probabilities.max(axis=1))
+
+    def read(fold: int, versions: Sequence[str]) -> np.ndarray:
+        del fold  # it was trained on none of them
+        found = classifier.probabilities(versions, settings.batch_size, settings.max_tokens)
+        return found.argmax(axis=1)
+
+    folds = by_article(truth, _FOLDS, context.seed)
+    domain, curve = _damaged(context, texts, truth, folds, read)
     card = Card(
         metric="leaning",
         instrument=f"{settings.classifier} (transformers sequence classifier)",
         labels=context.labels,
         trained_on=0,
         by_article=by_articles,
-        domain=domain.bounds,
+        domain=_bounds(curve, probabilities),
+        damage=curve.to_json(),
         warnings=_warnings(by_articles, None),
         notes=[
             "the classifier came trained; its error here is on the whole instrument part, which "
@@ -339,6 +394,7 @@ def _measure_external(
             "which articles and sources its authors trained on is not known, so no figure on "
             "held-out sources can be given",
             "its probabilities are taken as they come, not recalibrated",
+            _ONCE,
         ],
     )
-    return card, domain, {"name": settings.classifier, "revision": classifier.revision}
+    return card, domain, curve, {"name": settings.classifier, "revision": classifier.revision}

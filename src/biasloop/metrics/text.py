@@ -7,10 +7,11 @@ spaces between words, such as Chinese, count a run of characters as one word.
 from __future__ import annotations
 
 import re
+import string
 import sys
 from collections.abc import Iterable, Sequence
 
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
+WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s]|_")
 #: Possessive, and started at the first mark only, so that a run of a million full stops costs one
 #: pass: the text may be a collapsed model's.
@@ -21,11 +22,12 @@ _ABBREVIATION = re.compile(
     re.IGNORECASE,
 )
 _ABBREVIATION_REACH = 24
+_MARKS = string.punctuation + "’‘“”…–—"
 
 
 def words(text: str) -> list[str]:
     """List the words of a text, in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
+    return WORD.findall(text.lower())
 
 
 def tokens(text: str) -> list[str]:
@@ -68,6 +70,36 @@ def sentences(text: str) -> list[str]:
         start = match.end()
     found.append(text[start:].strip())
     return [sentence for sentence in found if sentence]
+
+
+def read_once(text: str, order: int = 4) -> str:
+    """Keep of a text what it says for the first time.
+
+    A sentence whose words were a sentence before is dropped, and so is every run of ``order``
+    blank-separated words that was said before: a loop is left with one round of it, be it of
+    sentences or without a sentence end. Case and the marks at a word's ends make no difference.
+    What a text says first is never dropped, and a text that repeats nothing is returned as it is.
+    """
+    kept: list[str] = []
+    said: set[tuple[str, ...]] = set()
+    found = sentences(text)
+    for sentence in found:
+        key = tuple(words(sentence)) or (sentence,)
+        if key not in said:
+            said.add(key)
+            kept.append(sentence)
+    pieces = [piece for sentence in kept for piece in sentence.split()]
+    keys = interned(piece.lower().strip(_MARKS) for piece in pieces)
+    first: dict[tuple[str, ...], int] = {}
+    dropped = [False] * len(pieces)
+    for at, run in enumerate(ngrams(keys, order)):
+        since = first.setdefault(run, at)
+        if since < at:
+            new = max(at, since + order)
+            dropped[new : at + order] = [True] * (at + order - new)
+    if len(kept) == len(found) and not any(dropped):
+        return text
+    return " ".join(piece for piece, gone in zip(pieces, dropped, strict=True) if not gone)
 
 
 def ngrams(items: Sequence[str], order: int) -> list[tuple[str, ...]]:

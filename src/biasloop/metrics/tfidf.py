@@ -170,8 +170,9 @@ class TfidfPrepared:
 
         return weighed(counts), None if test is None else weighed(self.counts[test])
 
-    def encoder(self) -> TfidfEncoder:
-        """Fit on every row."""
-        weighting = fit_weighting(self.counts, self.terms.least_articles)
+    def encoder(self, train: np.ndarray | None = None) -> TfidfEncoder:
+        """Fit on the rows ``train``; None takes every row."""
+        counts = self.counts if train is None else self.counts[train]
+        weighting = fit_weighting(counts, self.terms.least_articles)
         names = [str(name) for name in self.names[weighting.columns]]
         return TfidfEncoder(self.terms, names, weighting.idf)

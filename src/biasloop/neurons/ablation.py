@@ -146,6 +146,7 @@ def measured_outcomes(measured: Sequence[Measured], like: Tables) -> Outcomes:
             set_scores=like.set_scores.clear(),
             domain=like.domain,
             outside_share=like.outside_share,
+            curve=like.curve,
         )
     )
 

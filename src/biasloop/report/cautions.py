@@ -16,6 +16,7 @@ from biasloop.tables import BASE, REAL
 FEW_ARTICLES = 50
 #: Where the instrument reads the real articles' shares wrong by more than this, it says so.
 _MISREAD = 0.1
+_VACUOUS = "(over all of them the share of a leaning could be nearly anything)"
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def _withheld(checked: pl.DataFrame) -> list[Caution]:
         shown = words.name(regime)
         if regime in (REAL, BASE):
             who = "The real articles'" if regime == REAL else "The base model's"
-            text = f"{who} leaning figures are withheld: {words.visible(worst)}."
+            text = f"{who} leaning figures are withheld: {words.visible(worst)} {_VACUOUS}."
         else:
             where = words.generations(own["generation"].to_list())
             text = (
                 f"{shown}, Generation {where}: leaning figures are withheld; at worst "
-                f"{words.visible(worst)}."
+                f"{words.visible(worst)} {_VACUOUS}."
             )
         found.append(Caution("Text outside the classifier's range", text))
     scored = checked.filter(pl.col("outside").is_not_null())

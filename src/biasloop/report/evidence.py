@@ -22,6 +22,8 @@ _QUANTITIES = {
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
 #: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
 _APART = 0.2
+#: Less than this that cannot be read is not worth a word.
+_UNREAD = 0.01
 
 
 def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
@@ -120,6 +122,7 @@ def doubts(evidence: Evidence) -> list[Caution]:
                 f"{words.visible(evidence.confusion.problem)}.",
             )
         )
+    found += _unread(evidence.adjusted)
     found += _shifted(evidence.shifts)
     own = evidence.adjusted.filter(
         (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
@@ -135,6 +138,36 @@ def doubts(evidence: Evidence) -> list[Caution]:
                 "measured.",
             )
         )
+    return found
+
+
+def spoken_bounds(row: dict[str, Any]) -> str:
+    """Say of a row of `analysis.ADJUSTED` what its readable articles show, and what all can."""
+    leans = f"lean “{words.name(row['leaning'])}”"
+    text = f"{words.percent(row['adjusted'], 0)} of the readable articles {leans}"
+    if row["adjusted_low"] is not None:
+        inside = words.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
+        text = f"{text} ({inside})"
+    if row["unread"] < _UNREAD:
+        return text
+    over = words.between(100 * row["least"], 100 * row["most"], 0)
+    return (
+        f"{text}; {words.percent(row['unread'], 0)} could not be read; over all articles {over} %"
+    )
+
+
+def _unread(adjusted: pl.DataFrame) -> list[Caution]:
+    """Say of each regime's generation with the most unread articles what is known of it."""
+    found = []
+    own = adjusted.filter((pl.col("unread") >= _UNREAD) & (pl.col("generation") >= 0))
+    for regime in own["regime"].unique(maintain_order=True):
+        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
+        worst = rows.filter(pl.col("generation") == rows["generation"][0])
+        told = worst.rows(named=True)
+        told = told[-1:] if len(told) == 2 else told
+        text = ". ".join(spoken_bounds(row) for row in told)
+        where = f"{words.name(regime)}, Generation {rows['generation'][0]}"
+        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
     return found
 
 
@@ -277,11 +310,14 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
                 _figure(row[n], row[f"{n}_low"], row[f"{n}_high"], 100, 1, signed=n == "change")
                 for n in ("read", "adjusted", "change", "likelihood")
             )
+            over_all = _figure(row["unread"], row["least"], row["most"], 100, 1, signed=False)
+            cells = (*cells[:2], over_all, *cells[2:])
             rows.append((shown, cells))
     counts = int(evidence.confusion.counts.sum())
     columns = (
         "as read, %",
-        f"corrected by errors on {counts:,} {_PARTS[evidence.confusion.part]}, %",
+        f"corrected by errors on {counts:,} {_PARTS[evidence.confusion.part]}, damaged alike, %",
+        "cannot be read, % (over all articles the share is)",
         "corrected change since Generation 0, points",
         "corrected by EM, %",
     )

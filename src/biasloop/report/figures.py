@@ -161,8 +161,9 @@ def _leaning_section(
         "outside_domain",
         regimes,
         "outside_domain",
-        "Articles unlike what the classifier was validated on",
-        "Above the limit (red) every leaning figure of the generation is withheld.",
+        "Articles that cannot be read",
+        "Too damaged for the classifier to tell the leanings apart, as tested on real articles "
+        "damaged alike. Above the limit (red) every leaning figure is withheld.",
         "share of articles, %",
         100,
         _SHARE,

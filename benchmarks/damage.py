@@ -1,0 +1,280 @@
+"""Do intervals of the corrected share cover the true one, at every kind and level of damage?
+
+Run: python benchmarks/damage.py [--simulations N] [--split N] [--json FILE]. On the convention
+passages, whose labels are known. A third of the speakers train the classifier. All others' passages
+are read by it twice over: damaged as the instrument damages them, to all its levels; and damaged in
+ways of their own (below), as if a model had written them. A simulation then draws from those:
+
+- *other speakers*: half of the speakers validate (their readings make the damage curve), from the
+  other half SPEAKERS are drawn, each of a label with the true share for its chance, and all their
+  passages are read. No speaker is in two of training, validation and reading.
+- *many speakers*: as many validating speakers, and MANY that are read, are drawn with replacement
+  from all held-out ones: intervals are narrower, so that what is wrong with them would show.
+
+A simulation hits where the 95 % interval of `analysis.adjusted` holds the true share of the
+articles that can be read, and ``over_all`` where the bounds hold that of all. Ways to
+damage: a prefix looped to the passage's length; the same with a word in twelve replaced in every
+round; a cut; unknown words; loops with unknown words; and any of these by chance, one label's
+passages damaged more often than the other's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from biasloop.analysis import Tables, adjusted, instrument_confusion, outcomes
+from biasloop.config.schema import CorpusConfig
+from biasloop.corpus import load_corpus
+from biasloop.metrics.builtin_leaning import fit_builtin
+from biasloop.metrics.damage import DamageCurve, fit_curve, unknown_words
+from biasloop.metrics.domain import fit_domain, measure, read_by_all
+from biasloop.metrics.evaluation import confusion_matrix
+from biasloop.metrics.folds import group_ids
+from biasloop.metrics.text import words
+from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
+
+SHARES = (0.2, 0.5, 0.8)
+SPEAKERS = 25
+MANY = 150
+RESAMPLES = 400
+MAX_WORDS = 500
+
+Damage = Callable[[str, np.random.Generator], str]
+
+
+def looped(share: float, replaced: float = 0.0) -> Damage:
+    """Loop a prefix of a share of the words to the text's length."""
+
+    def damage(text: str, random: np.random.Generator) -> str:
+        pieces = text.split()
+        prefix = pieces[: max(3, round(share * len(pieces)))]
+        found = [prefix[i % len(prefix)] for i in range(len(pieces))]
+        for at in np.flatnonzero(random.random(len(found)) < replaced):
+            if at >= len(prefix):
+                found[at] = pieces[int(random.integers(len(pieces)))]
+        return " ".join(found)
+
+    return damage
+
+
+def cut(share: float) -> Damage:
+    """Keep a share of the words, from the first."""
+
+    def damage(text: str, random: np.random.Generator) -> str:
+        del random
+        pieces = text.split()
+        return " ".join(pieces[: max(1, round(share * len(pieces)))])
+
+    return damage
+
+
+def unknown(share: float, first: Damage | None = None) -> Damage:
+    """Replace a share of the word types by made-up ones."""
+
+    def damage(text: str, random: np.random.Generator) -> str:
+        text = first(text, random) if first else text
+        types = frozenset(words(text))
+        made = unknown_words(text, share - 0.04, share + 0.04, types, frozenset(), random)
+        return text if made is None else made
+
+    return damage
+
+
+WAYS: dict[str, Damage] = {
+    "none": lambda text, _: text,
+    "loop of 1/2": looped(0.5),
+    "loop of 1/4": looped(0.25),
+    "loop of 1/8": looped(0.125),
+    "loop of 1/16": looped(0.0625),
+    "loop of 1/4, a word in 12 replaced": looped(0.25, 1 / 12),
+    "cut to 1/2": cut(0.5),
+    "cut to 1/4": cut(0.25),
+    "cut to 1/8": cut(0.125),
+    "20 % unknown": unknown(0.2),
+    "40 % unknown": unknown(0.4),
+    "60 % unknown": unknown(0.6),
+    "loop of 1/4, 40 % unknown": unknown(0.4, looped(0.25)),
+}
+#: Chance of each way for the first label and the second.
+MIXED = "by chance, the labels differently"
+
+
+class Held:
+    """Held-out passages, their readings on every level, and after every way of damage."""
+
+    def __init__(self, seed: int) -> None:
+        corpus = load_corpus(CorpusConfig(), seed)
+        articles = corpus.articles
+        self.labels = tuple(corpus.labels)
+        truth = np.array([self.labels.index(label) for label in articles["label"]])
+        speakers = group_ids(articles["source"].to_list())
+        random = np.random.default_rng(seed)
+        order = random.permutation(speakers.max() + 1)
+        of_training = np.isin(speakers, order[: len(order) // 3])
+        texts = read_by_all(articles["body"].to_list(), MAX_WORDS)
+        train, rest = np.flatnonzero(of_training), np.flatnonzero(~of_training)
+        sources = [str(source) for source in articles["source"]]
+        classifier = fit_builtin(
+            [texts[i] for i in train],
+            truth[train],
+            [sources[i] for i in train],
+            len(self.labels),
+            ("word-tfidf", "character-tfidf"),
+            seed,
+        ).classifier
+        known = frozenset().union(*(words(texts[i]) for i in train))
+        domain = fit_domain(texts, [rest])
+
+        def read(_: int, versions: Sequence[str]) -> np.ndarray:
+            return classifier.probabilities(versions).argmax(axis=1)
+
+        self.curve = fit_curve(
+            self.labels, texts, truth, speakers, domain, [rest], read, len(rest), random
+        )
+        self.truth, self.speakers = truth[rest], speakers[rest]
+        self.level, self.reading, self.distinct = {}, {}, {}
+        for name, way in WAYS.items():
+            damaged = [way(articles["body"][int(i)], random) for i in rest]
+            seen = read_by_all(damaged, MAX_WORDS)
+            found = measure(seen, known, damaged)
+            self.level[name] = domain.place(found)
+            self.reading[name] = read(0, seen)
+            self.distinct[name] = float(np.nanmean(found["distinct_3"]))
+        ways = list(WAYS)
+        chances = np.stack([np.linspace(2, 1, len(ways)), np.linspace(1, 2, len(ways))])
+        chosen = [random.choice(len(ways), p=chances[t] / chances[t].sum()) for t in self.truth]
+        self.level[MIXED] = np.array([self.level[ways[w]][i] for i, w in enumerate(chosen)])
+        self.reading[MIXED] = np.array([self.reading[ways[w]][i] for i, w in enumerate(chosen)])
+        self.distinct[MIXED] = float(np.mean([self.distinct[ways[w]] for w in chosen]))
+
+    def true_shares(self, chance: float, readable: np.ndarray) -> tuple[float, float]:
+        """Give the second label's share of all articles and of readable ones."""
+        shares = []
+        for counted in (np.ones(len(readable)), readable):
+            by_speaker = [
+                counted[self.truth == k].sum() / len(np.unique(self.speakers[self.truth == k]))
+                for k in range(2)
+            ]
+            first, second = (1 - chance) * by_speaker[0], chance * by_speaker[1]
+            shares.append(second / (first + second) if first + second else float("nan"))
+        return shares[0], shares[1]
+
+
+def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
+    """Draw validation and articles once, for every way of damage, of a true share by chance."""
+    label_of = dict(zip(held.speakers.tolist(), held.truth.tolist(), strict=True))
+    rows_of = {s: np.flatnonzero(held.speakers == s) for s in label_of}
+    validating, reading = [], []
+    for label in range(2):
+        own = random.permutation([s for s, k in label_of.items() if k == label])
+        half = len(own) // 2
+        validating += list(random.choice(own, half) if many else own[:half])
+        reading += list(own if many else own[half:])
+    rows = [row for s in validating for row in rows_of[s]]
+    source = np.repeat(np.arange(len(validating)), [len(rows_of[s]) for s in validating])
+    curve = DamageCurve(
+        held.labels, held.curve.levels, source, held.truth[rows], held.curve.read[rows]
+    )
+    card = {"metric": "leaning", "labels": held.labels, "held_out": {}}
+    counts = confusion_matrix(held.truth[rows], held.reading["none"][rows], 2)
+    card["held_out"]["sources"] = {"labels": held.labels, "confusion": counts.tolist()}
+    confusion = instrument_confusion([card], held.labels)
+    scores, leanings, sources, truths = [], [], {}, {}
+    by_label = [np.array([s for s in reading if label_of[s] == k]) for k in range(2)]
+    size = MANY if many else SPEAKERS
+    for way, level in held.level.items():
+        readable = (level >= 0) & curve.readable[level]
+        share = float(random.choice(SHARES))
+        key = (way, 0, 0)
+        truths[way] = (share, *held.true_shares(share, readable))
+        for label, count in enumerate(np.bincount(random.random(size) < share, minlength=2)):
+            drawn = random.choice(by_label[label], count, replace=many)
+            for place, speaker in enumerate(drawn):
+                for row in rows_of[speaker]:
+                    article = f"{way}:{label}:{place}:{row}"
+                    sources[article] = f"{label}:{place}"
+                    scores.append((*key, article, "damage_level", float(level[row])))
+                    scores.append((*key, article, "outside_domain", float(not readable[row])))
+                    read = int(held.reading[way][row])
+                    leanings += [
+                        (*key, article, name, float(k == read))
+                        for k, name in enumerate(held.labels)
+                    ]
+    tables = Tables(
+        held.labels,
+        pl.DataFrame(scores, SCORES, orient="row"),
+        pl.DataFrame(leanings, LEANING_SCORES, orient="row"),
+        SET_SCORES.to_frame(),
+        outside_share=0.95,
+        sources=sources,
+        curve=curve,
+    )
+    table = adjusted(
+        tables, outcomes(tables), confusion, RESAMPLES, int(random.integers(2**31)), False
+    ).filter(pl.col("leaning") == held.labels[1])
+    found = {row["regime"]: row for row in table.iter_rows(named=True)}
+    return [
+        {"way": way, "share": share, **_judge(found.get(way), *true)}
+        for way, (share, *true) in truths.items()
+    ]
+
+
+def _judge(row: dict | None, share: float, readable: float) -> dict:
+    if row is None:
+        return {"hit": None, "over_all": None, "width": None, "unread": None, "as_read": None}
+    return {
+        "hit": row["adjusted_low"] <= readable <= row["adjusted_high"],
+        "over_all": row["least"] <= share <= row["most"],
+        "width": row["adjusted_high"] - row["adjusted_low"],
+        "unread": row["unread"],
+        "as_read": row["read_low"] <= readable <= row["read_high"],
+    }
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=500)
+    parser.add_argument("--split", type=int, default=0, help="which speakers train")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    held = Held(arguments.split)
+    random = np.random.default_rng(1)
+    results = []
+    for many in (False, True):
+        rows = [r for _ in range(arguments.simulations) for r in simulate(held, many, random)]
+        frame = pl.DataFrame(rows).with_columns(pl.lit(many).alias("many"))
+        results.append(
+            frame.group_by("many", "way", maintain_order=True).agg(
+                *(
+                    pl.col(name).mean()
+                    for name in ("hit", "over_all", "as_read", "width", "unread")
+                ),
+                pl.col("hit").is_null().mean().alias("withheld"),
+                *(
+                    pl.col("hit").filter(pl.col("share") == share).mean().alias(f"at {share}")
+                    for share in SHARES
+                ),
+            )
+        )
+    table = pl.concat(results)
+    shown = Table("articles", "damage", "distinct trigrams", *table.columns[2:])
+    for row in table.iter_rows():
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in row[2:]]
+        distinct = f"{held.distinct[row[1]]:.2f}"
+        shown.add_row("many speakers" if row[0] else "other speakers", row[1], distinct, *cells)
+    Console(width=180).print(shown)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table.to_dicts(), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,353 @@
+"""Held-out labelled articles, damaged level by level: how the classifier errs on each.
+
+Every article that the classifier has not seen is cut to fewer words and has words replaced by
+unknown ones, until it lies on each level of the grid (`domain`) that it can reach, and is read
+there. A looped article is not a kind of its own: what it says again is not read, so it lies on the
+level of the words that are left (``benchmarks/damage.py`` checks that on loops).
+
+The same articles stand behind every level, so the levels' errors hang together, and articles of
+one source err alike. Both are kept: what is stored is each article's readings, and `drawn_rates`
+draws whole sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from biasloop.errors import StoreError
+from biasloop.metrics.domain import Domain, Level, known_without, measure
+from biasloop.metrics.evaluation import TELLS_APART, tells_apart
+from biasloop.metrics.folds import Folds
+from biasloop.metrics.text import WORD, words
+
+#: A level with fewer articles of a label cannot be read.
+LEAST_ARTICLES = 10
+
+#: Added to every cell of drawn counts (Jeffreys): no error is known to be impossible.
+_PRIOR = 0.5
+_DRAWS = 2000
+_AT_ONCE = 250
+
+
+def shortened(text: str, low: float, high: float, random: np.random.Generator) -> str | None:
+    """Cut a text, from a place of chance, to a number of words in a range.
+
+    The number is drawn evenly on a logarithmic scale.
+
+    Returns
+    -------
+    str or None
+        None where the text has too few words, or its blanks do not stand where they would have to.
+    """
+    pieces = text.split()
+    counts = np.array([len(words(piece)) for piece in pieces])
+    total = int(counts.sum())
+    if low <= total < high:
+        return text
+    if total < low:
+        return None
+    aim = float(np.exp(random.uniform(np.log(low), np.log(min(high, total)))))
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    starts = np.flatnonzero(total - sums[:-1] >= low)
+    start = int(random.choice(starts))
+    lengths = sums[start + 1 :] - sums[start]
+    fit = np.flatnonzero((lengths >= low) & (lengths < high))
+    if not len(fit):
+        return None
+    end = start + 1 + int(fit[np.argmin(np.abs(lengths[fit] - aim))])
+    return " ".join(pieces[start:end])
+
+
+def unknown_words(
+    text: str,
+    low: float,
+    high: float,
+    known: frozenset[str],
+    avoid: frozenset[str],
+    random: np.random.Generator,
+) -> str | None:
+    """Replace word types, chosen by chance, by made-up ones until a share of them is unknown.
+
+    A made-up word is the head of the word and the tail of another of the text, as from a model
+    whose sub-word pieces do not fit together.
+
+    Parameters
+    ----------
+    text
+        To be damaged.
+    low, high
+        The share of types is to lie above ``low`` and up to ``high``; as it is where it does.
+    known
+        What counts as known.
+    avoid
+        What a made-up word must not be.
+    random
+        Chooses.
+
+    Returns
+    -------
+    str or None
+        None where more types are unknown already, or no whole number of types gives such a share.
+    """
+    types = sorted(set(words(text)))
+    familiar = [word for word in types if word in known]
+    have = len(types) - len(familiar)
+    least = 0 if low == 0 else int(np.floor(low * len(types) + 1e-9)) + 1
+    most = int(np.floor(high * len(types) + 1e-9))
+    if not types or have > most or least > most:
+        return None
+    if have >= least:
+        return text
+    wanted = int(random.integers(least, most + 1)) - have
+    chosen = random.choice(len(familiar), size=wanted, replace=False)
+    taken = set(types)
+    made: dict[str, str] = {}
+    for word in (familiar[i] for i in chosen):
+        other = types[int(random.integers(len(types)))]
+        new = word[: (len(word) + 1) // 2] + other[len(other) // 2 :]
+        while new in avoid or new in taken or words(new) != [new]:
+            new = re.sub(r"[^a-z]", "", new) + "abcdefghijklmnopqrstuvwxyz"[random.integers(26)]
+        taken.add(new)
+        made[word] = new
+    return WORD.sub(lambda match: made.get(match.group().lower(), match.group()), text)
+
+
+@dataclass(frozen=True)
+class DamageCurve:
+    """How held-out articles were read on every level.
+
+    Attributes
+    ----------
+    labels
+        The label set.
+    levels
+        The grid, as in `domain.Domain`.
+    sources
+        The number of each article's source, shape (articles,); an article without one is its own.
+    truth
+        Label indices, shape (articles,).
+    read
+        Label indices, shape (articles, levels); -1 where the article was not damaged so.
+    """
+
+    labels: tuple[str, ...]
+    levels: tuple[Level, ...]
+    sources: np.ndarray
+    truth: np.ndarray
+    read: np.ndarray
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Confusion counts, shape (levels, labels, labels): rows are the truth."""
+        return self._by_source.sum(axis=0)
+
+    @cached_property
+    def _by_source(self) -> np.ndarray:
+        """Counts of each source, shape (sources, levels, labels, labels)."""
+        _, place = np.unique(self.sources, return_inverse=True)
+        shape = (int(place.max(initial=-1)) + 1, len(self.levels), len(self.labels))
+        result = np.zeros((*shape, len(self.labels)))
+        article, level = np.nonzero(self.read >= 0)
+        where = (place[article], level, self.truth[article], self.read[article, level])
+        np.add.at(result, where, 1)
+        return result
+
+    @cached_property
+    def fewest_sources(self) -> int:
+        """Number of sources of the label that has the fewest."""
+        there = self._by_source.sum(axis=(1, 3)) > 0
+        return int(there.sum(axis=0).min())
+
+    @cached_property
+    def readable(self) -> np.ndarray:
+        """On which levels the labels are still told apart, shape (levels,), bool.
+
+        Of levels with fewer words or more unknown ones than one that cannot be read none can:
+        more damage tells no more, and one that seems to was lucky.
+        """
+        enough = self.counts.sum(axis=2).min(axis=1) >= LEAST_ARTICLES
+        drawn = self.drawn_rates(_DRAWS, np.random.default_rng(0))
+        apart = [tells_apart(drawn[:, level]) for level in range(len(self.levels))]
+        can = enough & (np.array(apart) >= TELLS_APART)
+        milder = np.array(
+            [
+                [a.words[0] >= b.words[0] and a.oov[1] <= b.oov[1] for a in self.levels]
+                for b in self.levels
+            ]
+        )
+        return np.array([bool(can[row].all()) for row in milder])
+
+    def drawn_rates(self, draws: int, random: np.random.Generator) -> np.ndarray:
+        """Draw the error rates that the counts leave possible, of all levels at once.
+
+        Sources have random weights (the Bayesian bootstrap, Rubin 1981), the same on every level;
+        where every article is its own source a level's rates have the Dirichlet posterior under
+        Jeffreys' prior. A label with one source counts as one article: it shows nothing of others.
+
+        Returns
+        -------
+        np.ndarray
+            P(read | is), shape (draws, levels, labels, labels); rows sum to 1.
+        """
+        counts = self._by_source
+        there = counts.sum(axis=(1, 3)) > 0
+        alone = (there.sum(axis=0) == 1)[None, None, :, None]
+        totals = np.maximum(counts.sum(axis=(0, 3), keepdims=True), 1.0)
+        flat = np.where(alone, counts / totals, counts).reshape(len(counts), -1)
+        parts = []
+        for at in range(0, draws, _AT_ONCE):
+            size = min(_AT_ONCE, draws - at)
+            weighted = random.standard_exponential((size, len(counts))) @ flat
+            parts.append(weighted.reshape(size, *counts.shape[1:]))
+        drawn = np.concatenate(parts)
+        drawn += random.standard_gamma(_PRIOR, size=drawn.shape)
+        return drawn / drawn.sum(axis=-1, keepdims=True)
+
+    def corrections(self, rates: np.ndarray | None = None) -> np.ndarray:
+        """Say what a reading counts for, on average: the inverse of the error rates.
+
+        The mean over a level's articles of what their readings count for is the share of each
+        label (adjusted classify-and-count), so the mean over all articles is post-stratified.
+
+        Parameters
+        ----------
+        rates
+            P(read | is), shape (..., levels, labels, labels); None takes those counted.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (..., levels, labels read, labels); NaN on levels that cannot be read.
+        """
+        if rates is None:
+            rates = self.counts / np.maximum(self.counts.sum(axis=-1, keepdims=True), 1)
+        readable = self.readable[:, None, None]
+        safe = np.where(readable, rates, np.eye(len(self.labels)))
+        return np.where(readable, np.linalg.inv(safe), np.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the curve as a JSON value.
+
+        ``articles`` has a row per article: its source's number, its label's, and its readings by
+        level, as far as the last that it has; -1 for none.
+        """
+        rows = []
+        for source, label, read in zip(self.sources, self.truth, self.read, strict=True):
+            last = int(np.flatnonzero(read >= 0).max(initial=-1)) + 1
+            rows.append([int(source), int(label), *read[:last].tolist()])
+        levels = [
+            level.to_json() | {"readable": bool(can), "confusion": counts.astype(int).tolist()}
+            for level, can, counts in zip(self.levels, self.readable, self.counts, strict=True)
+        ]
+        return {"labels": list(self.labels), "levels": levels, "articles": rows}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> DamageCurve:
+        """Read back what `to_json` gave.
+
+        Raises
+        ------
+        StoreError
+            If it is not such a value.
+        """
+        try:
+            levels = tuple(Level.from_json(level) for level in value["levels"])
+            rows = value["articles"]
+            read = np.full((len(rows), len(levels)), -1)
+            for row, (_, _, *found) in enumerate(rows):
+                read[row, : len(found)] = found
+            first = np.array([row[:2] for row in rows], dtype=int).reshape(-1, 2)
+            return DamageCurve(tuple(value["labels"]), levels, first[:, 0], first[:, 1], read)
+        except (KeyError, ValueError, TypeError) as error:
+            raise StoreError(
+                f"the leaning instrument's card: its damage curve cannot be read: {error}"
+            ) from error
+
+
+#: Fold -> texts -> label indices, by a classifier that has seen no article of the fold.
+Reader = Callable[[int, Sequence[str]], np.ndarray]
+
+
+def fit_curve(
+    labels: Sequence[str],
+    texts: Sequence[str],
+    truth: np.ndarray,
+    sources: np.ndarray,
+    domain: Domain,
+    folds: Folds,
+    read: Reader,
+    articles: int,
+    random: np.random.Generator,
+) -> DamageCurve:
+    """Damage and read held-out articles.
+
+    Parameters
+    ----------
+    labels
+        The label set.
+    texts, truth, sources
+        What is read of the instrument articles, their label indices and their sources' numbers.
+    domain
+        The grid.
+    folds
+        Which were held out together; articles in none of them are left out.
+    read
+        Reads held-out texts.
+    articles
+        How many are damaged, at most, the labels as even as they can be; all are read as they are.
+    random
+        Chooses and damages.
+    """
+    rows = np.concatenate(folds)
+    damaged = _chosen(truth, rows, articles, random)
+    result = np.full((len(texts), len(domain.levels)), -1)
+    for index, (fold, known) in enumerate(zip(folds, known_without(texts, folds), strict=True)):
+        places: list[tuple[int, int]] = []
+        versions: list[str] = []
+        own = domain.place(measure([texts[row] for row in fold], known))
+        for row, level in zip(fold.tolist(), own.tolist(), strict=True):
+            if level >= 0:
+                places.append((row, level))
+                versions.append(texts[row])
+            if row not in damaged:
+                continue
+            cuts = _cuts(texts[row], domain.levels, random)
+            for other, target in enumerate(domain.levels):
+                cut = cuts[target.words]
+                if other == level or cut is None:
+                    continue
+                version = unknown_words(cut, *target.oov, known, domain.vocabulary, random)
+                if version is not None:
+                    places.append((row, other))
+                    versions.append(version)
+        if versions:
+            where = np.array(places)
+            result[where[:, 0], where[:, 1]] = read(index, versions)
+    kept = np.sort(rows)
+    return DamageCurve(tuple(labels), domain.levels, sources[kept], truth[kept], result[kept])
+
+
+def _chosen(
+    truth: np.ndarray, rows: np.ndarray, articles: int, random: np.random.Generator
+) -> set[int]:
+    """Choose the articles to damage, the labels' numbers as even as they can be."""
+    order = random.permutation(rows)
+    turn = np.empty(len(order), dtype=int)
+    for label in np.unique(truth[order]):
+        own = truth[order] == label
+        turn[own] = np.arange(own.sum())
+    return set(order[np.argsort(turn, kind="stable")][:articles].tolist())
+
+
+def _cuts(
+    text: str, levels: Sequence[Level], random: np.random.Generator
+) -> dict[tuple[float, float], str | None]:
+    """Cut a text once for each step of length; None where it cannot be."""
+    steps = dict.fromkeys(level.words for level in levels)
+    return {step: shortened(text, *step, random) for step in steps}
