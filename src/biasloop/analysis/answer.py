@@ -127,7 +127,6 @@ def run_answer(results: Results, verdicts: Sequence[Verdict], found: Outcomes) -
 def _contrasts(found: Outcomes, judged: Sequence[Verdict], against: Verdict) -> dict[str, Contrast]:
     """Hold each regime's change against the reference's, at the last generation of both."""
     quantity = f"share:{against.leaning}"
-    found = found.as_corrected()  # as the verdicts do
     if quantity not in found.values:
         return {}
     moved = {}

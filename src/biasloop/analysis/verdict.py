@@ -77,7 +77,7 @@ class Verdict:
     together
         Whether all chains moved the way that their mean did; None where no movement is shown.
     leaning_change
-        Change of the leaning's share (0 to 1), as read; None when withheld or not measured.
+        Change of the leaning's share (0 to 1); None when withheld or not measured.
     changes
         The same of every leaning, as read.
     real
@@ -127,11 +127,6 @@ class Verdict:
     reason: str
     readable: Change | None = None
     corrected: Mapping[str, Change] = field(default_factory=dict)
-
-    @property
-    def judged_change(self) -> Change | None:
-        """The leaning's change that the verdict rests on: the corrected one where there is one."""
-        return self.corrected.get(self.leaning, self.leaning_change)
 
     @property
     def withheld(self) -> bool:

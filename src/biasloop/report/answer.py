@@ -38,15 +38,12 @@ class Shown:
         The table, a regime by row: its name and what it trains on first.
     untold
         What the answer does not say; may be empty.
-    corrected
-        Whether changes are corrected for the classifier's errors.
     """
 
     sentence: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     untold: str
-    corrected: bool
 
 
 def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
@@ -67,8 +64,7 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
         "Text collapsed?",
         "Training tokens per chain",
     )
-    corrected = any(one.verdict.corrected for one in answer.regimes)
-    return Shown(sentence(answer), columns, rows, untold(answer, warnings), corrected)
+    return Shown(sentence(answer), columns, rows, untold(answer, warnings))
 
 
 def sentence(answer: RunAnswer) -> str:
@@ -99,7 +95,7 @@ _MOVED = ("amplified", "reduced", "moved")
 def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
     """Say what one regime's model did: its leaning first, then its text."""
     worse = worst_sign(verdict) if verdict.collapsed in ("yes", "in this chain") else ""
-    change = verdict.judged_change
+    change = verdict.leaning_change
     if verdict.bias in _MOVED and change is not None:
         text = f"the model {_movement(verdict, change, labels)}"
         if worse:
@@ -130,7 +126,7 @@ def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
 
 def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
     """Say what is known of a leaning whose movement is not shown; the model is the subject."""
-    change = verdict.judged_change
+    change = verdict.leaning_change
     if verdict.bias == "held" and verdict.held:
         margin = next(iter(verdict.held.values())).margin
         return f"kept its leaning: it moved by less than {_number(100 * margin)} points"
@@ -188,13 +184,13 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
 
 def _one_direction(verdict: Verdict) -> bool:
     """Say whether the mean over chains moved, so that another's can be held against it."""
-    change = verdict.judged_change
+    change = verdict.leaning_change
     return change is not None and change.low * change.high > 0
 
 
 def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
     """``cut that by 15 points (12 to 19)``, of a contrast that is shown."""
-    contrast, change = one.contrast, own.verdict.judged_change
+    contrast, change = one.contrast, own.verdict.leaning_change
     if contrast is None or change is None:
         return ""
     size = _points(contrast.value, contrast.low, contrast.high)
@@ -202,7 +198,7 @@ def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
         return f"added {size} to that"
     if one.verdict.bias == "held":
         return "stopped it"
-    rest = one.verdict.judged_change
+    rest = one.verdict.leaning_change
     left = ""
     if rest and _one_direction(one.verdict) and (rest.value > 0) != (change.value > 0):
         left = " and turned it round,"
@@ -217,7 +213,7 @@ def _stands_out(one: RegimeAnswer, own: RegimeAnswer) -> bool:
 
 
 def _other(one: RegimeAnswer, labels: Sequence[str]) -> str:
-    change = one.verdict.judged_change
+    change = one.verdict.leaning_change
     moved = _movement(one.verdict, change, labels) if change else "moved"
     return f"{words.name(one.verdict.regime)} {moved}"
 
@@ -303,7 +299,7 @@ def _amplified(verdict: Verdict) -> Entry:
 
 
 def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
-    change = verdict.judged_change
+    change = verdict.leaning_change
     if verdict.bias == "withheld":
         return Entry("–", _unreadable(verdict))
     if change is None:
