@@ -140,8 +140,10 @@ def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
     if change.low > 0 or change.high < 0:
         size = _points(change.value, change.low, change.high)
         way = f"{size} {_towards(verdict.leaning, labels, change.value)}"
-        unread = " or due to unreadable articles" * (verdict.unread >= _SOME)
-        return f"shows no sure change of leaning: {way} may be chance{unread}"
+        reasons = ["chance"]
+        reasons += ["the classifier's errors"] * bool(verdict.corrected)
+        reasons += ["unreadable articles"] * (verdict.unread >= _SOME)
+        return f"shows no sure change of leaning: {way} may be due to {' or '.join(reasons)}"
     few = "articles or chains" if verdict.chains > 1 else "articles"
     return (
         f"shows no sure change of leaning: anything {_between(verdict, change, labels)} is "
