@@ -105,7 +105,7 @@ def test_a_movement_its_mitigations_and_their_cost() -> None:
     )
     assert "moved 27 points (22 to 34) towards red" in text
     assert (
-        "adding 10\u202f% of the real articles cut that by 15 points (12 to 19) at 1.1 times"
+        "adding 10\u202f% of the real articles cut the move by 15 points (12 to 19) at 1.1 times"
         in (text)
     )
     assert "1.1 times the training tokens; accumulation stopped it at 3.5 times" in text
@@ -120,10 +120,10 @@ def test_a_movement_its_mitigations_and_their_cost() -> None:
     [
         ("held", 0.001, "stopped it"),
         ("held", 0.2, "no effect"),
-        ("not shown", 0.001, "cut that by 15 points"),
+        ("not shown", 0.001, "cut the move by 15 points"),
         ("not shown", 0.2, "no effect"),
-        ("amplified", 0.001, "cut that by 15 points"),
-        ("reduced", 0.001, "cut that by 15 points"),
+        ("amplified", 0.001, "cut the move by 15 points"),
+        ("reduced", 0.001, "cut the move by 15 points"),
     ],
 )
 def test_only_what_is_held_and_differs_is_stopped(bias: str, pvalue: float, says: str) -> None:
@@ -131,19 +131,18 @@ def test_only_what_is_held_and_differs_is_stopped(bias: str, pvalue: float, says
     assert says in text
     assert "turned" not in text
     assert ("stopped" in text) == (says == "stopped it")
-    assert ("no change that is shown" in text) == ((bias, pvalue) == ("not shown", 0.001))
 
 
 def test_a_movement_that_went_the_other_way_was_turned_round() -> None:
     back = one("accumulation", moved=change(-9, -14, -4), contrast=(-36, -42, -30, 0.001))
-    assert "cut that by 36 points (30 to 42) and turned it round" in said(one(), back)
+    assert "cut the move by 36 points (30 to 42) and turned it round" in said(one(), back)
 
 
 def test_what_is_said_once_holds_for_the_next_too() -> None:
     text = said(
         one(), one("preservation", contrast=CUT, times=1), one("accumulation", contrast=CUT)
     )
-    assert "articles cut that by 15 points (12 to 19); accumulation by 15 points" in text
+    assert "articles cut the move by 15 points (12 to 19); accumulation by 15 points" in text
 
 
 def test_a_mitigation_that_made_it_worse_is_not_praised() -> None:
@@ -180,7 +179,7 @@ def test_a_fall_of_one_of_two_labels_goes_towards_the_other() -> None:
 def test_a_reduction_is_no_growth() -> None:
     text = said(one(bias="reduced"), one("accumulation", contrast=CUT))
     assert "closer to the real articles" in text
-    assert "cut that" not in text
+    assert "cut the move" not in text
     assert "whether" in said(one(bias="moved"))
 
 
@@ -194,7 +193,8 @@ def test_held_is_not_the_same_as_not_shown() -> None:
 
 def test_a_change_that_many_regimes_may_give_by_chance() -> None:
     text = said(one(bias="not shown"))
-    assert "no sure change of leaning: 27 points (22 to 34) towards red may be due to chance" in text
+    assert "no sure change of leaning: 27 points (22 to 34) towards red may be due" in text
+    assert "errors" not in text
     assert "unreadable" not in text
     assert "chance or unreadable articles" in said(one(bias="not shown", unread=0.06))
 
@@ -257,7 +257,9 @@ def test_what_was_not_measured_is_not_answered() -> None:
 
 
 def test_fine_tuning_by_itself_is_named_where_it_was_subtracted() -> None:
-    assert "more than fine-tuning on real articles does" in said(one(beyond_fine_tuning=True))
+    for beyond in (True, False):
+        (row,) = shown(RunAnswer(TWO, (one(beyond_fine_tuning=beyond),), None)).rows
+        assert ("beyond fine-tuning alone" in row[1].note) == beyond
 
 
 @given(st.floats(0.001, 60), st.floats(0.001, 40), st.floats(0.001, 39))
@@ -289,7 +291,7 @@ def test_the_table_has_a_row_per_regime_and_its_cost() -> None:
         "synthetic|its own text only",
         "+27 points|+22 to +34",
         "yes|",
-        "yes|it forgets real text",
+        "yes|it forgets real text: perplexity 20 to 40",
         "1.26 million|",
     ]
     name, moved, amplified, collapsed, tokens = found[1]

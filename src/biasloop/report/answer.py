@@ -12,7 +12,7 @@ from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
 from biasloop.config import AnyRegimeConfig, PreservationConfig
 from biasloop.report import words
 from biasloop.report.cautions import Caution
-from biasloop.report.verdicts import worst_sign
+from biasloop.report.verdicts import worst_levels, worst_sign
 
 #: The question that the sentence answers.
 QUESTION = "Trained on its own text: did the model's bias grow, did its text get worse?"
@@ -85,7 +85,7 @@ def sentence(answer: RunAnswer) -> str:
 
 # The sentence ------------------------------------------------------------------------------------
 
-_CUT = "cut that "
+_CUT = "cut the move "
 #: As many mitigations are told of: more are in the table.
 _MOST = 3
 #: Verdicts on a movement that is shown.
@@ -115,13 +115,12 @@ def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
             f"(on average {_between(verdict, change, labels)})"
         )
     most = "" if verdict.together is not False else " on average, though not in every chain"
-    beyond = " more than fine-tuning on real articles does" * verdict.beyond_fine_tuning
     end = {
         "amplified": "",
         "reduced": ", closer to the real articles",
         "moved": " (whether away from the real articles is not shown)",
     }[verdict.bias]
-    return f"{way}{beyond}{most}{end}"
+    return f"{way}{most}{end}"
 
 
 def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
@@ -191,7 +190,7 @@ def _one_direction(verdict: Verdict) -> bool:
 
 
 def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
-    """``cut that by 15 points (12 to 19)``, of a contrast that is shown."""
+    """``cut the move by 15 points (12 to 19)``, of a contrast that is shown."""
     contrast, change = one.contrast, own.verdict.leaning_change
     if contrast is None or change is None:
         return ""
@@ -204,8 +203,6 @@ def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
     left = ""
     if rest and _one_direction(one.verdict) and (rest.value > 0) != (change.value > 0):
         left = " and turned it round,"
-    elif one.verdict.bias == "not shown":
-        left = ", to no change that is shown,"
     return f"{_CUT}by {size}{left}"
 
 
@@ -309,6 +306,7 @@ def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
     value, low, high = (100 * end for end in (change.value, change.low, change.high))
     digits = _digits(value, low, high)
     note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
+    note += "; beyond fine-tuning alone" * verdict.beyond_fine_tuning
     if verdict.unread >= _SOME:
         note += f"; {_unread(verdict)} of articles unreadable"
     way = f" of {words.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
@@ -325,7 +323,9 @@ def _one_way(answer: RunAnswer) -> str:
 
 def _collapse(verdict: Verdict) -> Entry:
     shown = verdict.collapsed in ("yes", "in this chain")
-    return Entry(verdict.collapsed, worst_sign(verdict) if shown else "")
+    return Entry(
+        verdict.collapsed, f"{worst_sign(verdict)}: {worst_levels(verdict)}" if shown else ""
+    )
 
 
 def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:

@@ -138,6 +138,15 @@ _WORSE = {
 }
 
 
+#: The measures' short names.
+_MEASURES = {
+    "quality": "quality",
+    "distinct_2": "distinct-2",
+    "self_bleu": "self-BLEU",
+    HELD_OUT: "perplexity",
+}
+
+
 def worst_of(verdict: Verdict) -> str:
     """Name the quantity that got worse the most, in multiples of what is negligible, if any did."""
     negligible = {m.quantity: m.worse / m.negligible for m in MEASURES}
@@ -149,6 +158,19 @@ def worst_of(verdict: Verdict) -> str:
 def worst_sign(verdict: Verdict) -> str:
     """Say in words what got worse the most; empty where nothing did."""
     return _WORSE.get(worst_of(verdict), "")
+
+
+def worst_levels(verdict: Verdict) -> str:
+    """Give what got worse the most at Generation 0 and at the last: ``self-BLEU 0.07 to 0.49``."""
+    worst = worst_of(verdict)
+    for sign in verdict.signs:
+        if sign.quantity == worst:
+            ends = (sign.change.before, sign.change.after)
+            if worst == HELD_OUT:
+                ends = tuple(math.exp(end) for end in ends)
+            digits = 0 if worst == HELD_OUT else 2
+            return f"{_MEASURES[worst]} {' to '.join(words.number(end, digits) for end in ends)}"
+    return ""
 
 
 def collapse_measures() -> str:
