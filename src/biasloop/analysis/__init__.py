@@ -36,6 +36,7 @@ from biasloop.analysis.doubt import (
 )
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
+from biasloop.analysis.followed import followed_leaning
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
 from biasloop.analysis.paired import Inference, chain_figure, holm, paired_mean
@@ -61,7 +62,7 @@ from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_
 from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
 from biasloop.analysis.validity import VALIDITY, validity
-from biasloop.analysis.verdict import Bias, Verdict, followed_leaning, judge, judge_run, verdicts
+from biasloop.analysis.verdict import Bias, Verdict, judge, judge_run, verdicts
 from biasloop.analysis.walk import walk_pvalue
 
 __all__ = [

@@ -37,12 +37,12 @@ from biasloop.analysis.collapse import (
 from biasloop.analysis.contrasts import GENERATION_0, inferred, sets_of
 from biasloop.analysis.corrections import with_errors
 from biasloop.analysis.equivalence import Equivalence, tost
+from biasloop.analysis.followed import followed_leaning
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import Inference, chain_figure, holm
 from biasloop.analysis.tables import Tables, tables_of
 from biasloop.analysis.walk import walk_pvalue
-from biasloop.config import Config, ReportConfig
-from biasloop.errors import InputError, nearest
+from biasloop.config import ReportConfig
 from biasloop.loop.results import Results
 from biasloop.tables import REAL
 
@@ -143,36 +143,6 @@ class Verdict:
         if self.bias in ("reduced", "held"):
             return "no" if self.chains > 1 else "not in this chain"
         return "not shown"
-
-
-def followed_leaning(config: Config, labels: Sequence[str]) -> str:
-    """Choose the leaning that the first figure follows.
-
-    Returns
-    -------
-    str
-        ``config.report.leaning``; else the label most present in the pre-training mix of a model
-        from scratch; else the last of the label set.
-
-    Raises
-    ------
-    InputError
-        If ``config.report.leaning`` is not in the label set, or that set is empty.
-    """
-    if not labels:
-        raise InputError("the label set is empty: there is no leaning to report on")
-    wanted = config.report.leaning
-    if wanted is not None:
-        if wanted not in labels:
-            raise InputError(
-                f"report.leaning: '{wanted}' is not in the label set; {nearest(wanted, labels)}"
-            )
-        return wanted
-    mix = config.base.scratch.pretraining.mix if config.base.model == "scratch" else {}
-    known = {label: share for label, share in mix.items() if label in labels}
-    if known and len(set(known.values())) > 1:
-        return max(known, key=lambda label: known[label])
-    return labels[-1]
 
 
 def verdicts(

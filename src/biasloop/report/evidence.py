@@ -150,10 +150,11 @@ def spoken_bounds(row: dict[str, Any]) -> str:
         text = f"{text} ({inside})"
     if row["unread"] < _UNREAD:
         return text
+    text = f"{text}; {words.percent(row['unread'], 0)} could not be read"
+    if row["least"] is None:  # too few sources for an interval, so for its bounds
+        return text
     over = words.between(100 * row["least"], 100 * row["most"], 0)
-    return (
-        f"{text}; {words.percent(row['unread'], 0)} could not be read; over all articles {over} %"
-    )
+    return f"{text}; over all articles {over} %"
 
 
 def _unread(adjusted: pl.DataFrame) -> list[Caution]:
