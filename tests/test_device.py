@@ -5,9 +5,12 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from biasloop.device import (
     Device,
+    _in_steps,
     choose,
     choose_for_training,
     cores,
@@ -16,6 +19,7 @@ from biasloop.device import (
     multiplies_better_by_onednn,
     multiplies_bfloat16,
     return_freed_memory,
+    running_sums,
 )
 
 
@@ -127,3 +131,21 @@ def test_one_seed_draws_the_same_everywhere():
         drawn.append((torch.rand(3).tolist(), np.random.rand(3).tolist()))  # noqa: NPY002
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from([1, 7, 200, 5000]),
+)
+@settings(max_examples=50, deadline=None)
+def test_running_sums_of_whole_numbers_are_those_of_fractions(seed, dtype, width):
+    generator = torch.Generator().manual_seed(seed)
+    shares = torch.randn(3, width, generator=generator, dtype=dtype).mul(4).softmax(-1)
+    found, expected = _in_steps(shares), shares.double().cumsum(-1)
+    assert found.dtype == dtype
+    assert bool((found.diff(dim=-1) >= 0).all())
+    # Each is rounded to a step of 2^-52, and the whole to its type.
+    most = width * 2.0**-52 + torch.finfo(dtype).eps
+    torch.testing.assert_close(found.double(), expected, atol=most, rtol=0)
+    assert torch.equal(running_sums(shares), shares.cumsum(-1))

@@ -140,6 +140,34 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+#: Steps of 1 in which `running_sums` adds up on a GPU; whole numbers of float64.
+_STEPS = 2**52
+
+
+def running_sums(shares: torch.Tensor) -> torch.Tensor:
+    """Add up along the last axis what is between 0 and 1, and adds up to about 1 there.
+
+    On a GPU torch has no deterministic sum of this kind for fractions, and refuses one once
+    `make_deterministic` has been called; whole numbers it adds up in any order to the same.
+
+    Parameters
+    ----------
+    shares
+        Of any shape, float32 or float64.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape and type.
+    """
+    return _in_steps(shares) if shares.device.type == "cuda" else shares.cumsum(-1)
+
+
+def _in_steps(shares: torch.Tensor) -> torch.Tensor:
+    whole = (shares.double() * _STEPS).round().long()
+    return (whole.cumsum(-1).double() / _STEPS).to(shares.dtype)
+
+
 def make_deterministic(seed: int) -> None:
     """Seed every generator of torch and transformers; on a GPU, use deterministic kernels only.
 

@@ -77,13 +77,14 @@ def test_every_architecture_is_tested():
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("samples", [SAMPLES, SAMPLES[:1], [[5, 6, 7], [1, 2, 3]]])
-def test_loss_and_gradients_are_those_of_the_padded_batch(name, samples):
+@pytest.mark.parametrize("make", [pack, lambda samples: collate(samples, 0)])
+def test_loss_and_gradients_are_those_of_the_padded_batch(name, samples, make):
     model = model_of(name)
     loss, gradients = loss_and_gradients(model, collate(samples, pad_token_id=0, pad_to=20))
     assert can_pack(model)
     with packed(model):
         assert model.config._attn_implementation == ATTENTION
-        packed_loss, packed_gradients = loss_and_gradients(model, pack(samples))
+        packed_loss, packed_gradients = loss_and_gradients(model, make(samples))
     assert model.config._attn_implementation == "sdpa"
     assert packed_loss == pytest.approx(loss, abs=1e-5)
     for one, other in zip(gradients, packed_gradients, strict=True):

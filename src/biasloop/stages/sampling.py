@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from biasloop.device import running_sums
+
 if TYPE_CHECKING:
     import torch
 
-#: Probabilities that are worked on at once: they stay in a processor's cache.
-_AT_ONCE = 2**19
+#: Probabilities that are worked on at once: of a processor, what its cache holds; of a GPU, enough
+#: to keep it busy.
+_IN_CACHE, _ON_GPU = 2**19, 2**26
 #: The vocabulary is added up in blocks of this many tokens before one of them is searched.
 _BLOCK = 256
 
@@ -73,7 +76,8 @@ class Nucleus:
         """Draw a token for each row; see `Choice`."""
         import torch
 
-        size = max(1, _AT_ONCE // logits.shape[-1])
+        at_once = _IN_CACHE if logits.device.type == "cpu" else _ON_GPU
+        size = max(1, at_once // logits.shape[-1])
         drawn = [
             self._draw(logits[at : at + size], rows[at : at + size])
             for at in range(0, len(logits), size)
@@ -116,11 +120,11 @@ def inverse(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     vocabulary = probabilities.shape[-1]
     padded = torch.nn.functional.pad(probabilities, (0, -vocabulary % _BLOCK))
     blocks = padded.unflatten(-1, (-1, _BLOCK))
-    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    ends = running_sums(blocks.sum(-1, dtype=torch.float64))
     target = uniform[:, None] * ends[:, -1:]
     block = torch.searchsorted(ends, target, right=True).clamp_(max=ends.shape[-1] - 1)
     row = torch.arange(len(block), device=block.device)
-    within = blocks[row, block[:, 0]].double().cumsum(-1)
+    within = running_sums(blocks[row, block[:, 0]].double())
     before = ends.gather(-1, block) - within[:, -1:]
     token = torch.searchsorted(within, target - before, right=True).clamp_(max=_BLOCK - 1)
     return (block * _BLOCK + token)[:, 0].clamp_(max=vocabulary - 1)

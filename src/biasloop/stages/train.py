@@ -249,11 +249,13 @@ def train(
             arguments._n_gpu = min(arguments.n_gpu, 1)
             # Over several processes the layers are wrapped, and packing's attention is not tested.
             packing = can_pack(loaded.model) and processes == 1
+            # A GPU's time goes into starting operations: padding costs it less than joining.
+            joined = packing and loaded.device.name == "cpu"
             trainer = Trainer(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
-                data_collator=pack if packing else lambda batch: collate(batch, pad_token_id),
+                data_collator=pack if joined else lambda batch: collate(batch, pad_token_id),
                 callbacks=[watch],
             )
         except (ImportError, RuntimeError, ValueError) as error:

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import GenerationConfig
+from biasloop.device import running_sums
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, few_lengths, packed
 from biasloop.stages.prompts import prompted_by
@@ -162,7 +163,7 @@ def outside_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
         ascending = torch.from_numpy(np.sort(logits.numpy(), -1))
     else:
         ascending = logits.sort(-1).values
-    left_out = (ascending.softmax(-1).cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
+    left_out = (running_sums(ascending.softmax(-1)) <= 1 - top_p).sum(-1, keepdim=True)
     return logits < ascending.gather(-1, left_out.clamp(max=ascending.shape[-1] - 1))
 
 
