@@ -1,5 +1,7 @@
 """The fused loss against torch's own: loss, gradients, left-out tokens, autocast."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +10,9 @@ from torch.nn import functional
 
 from biasloop.stages import loss as module
 from biasloop.stages.loss import cross_entropy
+
+#: The package's name "batches" is the function in it.
+BATCHES = import_module("biasloop.models.batches")
 
 
 def made_up(tokens, width, vocabulary, seed=0):
@@ -49,7 +54,7 @@ def test_loss_and_gradients_are_torchs(tokens, width, vocabulary, biased, diviso
     out = data.draw(st.lists(st.booleans(), min_size=tokens, max_size=tokens))
     targets[torch.tensor(out)] = -100
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_IN_CACHE", data.draw(st.integers(1, 200)))
+        patch.setattr(BATCHES, "_IN_CACHE", data.draw(st.integers(1, 200)))
         patch.setattr(module, "_TOKENS", data.draw(st.integers(1, 45)))
         one, two = both(hidden, weight, bias if biased else None, targets, divisor, outer)
     torch.testing.assert_close(one[0], two[0], atol=1e-5, rtol=1e-5)

@@ -1,7 +1,7 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
 from biasloop.models.attention import as_products, pays
-from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.load import LoadedModel, context_of, load_model, resolve_model, save_model
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
@@ -23,6 +23,7 @@ __all__ = [
     "product",
     "read_at_once",
     "resolve_model",
+    "rows_at_once",
     "save_model",
     "tokenized",
     "train_tokenizer",

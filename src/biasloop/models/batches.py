@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 #: Tokens read at once: more gain nothing, and fewer make a model's products too small.
@@ -13,6 +14,9 @@ _MOST, _LEAST = 2048, 512
 #: Bytes between two layers that a processor still finds in its cache. What a layer holds inside is
 #: four times as wide.
 _CACHED = 3 * 2**20
+#: Numbers of a table over the vocabulary that are worked on at once: of a processor, what its cache
+#: holds; of a GPU, enough to keep it busy.
+_IN_CACHE, _ON_GPU = 2**19, 2**26
 
 
 def read_at_once(model: PreTrainedModel) -> int:
@@ -21,6 +25,12 @@ def read_at_once(model: PreTrainedModel) -> int:
     if model.device.type != "cpu" or not width:
         return _MOST
     return min(_MOST, max(_LEAST, _CACHED // (width * model.dtype.itemsize)))
+
+
+def rows_at_once(table: torch.Tensor) -> int:
+    """Say how many rows of a table of shape (rows, vocabulary) are worked on at once."""
+    at_once = _IN_CACHE if table.device.type == "cpu" else _ON_GPU
+    return max(1, at_once // table.shape[-1])
 
 
 def batches(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:

@@ -12,16 +12,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from biasloop.models import linear, product
+from biasloop.models import linear, product, rows_at_once
 
 if TYPE_CHECKING:
     import torch
 
 #: Tokens of a piece: enough for a product to pay for adding its part to the weights' gradient.
 _TOKENS = 1024
-#: Numbers of a piece that are worked on at a time: of a processor, what its cache holds; of a
-#: GPU, enough to keep it busy.
-_IN_CACHE, _ON_GPU = 2**19, 2**26
 
 
 def cross_entropy(
@@ -112,8 +109,7 @@ def _to_gradient(table: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Turn logits into the gradient of each token's loss, in place; return the losses."""
     import torch
 
-    at_once = _IN_CACHE if table.device.type == "cpu" else _ON_GPU
-    count = max(1, at_once // table.shape[1])
+    count = rows_at_once(table)
     losses = []
     for part, wanted in zip(table.split(count), targets.split(count), strict=True):
         places = wanted.clamp(min=0)[:, None]

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from biasloop.device import running_sums
+from biasloop.models import rows_at_once
 
 if TYPE_CHECKING:
     import torch
 
-#: Probabilities that are worked on at once: of a processor, what its cache holds; of a GPU, enough
-#: to keep it busy.
-_IN_CACHE, _ON_GPU = 2**19, 2**26
 #: The vocabulary is added up in blocks of this many tokens before one of them is searched.
 _BLOCK = 256
 
@@ -76,8 +74,7 @@ class Nucleus:
         """Draw a token for each row; see `Choice`."""
         import torch
 
-        at_once = _IN_CACHE if logits.device.type == "cpu" else _ON_GPU
-        size = max(1, at_once // logits.shape[-1])
+        size = rows_at_once(logits)
         drawn = [
             self._draw(logits[at : at + size], rows[at : at + size])
             for at in range(0, len(logits), size)
