@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
@@ -56,6 +57,24 @@ def test_sources_of_unequal_size_are_the_jackknife(random: np.random.Generator) 
     assert found.error**2 == pytest.approx(4 / 5 * ((without - without.mean()) ** 2).sum())
     assert found.value == pytest.approx(5 * values.mean() - 4 * without.mean())
     assert found.freedom == 4
+
+
+@pytest.mark.parametrize("sources", [3, 12])
+def test_few_sources_are_statsmodels_bias_reduced_covariance(
+    random: np.random.Generator, sources: int
+) -> None:
+    """Mancl and DeRouen 2001, which is CV3 but for the factor (G - 1) / G.
+
+    Ours is centred on the mean of the values without one source each, theirs on the estimate.
+    """
+    own = np.repeat(np.arange(sources), random.integers(1, 40, sources))
+    values = random.normal(size=len(own)) + random.normal(size=sources)[own]
+    found = paired_mean(values, own)
+    fitted = GEE(values, np.ones_like(values), own).fit(cov_type="bias_reduced")
+    moved = found.value - values.mean()
+    theirs = float(fitted.cov_params()[0, 0]) * (sources - 1) / sources
+    assert found.error**2 + moved**2 / (sources - 1) == pytest.approx(theirs, rel=1e-8)
+    assert moved**2 / (sources - 1) < 0.1 * theirs
 
 
 def test_a_figure_of_two_sets_is_the_paired_mean_and_a_square_is_debiased(
