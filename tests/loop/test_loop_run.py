@@ -6,13 +6,22 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import biasloop as bl
 from biasloop.analysis import summarise
 from biasloop.config import parse_config
 from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
-from biasloop.loop import Store, execute, make_plan, missing_stages, silent
+from biasloop.loop import (
+    Store,
+    config_hash,
+    contents_of,
+    execute,
+    make_plan,
+    missing_stages,
+    silent,
+)
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -152,6 +161,23 @@ def test_every_setting_that_matters_changes_the_key(tiny):
     assert (
         make_plan(parse_config(tiny, ["report.examples=1"])).scored["synthetic", 0, 1].key == plain
     )
+
+
+def test_a_run_moves_with_its_inputs(bare, corpus_file, tmp_path):
+    one = bl.run(bare, tmp_path / "one")
+    moved = tmp_path / "elsewhere" / corpus_file.name
+    moved.parent.mkdir()
+    shutil.copy(corpus_file, moved)
+    elsewhere = {**bare, "corpus": {**bare["corpus"], "source": str(moved)}}
+    other = bl.run(elsewhere, tmp_path / "one")
+    # With the times at which they ended.
+    assert_frame_equal(other.results.stages, one.results.stages)
+    contents = contents_of(parse_config(elsewhere))
+    renamed = moved.with_suffix(".json")
+    others = {**bare, "corpus": {**bare["corpus"], "source": str(renamed)}}
+    assert config_hash(parse_config(others)) != config_hash(parse_config(bare))
+    keys = make_plan(parse_config(others), contents).stages.keys()
+    assert keys.isdisjoint(make_plan(parse_config(elsewhere), contents).stages.keys())
 
 
 def test_a_folder_of_another_config_is_refused_and_left_alone(bare, tmp_path):

@@ -2,7 +2,13 @@
 
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.generation import GenerationConfig
-from biasloop.config.load import example_names, example_text, load_config, parse_config
+from biasloop.config.load import (
+    example_names,
+    example_text,
+    load_config,
+    parse_config,
+    without_folders,
+)
 from biasloop.config.regimes import (
     AccumulateSubsampleConfig,
     AccumulationConfig,
@@ -62,5 +68,6 @@ __all__ = [
     "load_config",
     "parse_config",
     "read_yaml",
+    "without_folders",
     "write_yaml",
 ]

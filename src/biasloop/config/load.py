@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -187,10 +187,25 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     return _resolve_paths(config, path.parent)
 
 
+def _with_inputs(config: Config, renamed: Callable[[str], str]) -> Config:
+    """Rename every input that may be a path: the corpus, the base model, the classifiers."""
+    corpus, base, metrics = config.corpus, config.base, config.metrics
+    leaning, quality = metrics.leaning, metrics.quality
+    classifiers = {
+        "leaning": leaning.model_copy(update={"classifier": renamed(leaning.classifier)}),
+        "quality": quality.model_copy(update={"classifier": renamed(quality.classifier)}),
+    }
+    return config.model_copy(
+        update={
+            "corpus": corpus.model_copy(update={"source": renamed(corpus.source)}),
+            "base": base.model_copy(update={"model": renamed(base.model)}),
+            "metrics": metrics.model_copy(update=classifiers),
+        }
+    )
+
+
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """Make paths of inputs absolute, so that the config means the same from anywhere."""
-    corpus, base = config.corpus, config.base
-    metrics = config.metrics
 
     def absolute(name: str) -> str:
         try:
@@ -199,22 +214,16 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
         except (OSError, RuntimeError):  # no path, or no such user: its reader will say so
             return name
 
-    return config.model_copy(
-        update={
-            "corpus": corpus.model_copy(update={"source": absolute(corpus.source)}),
-            "base": base.model_copy(update={"model": absolute(base.model)}),
-            "metrics": metrics.model_copy(
-                update={
-                    "leaning": metrics.leaning.model_copy(
-                        update={"classifier": absolute(metrics.leaning.classifier)}
-                    ),
-                    "quality": metrics.quality.model_copy(
-                        update={"classifier": absolute(metrics.quality.classifier)}
-                    ),
-                }
-            ),
-        }
-    )
+    return _with_inputs(config, absolute)
+
+
+def without_folders(config: Config) -> Config:
+    """Name inputs without the folders that they lie in.
+
+    What a run computes follows the content of its inputs and their names (a file's ending tells
+    its format), not where they are: a run can move to another folder or machine with its inputs.
+    """
+    return _with_inputs(config, lambda name: Path(name).name if Path(name).is_absolute() else name)
 
 
 def example_names() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import Config, TrainingConfig
+from biasloop.config import Config, TrainingConfig, without_folders
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
@@ -249,7 +249,7 @@ def _corpus_settings(config: Config) -> dict[str, Any]:
     """Leave out what came later and is not used, so that older runs and bases are still known."""
     unused = {"real_labels": None, "fresh_sets": 0}
     others = {"control"} if config.corpus.source != "control" else set()
-    settings = config.corpus.model_dump(mode="json", exclude=others)
+    settings = without_folders(config).corpus.model_dump(mode="json", exclude=others)
     return {name: value for name, value in settings.items() if unused.get(name, ...) != value}
 
 
@@ -285,7 +285,7 @@ def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401
 def _instrument(
     config: Config, name: str, corpus: Stage, base: Stage, content: Mapping[str, Any]
 ) -> Stage:
-    section = getattr(config.metrics, name, None)
+    section = getattr(without_folders(config).metrics, name, None)
     return Stage(
         "instrument",
         f"{name}: instrument",

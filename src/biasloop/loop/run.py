@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import Config, parse_config, read_yaml, write_yaml
+from biasloop.config import Config, parse_config, read_yaml, without_folders, write_yaml
 from biasloop.errors import InputError, StoreError
 from biasloop.files import (
     canonical_json,
@@ -70,8 +70,8 @@ def computed_part(config: Config) -> dict[str, Any]:
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 of what a config computes."""
-    return sha256_text(canonical_json(computed_part(config)))
+    """SHA-256 of what a config computes, wherever its inputs lie."""
+    return sha256_text(canonical_json(computed_part(without_folders(config))))
 
 
 def provenance(config: Config) -> dict[str, str]:
@@ -167,7 +167,7 @@ def _check_same(config: Config, root: Path) -> None:
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    return json.loads(json.dumps(computed_part(config)))
+    return json.loads(json.dumps(computed_part(without_folders(config))))
 
 
 def _recorded_part(root: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from biasloop.config import Config
+from biasloop.config import Config, without_folders
 from biasloop.loop import work
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
@@ -116,7 +116,8 @@ def score_stage(
         **{f"instrument-{metric}": stage for metric, stage in instruments.items()},
         **inputs,
     }
-    settings = {"metrics": config.metrics.model_dump(mode="json"), "seed": config.seed}
+    metrics = without_folders(config).metrics.model_dump(mode="json")
+    settings = {"metrics": metrics, "seed": config.seed}
     if config.loop.shards == 1:
         return Stage(
             "score",
