@@ -1,7 +1,8 @@
 """Do intervals of the corrected share cover the true one, at every kind and level of damage?
 
-Run: python benchmarks/damage.py [--simulations N] [--split N] [--json FILE]. On the convention
-passages, whose labels are known. A third of the speakers train the classifier. All others' passages
+Run: python benchmarks/damage.py [--simulations N] [--splits N] [--json FILE]. On the convention
+passages, whose labels are known, for several splits of the speakers, each with a classifier and
+damage of its own. A third of the speakers train the classifier. All others' passages
 are read by it twice over: damaged as the instrument damages them, to all its levels; and damaged in
 ways of their own (below), as if a model had written them. A simulation then draws from those:
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,13 +67,14 @@ def looped(share: float, replaced: float = 0.0) -> Damage:
     return damage
 
 
-def cut(share: float) -> Damage:
-    """Keep a share of the words, from the first."""
+def cut(share: float, anywhere: bool = False) -> Damage:
+    """Keep a share of the words, from the first or from a place of chance."""
 
     def damage(text: str, random: np.random.Generator) -> str:
-        del random
         pieces = text.split()
-        return " ".join(pieces[: max(1, round(share * len(pieces)))])
+        count = max(1, round(share * len(pieces)))
+        start = int(random.integers(len(pieces) - count + 1)) if anywhere else 0
+        return " ".join(pieces[start : start + count])
 
     return damage
 
@@ -98,6 +101,9 @@ WAYS: dict[str, Damage] = {
     "cut to 1/2": cut(0.5),
     "cut to 1/4": cut(0.25),
     "cut to 1/8": cut(0.125),
+    "cut to 1/2, anywhere": cut(0.5, anywhere=True),
+    "cut to 1/8, anywhere": cut(0.125, anywhere=True),
+    "cut to 1/16, anywhere": cut(0.0625, anywhere=True),
     "20 % unknown": unknown(0.2),
     "40 % unknown": unknown(0.4),
     "60 % unknown": unknown(0.6),
@@ -242,35 +248,34 @@ def _judge(row: dict | None, share: float, readable: float) -> dict:
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--simulations", type=int, default=500)
-    parser.add_argument("--split", type=int, default=0, help="which speakers train")
+    parser.add_argument("--simulations", type=int, default=60, help="of each split")
+    parser.add_argument("--splits", type=int, default=10, help="of the speakers")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    held = Held(arguments.split)
-    random = np.random.default_rng(1)
-    results = []
-    for many in (False, True):
-        rows = [r for _ in range(arguments.simulations) for r in simulate(held, many, random)]
-        frame = pl.DataFrame(rows).with_columns(pl.lit(many).alias("many"))
-        results.append(
-            frame.group_by("many", "way", maintain_order=True).agg(
-                *(
-                    pl.col(name).mean()
-                    for name in ("hit", "over_all", "as_read", "width", "unread")
-                ),
-                pl.col("hit").is_null().mean().alias("withheld"),
-                *(
-                    pl.col("hit").filter(pl.col("share") == share).mean().alias(f"at {share}")
-                    for share in SHARES
-                ),
-            )
+    rows = []
+    for split in range(arguments.splits):
+        held, random = Held(split), np.random.default_rng([1, split])
+        rows += [
+            {"many": many, "split": split, "distinct": held.distinct[row["way"]], **row}
+            for many in (False, True)
+            for _ in range(arguments.simulations)
+            for row in simulate(held, many, random)
+        ]
+        print(f"split {split + 1} of {arguments.splits}", file=sys.stderr, flush=True)
+    figures = ("distinct", "hit", "over_all", "as_read", "width", "unread")
+    table = (
+        pl.DataFrame(rows)
+        .group_by("many", "way", maintain_order=True)
+        .agg(
+            *(pl.col(name).mean() for name in figures),
+            pl.col("hit").is_null().mean().alias("withheld"),
         )
-    table = pl.concat(results)
-    shown = Table("articles", "damage", "distinct trigrams", *table.columns[2:])
-    for row in table.iter_rows():
-        cells = ["–" if value is None else f"{100 * value:.1f}" for value in row[2:]]
-        distinct = f"{held.distinct[row[1]]:.2f}"
-        shown.add_row("many speakers" if row[0] else "other speakers", row[1], distinct, *cells)
+    )
+    shown = Table("articles", "damage", "distinct trigrams", *table.columns[3:])
+    for many, way, distinct, *values in table.iter_rows():
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
+        kind = "many speakers" if many else "other speakers"
+        shown.add_row(kind, way, f"{distinct:.2f}", *cells)
     Console(width=180).print(shown)
     if arguments.json:
         arguments.json.write_text(json.dumps(table.to_dicts(), indent=1))

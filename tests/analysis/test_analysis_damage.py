@@ -33,7 +33,7 @@ REAL = 0.4
 def _curve(random: np.random.Generator, articles: int = 400) -> DamageCurve:
     truth = np.arange(articles) % 2
     read = (random.random((articles, len(RATES))) < RATES[:, truth, 1].T).astype(int)
-    return DamageCurve(LABELS, LEVELS, np.arange(articles), truth, read)
+    return DamageCurve(LABELS, LEVELS, np.arange(articles), truth, read[..., None])
 
 
 def _card(curve: DamageCurve) -> dict:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasloop.errors import StoreError
-from biasloop.metrics.damage import DamageCurve, fit_curve, shortened, unknown_words
+from biasloop.metrics.damage import PLACES, DamageCurve, fit_curve, shortened, unknown_words
 from biasloop.metrics.domain import Level, fit_domain, measure
 from biasloop.metrics.text import words
 
@@ -26,18 +26,25 @@ def curve_with(rates, articles, random, sources=None):
     truth = np.arange(articles) % labels
     read = np.stack([[random.choice(labels, p=level[t]) for t in truth] for level in rates], axis=1)
     own = np.arange(articles) if sources is None else sources
-    return DamageCurve(tuple("abc"[:labels]), LEVELS[: len(rates)], own, truth, read)
+    return DamageCurve(tuple("abc"[:labels]), LEVELS[: len(rates)], own, truth, read[..., None])
 
 
-@given(st.integers(1, 60), st.floats(1, 40), st.floats(1.2, 3), st.integers(0, 99))
-def test_a_cut_is_a_piece_of_the_text_with_as_many_words(count, low, times, seed):
+@given(
+    st.integers(1, 60),
+    st.floats(1, 40),
+    st.floats(1.2, 3),
+    st.integers(0, 99),
+    st.sampled_from(PLACES),
+)
+def test_a_cut_is_a_piece_of_the_text_with_as_many_words(count, low, times, seed, place):
     text = " ".join(f"w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(count))
-    cut = shortened(text, low, low * times, np.random.default_rng(seed))
+    cut = shortened(text, low, low * times, np.random.default_rng(seed), place)
     possible = any(low <= n < low * times for n in range(1, count + 1))
     assert (cut is not None) == possible
     if cut is not None:
         assert low <= len(words(cut)) < low * times
         assert cut in text
+        assert place == "anywhere" or text.startswith(cut)
 
 
 @given(st.integers(3, 60), st.floats(0, 0.9), st.floats(0.05, 0.3), st.integers(0, 99))
@@ -100,6 +107,21 @@ def test_levels_that_rest_on_the_same_articles_are_drawn_together(random):
     assert np.corrcoef(drawn.T)[0, 1] > 0.8
 
 
+def test_error_rates_lie_between_those_of_the_places_and_no_place_is_preferred(random):
+    """Places that differ by 0.4: a uniform mix has their mean and 0.4 / sqrt(12) for its spread."""
+    start, anywhere = (
+        curve_with(np.array([[[right, 1 - right], [0.1, 0.9]]]), 20_000, random)
+        for right in (0.5, 0.9)
+    )
+    read = np.concatenate([start.read, anywhere.read], axis=2)
+    both = DamageCurve(start.labels, start.levels, start.sources, start.truth, read)
+    drawn = both.drawn_rates(4000, random)[:, 0]
+    assert drawn[:, 0, 0].mean() == pytest.approx(0.7, abs=0.01)
+    assert drawn[:, 0, 0].std() == pytest.approx(0.4 / np.sqrt(12), rel=0.05)
+    assert drawn[:, 1, 1].std() < 0.01
+    assert both.counts[0, 0, 0] == pytest.approx((start.counts + anywhere.counts)[0, 0, 0] / 2)
+
+
 def test_what_readings_count_for_gives_the_shares_back(random):
     rates = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.3, 0.7]]])
     counted = curve_with(rates, 4000, random).corrections(rates)
@@ -118,8 +140,10 @@ def test_a_level_is_unreadable_where_labels_are_not_told_apart_and_so_is_every_w
 
 def test_a_curve_comes_back_from_its_card(random):
     rates = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.3, 0.7]]])
-    curve = curve_with(rates, 50, random)
-    curve.read[:20, 1] = -1
+    once = curve_with(rates, 50, random)
+    read = np.concatenate([once.read, once.read[::-1]], axis=2)
+    curve = DamageCurve(once.labels, once.levels, once.sources, once.truth, read)
+    curve.read[:20, 1, 0] = -1
     back = DamageCurve.from_json(json.loads(json.dumps(curve.to_json())))
     assert (back.labels, back.levels) == (curve.labels, curve.levels)
     np.testing.assert_array_equal(back.read, curve.read)
@@ -145,8 +169,9 @@ def test_no_article_is_read_by_a_classifier_that_has_seen_it_and_each_lies_where
     curve = fit_curve(
         ("left", "right"), texts, truth, np.arange(len(texts)), domain, folds, read, 40, random
     )
-    assert sum(map(len, asked.values())) == (curve.read >= 0).sum()
-    damaged = (curve.read >= 0).sum(axis=1) > 1
+    damaged = (curve.read >= 0).sum(axis=(1, 2)) > 2
+    # An article as it is, is read once and counts at both places.
+    assert sum(map(len, asked.values())) == (curve.read >= 0).sum() - len(texts)
     assert damaged.sum() == 40
     assert np.bincount(truth[damaged]).tolist() == [20, 20]
     for fold, versions in asked.items():
@@ -158,4 +183,7 @@ def test_no_article_is_read_by_a_classifier_that_has_seen_it_and_each_lies_where
         )
         placed = domain.place(measure(versions, known))
         counted = np.bincount(placed, minlength=len(domain.levels))
-        assert counted.tolist() == (curve.read[folds[fold]] >= 0).sum(axis=0).tolist()
+        own = domain.place(measure([texts[row] for row in folds[fold]], known))
+        once = np.bincount(own[own >= 0], minlength=len(domain.levels))
+        there = (curve.read[folds[fold]] >= 0).sum(axis=(0, 2))
+        assert counted.tolist() == (there - once).tolist()

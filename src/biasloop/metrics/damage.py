@@ -5,6 +5,10 @@ unknown ones, until it lies on each level of the grid (`domain`) that it can rea
 there. A looped article is not a kind of its own: what it says again is not read, so it lies on the
 level of the words that are left (``benchmarks/damage.py`` checks that on loops).
 
+The words that are left may be an article's first ones, as of a loop, or others, as of blocks, and
+first ones may tell less. So each article is cut at both places; nobody knows which the errors of
+generated articles follow, so the drawn error rates mix the two by chance.
+
 The same articles stand behind every level, so the levels' errors hang together, and articles of
 one source err alike. Both are kept: what is stored is each article's readings, and `drawn_rates`
 draws whole sources.
@@ -35,8 +39,14 @@ _DRAWS = 2000
 _AT_ONCE = 250
 
 
-def shortened(text: str, low: float, high: float, random: np.random.Generator) -> str | None:
-    """Cut a text, from a place of chance, to a number of words in a range.
+#: Where an article is cut: its first words are left, or words from a place of chance.
+PLACES = ("start", "anywhere")
+
+
+def shortened(
+    text: str, low: float, high: float, random: np.random.Generator, place: str = "anywhere"
+) -> str | None:
+    """Cut a text, at one of `PLACES`, to a number of words in a range.
 
     The number is drawn evenly on a logarithmic scale.
 
@@ -55,7 +65,7 @@ def shortened(text: str, low: float, high: float, random: np.random.Generator) -
     aim = float(np.exp(random.uniform(np.log(low), np.log(min(high, total)))))
     sums = np.concatenate([[0], np.cumsum(counts)])
     starts = np.flatnonzero(total - sums[:-1] >= low)
-    start = int(random.choice(starts))
+    start = 0 if place == "start" else int(random.choice(starts))
     lengths = sums[start + 1 :] - sums[start]
     fit = np.flatnonzero((lengths >= low) & (lengths < high))
     if not len(fit):
@@ -133,7 +143,8 @@ class DamageCurve:
     truth
         Label indices, shape (articles,).
     read
-        Label indices, shape (articles, levels); -1 where the article was not damaged so.
+        Label indices, shape (articles, levels, places), places as in `PLACES`; -1 where the article
+        was not damaged so.
     """
 
     labels: tuple[str, ...]
@@ -144,24 +155,29 @@ class DamageCurve:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Confusion counts, shape (levels, labels, labels): rows are the truth."""
-        return self._by_source.sum(axis=0)
+        """Confusion counts, shape (levels, labels, labels), the mean of the places.
+
+        Rows are the truth.
+        """
+        return self._by_source.sum(axis=0).mean(axis=0)
 
     @cached_property
     def _by_source(self) -> np.ndarray:
-        """Counts of each source, shape (sources, levels, labels, labels)."""
-        _, place = np.unique(self.sources, return_inverse=True)
-        shape = (int(place.max(initial=-1)) + 1, len(self.levels), len(self.labels))
-        result = np.zeros((*shape, len(self.labels)))
-        article, level = np.nonzero(self.read >= 0)
-        where = (place[article], level, self.truth[article], self.read[article, level])
-        np.add.at(result, where, 1)
+        """Counts of each source, shape (sources, places, levels, labels, labels)."""
+        _, own = np.unique(self.sources, return_inverse=True)
+        labels = len(self.labels)
+        result = np.zeros(
+            (int(own.max(initial=-1)) + 1, self.read.shape[2], len(self.levels), labels, labels)
+        )
+        article, level, place = np.nonzero(self.read >= 0)
+        read = self.read[article, level, place]
+        np.add.at(result, (own[article], place, level, self.truth[article], read), 1)
         return result
 
     @cached_property
     def fewest_sources(self) -> int:
         """Number of sources of the label that has the fewest."""
-        there = self._by_source.sum(axis=(1, 3)) > 0
+        there = self._by_source.sum(axis=(1, 2, 4)) > 0
         return int(there.sum(axis=0).min())
 
     @cached_property
@@ -187,8 +203,9 @@ class DamageCurve:
         """Draw the error rates that the counts leave possible, of all levels at once.
 
         Sources have random weights (the Bayesian bootstrap, Rubin 1981), the same on every level;
-        where every article is its own source a level's rates have the Dirichlet posterior under
+        where every article is its own source a place's rates have the Dirichlet posterior under
         Jeffreys' prior. A label with one source counts as one article: it shows nothing of others.
+        Each draw mixes the places by weights of its own, the same on every level, all as likely.
 
         Returns
         -------
@@ -196,15 +213,17 @@ class DamageCurve:
             P(read | is), shape (draws, levels, labels, labels); rows sum to 1.
         """
         counts = self._by_source
-        there = counts.sum(axis=(1, 3)) > 0
-        alone = (there.sum(axis=0) == 1)[None, None, :, None]
-        totals = np.maximum(counts.sum(axis=(0, 3), keepdims=True), 1.0)
+        there = counts.sum(axis=(1, 2, 4)) > 0
+        alone = (there.sum(axis=0) == 1)[:, None]
+        totals = np.maximum(counts.sum(axis=(0, 4), keepdims=True), 1.0)
         flat = np.where(alone, counts / totals, counts).reshape(len(counts), -1)
         parts = []
         for at in range(0, draws, _AT_ONCE):
             size = min(_AT_ONCE, draws - at)
             weighted = random.standard_exponential((size, len(counts))) @ flat
-            parts.append(weighted.reshape(size, *counts.shape[1:]))
+            mix = random.dirichlet(np.ones(counts.shape[1]), size)
+            by_place = weighted.reshape(size, *counts.shape[1:])
+            parts.append(np.einsum("dp,dplij->dlij", mix, by_place))
         drawn = np.concatenate(parts)
         drawn += random.standard_gamma(_PRIOR, size=drawn.shape)
         return drawn / drawn.sum(axis=-1, keepdims=True)
@@ -234,18 +253,21 @@ class DamageCurve:
     def to_json(self) -> dict[str, Any]:
         """Give the curve as a JSON value.
 
-        ``articles`` has a row per article: its source's number, its label's, and its readings by
-        level, as far as the last that it has; -1 for none.
+        ``articles`` has a row per place and article: its source's number, its label's, and its
+        readings by level, as far as the last that it has; -1 for none.
         """
         rows = []
-        for source, label, read in zip(self.sources, self.truth, self.read, strict=True):
-            last = int(np.flatnonzero(read >= 0).max(initial=-1)) + 1
-            rows.append([int(source), int(label), *read[:last].tolist()])
+        for place in range(self.read.shape[2]):
+            read_there = self.read[..., place]
+            for source, label, read in zip(self.sources, self.truth, read_there, strict=True):
+                last = int(np.flatnonzero(read >= 0).max(initial=-1)) + 1
+                rows.append([int(source), int(label), *read[:last].tolist()])
         levels = [
-            level.to_json() | {"readable": bool(can), "confusion": counts.astype(int).tolist()}
+            level.to_json() | {"readable": bool(can), "confusion": counts.tolist()}
             for level, can, counts in zip(self.levels, self.readable, self.counts, strict=True)
         ]
-        return {"labels": list(self.labels), "levels": levels, "articles": rows}
+        labels, places = list(self.labels), self.read.shape[2]
+        return {"labels": labels, "levels": levels, "places": places, "articles": rows}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> DamageCurve:
@@ -258,13 +280,15 @@ class DamageCurve:
         """
         try:
             levels = tuple(Level.from_json(level) for level in value["levels"])
-            rows = value["articles"]
+            rows, places = value["articles"], value.get("places", 1)
             read = np.full((len(rows), len(levels)), -1)
             for row, (_, _, *found) in enumerate(rows):
                 read[row, : len(found)] = found
-            first = np.array([row[:2] for row in rows], dtype=int).reshape(-1, 2)
+            articles = len(rows) // places
+            first = np.array([row[:2] for row in rows[:articles]], dtype=int).reshape(-1, 2)
+            read = np.moveaxis(read.reshape(places, articles, len(levels)), 0, -1)
             return DamageCurve(tuple(value["labels"]), levels, first[:, 0], first[:, 1], read)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
             raise StoreError(
                 f"the leaning instrument's card: its damage curve cannot be read: {error}"
             ) from error
@@ -306,29 +330,32 @@ def fit_curve(
     """
     rows = np.concatenate(folds)
     damaged = _chosen(truth, rows, articles, random)
-    result = np.full((len(texts), len(domain.levels)), -1)
+    result = np.full((len(texts), len(domain.levels), len(PLACES)), -1)
     for index, (fold, known) in enumerate(zip(folds, known_without(texts, folds), strict=True)):
-        places: list[tuple[int, int]] = []
+        where: list[tuple[int, int, int]] = []
         versions: list[str] = []
         own = domain.place(measure([texts[row] for row in fold], known))
         for row, level in zip(fold.tolist(), own.tolist(), strict=True):
             if level >= 0:
-                places.append((row, level))
+                where.append((row, level, 0))
                 versions.append(texts[row])
             if row not in damaged:
                 continue
-            cuts = _cuts(texts[row], domain.levels, random)
-            for other, target in enumerate(domain.levels):
-                cut = cuts[target.words]
-                if other == level or cut is None:
-                    continue
-                version = unknown_words(cut, *target.oov, known, domain.vocabulary, random)
-                if version is not None:
-                    places.append((row, other))
-                    versions.append(version)
+            for place, name in enumerate(PLACES):
+                cuts = _cuts(texts[row], domain.levels, random, name)
+                for other, target in enumerate(domain.levels):
+                    cut = cuts[target.words]
+                    if other == level or cut is None:
+                        continue
+                    version = unknown_words(cut, *target.oov, known, domain.vocabulary, random)
+                    if version is not None:
+                        where.append((row, other, place))
+                        versions.append(version)
         if versions:
-            where = np.array(places)
-            result[where[:, 0], where[:, 1]] = read(index, versions)
+            article, on, place = np.array(where).T
+            result[article, on, place] = read(index, versions)
+        there = own >= 0  # as it is an article is the same at every place
+        result[fold[there], own[there]] = result[fold[there], own[there], :1]
     kept = np.sort(rows)
     return DamageCurve(tuple(labels), domain.levels, sources[kept], truth[kept], result[kept])
 
@@ -346,8 +373,8 @@ def _chosen(
 
 
 def _cuts(
-    text: str, levels: Sequence[Level], random: np.random.Generator
+    text: str, levels: Sequence[Level], random: np.random.Generator, place: str
 ) -> dict[tuple[float, float], str | None]:
     """Cut a text once for each step of length; None where it cannot be."""
     steps = dict.fromkeys(level.words for level in levels)
-    return {step: shortened(text, *step, random) for step in steps}
+    return {step: shortened(text, *step, random, place) for step in steps}
