@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
 
 import biasloop as bl
-from biasloop.analysis import Confusion
+from biasloop.analysis import Confusion, Corrections, overall_corrections
 from biasloop.audit import (
     ASSUMPTIONS,
     mean_difference,
@@ -115,7 +115,8 @@ def test_the_real_data_needed_are_for_the_true_shares(accuracy, as_read, as_read
     for _ in range(times):
         counts = [random.multinomial(500, share @ rates) for share in (synthetic, real)]
         confusion = Confusion(np.stack([random.multinomial(150, row) for row in rates]), "articles")
-        table = needed_table(*counts, 0.05, confusion, random, resamples=300)
+        read = (row[None] for row in counts)
+        table = needed_table(*read, overall_corrections(confusion, 300, random), 0.05, random)
         for row in table.filter(pl.col("assumption").is_in(names)).iter_rows(named=True):
             high = np.inf if row["high"] is None else row["high"]
             held[row["assumption"]] += row["low"] <= truth[row["assumption"]] <= high
@@ -130,8 +131,9 @@ def test_articles_of_one_source_that_err_alike_count_for_fewer():
 
     def table(counts, design_effects):
         confusion = Confusion(np.array(counts), "sources", "", design_effects)
-        read = np.array([120, 280]), np.array([210, 190])
-        return needed_table(*read, 0.05, confusion, np.random.default_rng(8), resamples=400)
+        read = np.array([[120, 280]]), np.array([[210, 190]])
+        random = np.random.default_rng(8)
+        return needed_table(*read, overall_corrections(confusion, 400, random), 0.05, random)
 
     clustered = table([[180, 20], [30, 270]], [4.0, 3.0])
     fewer = table([[45, 5], [10, 90]], None)
@@ -157,9 +159,24 @@ def test_without_a_classifier_that_tells_them_apart_the_real_data_are_refused(re
     assert shown.exit_code == 0, shown.output
     assert "the real data needed cannot be told: the classifier tells the leanings" in shown.output
     assert "in the training set" not in shown.output
-    useless = Confusion(np.eye(2), "articles", "no reason")
-    with pytest.raises(InputError, match="cannot be told: no reason"):
-        needed_table(np.ones(2), np.ones(2), 0.05, useless, random)
+
+
+def test_damaged_articles_are_corrected_by_their_own_level_s_errors():
+    """Synthetic articles half damaged: the errors of sound ones alone would ask for too little."""
+    rates = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.9, 0.1], [0.6, 0.4]]])
+    true, real = np.array([0.2, 0.8]), np.array([0.5, 0.5])
+    synthetic_read = 1e6 * np.stack([true @ rates[0], true @ rates[1]])
+    real_read = 1e6 * np.stack([real @ rates[0], np.zeros(2)])
+    known = Corrections(np.linalg.inv(rates), np.repeat(np.linalg.inv(rates)[None], 50, 0), None)
+    random = np.random.default_rng(1)
+    table = needed_table(synthetic_read, real_read, known, 0.05, random)
+    for name in ("no amplification", "real data unweighted"):
+        found = table.filter(pl.col("assumption") == name)["share"].item()
+        assert found == pytest.approx(float(needed_real_share(true, real, 0.05, name)), abs=1e-3)
+    sound = Corrections(known.point[:1], known.drawn[:, :1], None)
+    all_sound = [counts.sum(axis=0, keepdims=True) for counts in (synthetic_read, real_read)]
+    less = needed_table(*all_sound, sound, 0.05, random)
+    assert (less["share"] < table["share"] - 0.05)[:2].all()
 
 
 def test_collapsed_text_is_withheld_and_nothing_is_concluded(real, tmp_path):

@@ -1,10 +1,18 @@
 """Statistics on score tables: what each generation's figures are, how sure, and what they show."""
 
-from biasloop.analysis.adjusted import ADJUSTED, Confusion, adjusted, instrument_confusion
+from biasloop.analysis.adjusted import (
+    ADJUSTED,
+    Confusion,
+    adjusted,
+    instrument_confusion,
+    overall_corrections,
+    readings_of,
+)
 from biasloop.analysis.adjustment import (
     adjusted_shares,
     drawn_error_rates,
     error_rates,
+    nearest_distribution,
     saerens_shares,
 )
 from biasloop.analysis.answer import Contrast, RegimeAnswer, RunAnswer, run_answer
@@ -26,6 +34,7 @@ from biasloop.analysis.collapse import (
 from biasloop.analysis.comparison import COMPARISONS, change_less, compare
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, change, contrasts, differences
+from biasloop.analysis.corrections import Corrections
 from biasloop.analysis.distance import debiased_distance, total_variation
 from biasloop.analysis.doubt import (
     AGREEMENT,
@@ -86,6 +95,7 @@ __all__ = [
     "Change",
     "Confusion",
     "Contrast",
+    "Corrections",
     "Design",
     "Equivalence",
     "Evidence",
@@ -134,12 +144,15 @@ __all__ = [
     "linear_trend",
     "mann_kendall",
     "missing_sets",
+    "nearest_distribution",
     "outcomes",
+    "overall_corrections",
     "paired_kendall",
     "paired_mean",
     "percentile_interval",
     "power",
     "power_to_hold",
+    "readings_of",
     "run_answer",
     "saerens_shares",
     "seeds_to_hold",

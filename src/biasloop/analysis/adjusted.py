@@ -187,7 +187,7 @@ def adjusted(
     )
     codes = source_codes(tables, grid.article_ids)
     weights = article_weights(codes, resamples, seeds.generator(seed, "bootstrap", "articles"))
-    pooled = _Pooled(found, names, weights, _readings(tables, found, confusion, resamples, seed))
+    pooled = _Pooled(found, names, weights, readings_of(tables, found, confusion, resamples, seed))
     prior = np.full(len(names), 1 / len(names))
     rows: list[tuple[object, ...]] = []
     order = [(REAL, -1), (BASE, -1)]
@@ -222,7 +222,16 @@ def adjusted(
     return pl.DataFrame(rows, schema=ADJUSTED, orient="row")
 
 
-def _readings(
+def overall_corrections(
+    confusion: Confusion, draws: int, random: np.random.Generator
+) -> Corrections:
+    """Invert the confusion counts' error rates, one level for all articles."""
+    rates = confusion.drawn_rates(draws, random)
+    point = np.linalg.inv(error_rates(confusion.counts))
+    return Corrections(point[None], np.linalg.inv(rates)[:, None], None)
+
+
+def readings_of(
     tables: Tables, found: Outcomes, confusion: Confusion, resamples: int, seed: int
 ) -> Corrected:
     """Say what readings count for: by level of damage, or else all by the confusion counts."""
@@ -232,16 +241,8 @@ def _readings(
         return replace(found.corrected, corrections=drawn)
     hits = np.stack([found.read[label] for label in found.labels])
     reading = np.where(np.isnan(hits[0]), -1, np.argmax(np.nan_to_num(hits), axis=0))
-    rates = drawn_error_rates(confusion.counts, resamples, random, confusion.design_effects)
-    return Corrected(
-        np.where(reading < 0, -1, 0),
-        reading,
-        Corrections(
-            np.linalg.inv(error_rates(confusion.counts))[None],
-            np.linalg.inv(rates)[:, None],
-            None,
-        ),
-    )
+    overall = overall_corrections(confusion, resamples, random)
+    return Corrected(np.where(reading < 0, -1, 0), reading, overall)
 
 
 def _over_all(read: _Read) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

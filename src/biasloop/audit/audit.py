@@ -16,6 +16,7 @@ from biasloop.analysis import (
     holm,
     instrument_confusion,
     outcomes,
+    readings_of,
     total_variation,
     validity,
 )
@@ -68,8 +69,8 @@ class Audit:
     text
         ``quality`` and ``distinct_2``: synthetic less real.
     needed
-        `needed.NEEDED`, of the shares corrected for the classifier's errors; empty where withheld
-        or refused.
+        `needed.NEEDED`, of the shares corrected for the classifier's errors, those of every level
+        of damage for the articles on it; empty where withheld or refused.
     refused
         Why the real data needed cannot be told though the lean is; empty where it can.
     tolerance
@@ -162,7 +163,11 @@ def audit(
         warnings.append(f"shares are not corrected for the classifier's errors: {refused}")
     elif confusion:
         corrected = adjusted(tables, found, confusion, 1000, seed, likelihood=False)
-        needed = needed_table(synthetic, real, tolerance, confusion, generator(seed, "audit"))
+        readings = readings_of(tables, found, confusion, 2000, seed)
+        sides = (found.keys.index(key) for key in ((_SYNTHETIC, 0, 0), (REAL, 0, -1)))
+        counts = (readings.composition(row) for row in sides)
+        random = generator(seed, "audit")
+        needed = needed_table(*counts, readings.corrections, tolerance, random)
     return Audit(
         *sizes,
         _leans(judged.labels, real, synthetic, corrected),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
-from biasloop.analysis import Confusion, adjusted_shares, error_rates
+from biasloop.analysis import Corrections, nearest_distribution
 from biasloop.errors import InputError
 
 
@@ -118,10 +118,9 @@ def needed_real_share(
 def needed_table(
     synthetic: np.ndarray,
     real: np.ndarray,
+    corrections: Corrections,
     tolerance: float,
-    confusion: Confusion,
     random: np.random.Generator,
-    resamples: int = 2000,
 ) -> pl.DataFrame:
     """Answer for every assumption, with the uncertainty of both sets' shares.
 
@@ -131,30 +130,28 @@ def needed_table(
     Parameters
     ----------
     synthetic, real
-        Counts by leaning as read, shape (leanings,).
+        Counts by level of damage and by leaning as read, shape (levels, leanings).
+    corrections
+        What a reading counts for on each level, with draws of the error rates.
     tolerance
         See `needed_real_share`.
-    confusion
-        The classifier's held-out counts, with their design effects; without a problem.
-    random, resamples
-        Of the counts: draws from their Dirichlet posterior under Jeffreys' prior.
+    random
+        Draws the counts as often as there are error rates, from their Dirichlet posterior under
+        Jeffreys' prior.
 
     Returns
     -------
     pl.DataFrame
         `NEEDED`.
     """
-    if confusion.problem:
-        raise InputError(f"the real data needed cannot be told: {confusion.problem}")
-    rates = confusion.drawn_rates(resamples, random)
-    drawn = [
-        _corrected(random.dirichlet(counts + 0.5, size=resamples), rates)
-        for counts in (synthetic, real)
-    ]
-    centre = [
-        _corrected((counts + 0.5) / (counts + 0.5).sum(), error_rates(confusion.counts))
-        for counts in (synthetic, real)
-    ]
+    drawn, centre = [], []
+    for counts in (synthetic, real):
+        used = counts.sum(axis=1) > 0
+        cells = counts[used] + 0.5
+        share = random.dirichlet(cells.ravel(), size=len(corrections.drawn))
+        by_level = share.reshape(-1, *cells.shape)
+        drawn.append(_corrected(by_level, corrections.drawn[:, used]))
+        centre.append(_corrected(cells / cells.sum(), corrections.point[used]))
     rows = []
     for name in ASSUMPTIONS:
         found = np.nan_to_num(needed_real_share(*drawn, tolerance, name), nan=np.inf)
@@ -164,6 +161,8 @@ def needed_table(
     return pl.DataFrame(rows, schema=NEEDED, orient="row")
 
 
-def _corrected(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def _corrected(read: np.ndarray, counts_for: np.ndarray) -> np.ndarray:
+    """Shares of a set, from those of its articles on each level and read as each leaning."""
+    shares = nearest_distribution(np.einsum("...kr,...krj->...j", read, counts_for))
     # The maps want every share above 0, and a correction may end at 0.
-    return _scaled(np.maximum(adjusted_shares(read, rates), _LEAST))
+    return _scaled(np.maximum(shares, _LEAST))
