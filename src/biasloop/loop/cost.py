@@ -155,9 +155,11 @@ def estimate(config: Config, material: Material) -> Estimate:
     kept = len({plan.finetuned[key].key for key in plan.finetuned if _kept(config, key[2])})
     tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
     scored = real.height * config.generation.samples_per_prompt
-    tables += sets * (_BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored + _BYTES_PER_NEURON * units)
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
         tables *= 2
+    # A metric's scores stay beside the whole set's.
+    scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored
+    tables += sets * (scores + _BYTES_PER_NEURON * units)
     disk = tables + kept * model_bytes
     return Estimate(
         stages=dict(Counter(stage.kind for stage in plan.stages.values())),

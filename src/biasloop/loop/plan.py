@@ -255,7 +255,7 @@ def _corpus_settings(config: Config) -> dict[str, Any]:
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
     """Leave out what changes no weight."""
-    return training.model_dump(mode="json", exclude={"checkpoint_minutes"})
+    return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
 
 
 def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON

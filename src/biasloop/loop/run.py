@@ -64,9 +64,19 @@ def computed_part(config: Config) -> dict[str, Any]:
         "report": True,
         "executor": True,
         "loop": {"keep_models"},
-        "training": {"checkpoint_minutes"},
+        "training": {"checkpoint_minutes", "report_to"},
     }
     return config.model_dump(mode="json", exclude=shown_or_kept)
+
+
+#: What can change while a run goes on: its finished articles and scores stay what they are.
+_GROWS: dict[str, set[str] | None] = {
+    "name": None,
+    "loop": {"generations", "seeds", "shards", "bias_direction"},
+    "regimes": None,
+    "metrics": None,
+    "neurons": None,
+}
 
 
 def config_hash(config: Config) -> str:
@@ -87,7 +97,10 @@ def provenance(config: Config) -> dict[str, str]:
 
 
 def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
-    """Make a run folder for a config, or check that it is the one of this config.
+    """Make a run folder for a config, or let the run that is in it grow to this config.
+
+    A run grows by seeds, generations, regimes, metrics and neurons; stages that a smaller config
+    no longer has stay, and are not read.
 
     Parameters
     ----------
@@ -99,7 +112,7 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
     Raises
     ------
     InputError
-        If the folder holds something else: another config's run, or files that are no run.
+        If the folder holds something else: another experiment's run, or files that are no run.
     """
     check_folder(config, root)
     with explained("opening the run folder", root):
@@ -130,7 +143,7 @@ def check_folder(config: Config, root: Path, begun: bool = False) -> None:
     Raises
     ------
     InputError
-        If it holds something else: another config's run, or files that are no run.
+        If it holds something else: another experiment's run, or files that are no run.
     StoreError
         If it is a run whose record is damaged.
     """
@@ -138,7 +151,7 @@ def check_folder(config: Config, root: Path, begun: bool = False) -> None:
         raise InputError(f"{root}: is a file; --out takes a folder")
     if (root / RUN_FILE).is_file():
         if begun or any((root / "stages").glob("*/stage.json")):
-            _check_same(config, root)
+            _check_grows(config, root)
     elif root.is_dir() and not (_lost_its_record(root) or _is_untouched(root)):
         raise InputError(
             f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "
@@ -156,23 +169,35 @@ def _is_untouched(root: Path) -> bool:
     return all(path.name.startswith((".lock", f".{RUN_FILE}.")) for path in root.iterdir())
 
 
-def _check_same(config: Config, root: Path) -> None:
-    stored, wanted = _recorded_part(root), _plain(config)
+def _check_grows(config: Config, root: Path) -> None:
+    stored, wanted = _fixed(_recorded_config(root)), _fixed(config)
     if stored != wanted:
         keys = ", ".join(_differences(stored, wanted)[:5])
         raise InputError(
-            f"{root}: belongs to another config (it differs in: {keys}); give another folder with "
-            "--out, or run with the config that is in it"
+            f"{root}: belongs to another experiment (it differs in: {keys}); give another folder "
+            "with --out. In the same one only seeds, generations, regimes, metrics, neurons and "
+            "what is shown can change"
         )
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """Return what a run cannot change without writing every article anew."""
+    computed = _plain(config)
+    for section, keys in _GROWS.items():
+        if keys is None:
+            del computed[section]
+        else:
+            computed[section] = {k: v for k, v in computed[section].items() if k not in keys}
+    return computed
 
 
 def _plain(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(computed_part(without_folders(config))))
 
 
-def _recorded_part(root: Path) -> dict[str, Any]:
+def _recorded_config(root: Path) -> Config:
     # Read as a config, so that a setting which came later has its default.
-    return _plain(parse_config(_of_now(_read_record(root)["config"]), (), str(root / RUN_FILE)))
+    return parse_config(_of_now(_read_record(root)["config"]), (), str(root / RUN_FILE))
 
 
 def _of_now(values: Any) -> Any:  # noqa: ANN401 - JSON
@@ -225,7 +250,7 @@ def read_config(root: Path) -> Config:
     StoreError
         If its config was truncated or altered in what it computes.
     """
-    recorded = _recorded_part(root)
+    recorded = _plain(_recorded_config(root))
     path = root / CONFIG_FILE
     try:
         values = read_yaml(read_text(path, _LONGEST), str(path), _LONGEST)

@@ -1,5 +1,6 @@
-"""Generation and scoring as stages: one for a whole set of articles, or shards and their join.
+"""Generation and scoring as stages: of a whole set of articles or of its shards, and their join.
 
+Every metric is scored by stages of its own, so that one more reads old articles and writes none.
 Knows how a set is cut, not who runs the parts.
 """
 
@@ -110,44 +111,24 @@ def score_stage(
         The set's ``articles``, where they are not the real ones, and the ``model`` that wrote
         them.
     """
-    scored = {
-        "corpus": corpus,
-        "base": base,
-        **{f"instrument-{metric}": stage for metric, stage in instruments.items()},
-        **inputs,
-    }
-    metrics = without_folders(config).metrics.model_dump(mode="json")
-    settings = {"metrics": metrics, "seed": config.seed}
-    if config.loop.shards == 1:
-        return Stage(
-            "score",
-            f"{name}: score",
-            settings,
-            scored,
-            lambda out, paths, progress, scratch: work.write_scores(config, paths, out),
-            cost=1.0,
-        )
-    model = scored.pop("model", None)
+    read = {"corpus": corpus, "base": base}
+    read |= {key: stage for key, stage in inputs.items() if key == "articles"}
     parts = {
-        f"{work.SHARD}{shard.number}": _score_shard(config, name, settings, scored, shard)
-        for shard in _shards(config)
+        f"{metric}-{shard.number}": _score(
+            config, name, metric, {**read, "instrument": instrument}, shard
+        )
+        for metric, instrument in instruments.items()
+        for shard in ([work.WHOLE] if metric_kind(metric).whole_set else _shards(config))
     }
-    if model:
-        parts["holdout"] = _score_holdout(config, name, corpus, model)
-    whole = {f"instrument-{metric}" for metric in instruments if metric_kind(metric).whole_set}
+    if "model" in inputs:
+        parts["holdout"] = _score_holdout(config, name, corpus, inputs["model"])
+    order = list(parts)
     return Stage(
         "join",
         f"{name}: join scores",
-        settings,
-        {
-            **{
-                key: stage
-                for key, stage in scored.items()
-                if key in whole or not key.startswith("instrument-")
-            },
-            **parts,
-        },
-        lambda out, paths, progress, scratch: work.join_scores(config, paths, out),
+        {"order": order},
+        parts,
+        lambda out, paths, progress, scratch: work.join_scores(order, paths, out),
     )
 
 
@@ -190,29 +171,34 @@ def second_stream(
     return {"articles": articles, "scores": scores}
 
 
-def _score_shard(
-    config: Config,
-    name: str,
-    settings: Mapping[str, Any],
-    inputs: Mapping[str, Stage],
-    shard: work.Shard,
+def _score(
+    config: Config, name: str, metric: str, inputs: Mapping[str, Stage], shard: work.Shard
 ) -> Stage:
+    part = f" {shard.number + 1}/{shard.count}" if shard != work.WHOLE else ""
+    settings = without_folders(config).metrics.model_dump(mode="json", exclude={"names"})
+    # Of the sections only the metric's own, so that another classifier scores nothing else anew.
+    own = {
+        key: value
+        for key, value in settings.items()
+        if key == metric or not isinstance(value, dict)
+    }
     return Stage(
         "score",
-        f"{name}: score {shard.number + 1}/{shard.count}",
-        {**settings, **_settings(shard)},
+        f"{name}: score {metric}{part}",
+        {"metric": metric, "metrics": own, "seed": config.seed, **_settings(shard)},
         inputs,
-        lambda out, paths, progress, scratch: work.write_shard_scores(config, paths, out, shard),
+        lambda out, paths, progress, scratch: work.write_scores(config, metric, paths, out, shard),
         cost=1.0 / shard.count,
     )
 
 
 def _score_holdout(config: Config, name: str, corpus: Stage, model: Stage) -> Stage:
+    settings = config.metrics.perplexity_batch_size, config.metrics.perplexity_precision
     return Stage(
         "score",
         f"{name}: score on held-out text",
-        {"holdout": config.metrics.perplexity_batch_size},
+        {"holdout": list(settings)},
         {"corpus": corpus, "model": model},
         lambda out, paths, progress, scratch: work.write_holdout_scores(config, paths, out),
-        cost=1.0 / config.loop.shards,
+        cost=1.0,
     )

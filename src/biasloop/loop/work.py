@@ -15,7 +15,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.stage import Progress
-from biasloop.metrics import FitContext, Scored, metric_kind, perplexities
+from biasloop.metrics import FitContext, metric_kind, perplexities
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
 from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
@@ -39,6 +39,8 @@ Inputs = Mapping[str, Path]
 
 #: What the input names of a set's shards begin with; a number follows.
 SHARD = "shard-"
+
+_SCORE_TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_scores": SCORED_SETS}
 
 
 @dataclass(frozen=True)
@@ -268,35 +270,20 @@ def write_neurons(neurons: NeuronsConfig, inputs: Inputs, out: Path) -> None:
     write_table(out / "neurons.parquet", table)
 
 
-def write_scores(config: Config, inputs: Inputs, out: Path) -> None:
-    """Score a set of articles for every metric, and its model on held-out real text."""
-    articles = _articles(inputs)
-    scored = [_scored(config, name, inputs, articles) for name in config.metrics.names]
-    scores = [part.scores for part in scored]
-    if "model" in inputs:
-        scores.append(_holdout_perplexity(config, inputs))
-    _write_scores(out, scores, [p.leaning_scores for p in scored], [p.set_scores for p in scored])
-
-
-def write_shard_scores(config: Config, inputs: Inputs, out: Path, shard: Shard) -> None:
-    """Score a shard of a set of articles, for every metric that needs no more of it."""
-    articles = shard.of(_articles(inputs))
-    scored = [
-        _scored(config, name, inputs, articles)
-        for name in config.metrics.names
-        if not metric_kind(name).whole_set
-    ]
-    _write_scores(
-        out,
-        [p.scores for p in scored],
-        [p.leaning_scores for p in scored],
-        [p.set_scores for p in scored],
-    )
+def write_scores(
+    config: Config, metric: str, inputs: Inputs, out: Path, shard: Shard = WHOLE
+) -> None:
+    """Score a set of articles, or a shard of it, for a metric."""
+    context = fit_context(config, inputs, pl.DataFrame(schema=ARTICLES))
+    instrument = metric_kind(metric).load(context, inputs["instrument"] / "instrument")
+    scored = instrument.score(shard.of(_articles(inputs)))
+    _write_scores(out, scored.scores, scored.leaning_scores, scored.set_scores)
 
 
 def write_holdout_scores(config: Config, inputs: Inputs, out: Path) -> None:
     """Score a model on held-out real text."""
-    _write_scores(out, [_holdout_perplexity(config, inputs)], [], [])
+    none = SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame()
+    _write_scores(out, _holdout_perplexity(config, inputs), *none)
 
 
 def join_generated(inputs: Inputs, out: Path) -> None:
@@ -305,26 +292,14 @@ def join_generated(inputs: Inputs, out: Path) -> None:
         write_table(out / f"{table}.parquet", pl.concat(_shards(inputs, table, schema)))
 
 
-def join_scores(config: Config, inputs: Inputs, out: Path) -> None:
-    """Put the scores of shards together, and score the set for what needs the whole of it."""
-    articles = _articles(inputs)
-    scored = [
-        _scored(config, name, inputs, articles)
-        for name in config.metrics.names
-        if metric_kind(name).whole_set
+def join_scores(order: Sequence[str], inputs: Inputs, out: Path) -> None:
+    """Put a set's scores together: metric by metric, and in each the articles in order."""
+    whole = [
+        pl.concat([read_table(inputs[name] / f"{table}.parquet", schema) for name in order])
+        for table, schema in _SCORE_TABLES.items()
     ]
-    # Metric by metric, and in each the articles in order: as if they had been scored at once.
-    by_article = pl.concat(_shards(inputs, "scores", SCORED))
-    parts = by_article.partition_by("metric", maintain_order=True)
-    scores = [*parts, *(p.scores for p in scored)]
-    if "holdout" in inputs:
-        scores.append(read_table(inputs["holdout"] / "scores.parquet", SCORED))
-    _write_scores(
-        out,
-        scores,
-        [*_shards(inputs, "leaning_scores", SCORED_LEANINGS), *(p.leaning_scores for p in scored)],
-        [*_shards(inputs, "set_scores", SCORED_SETS), *(p.set_scores for p in scored)],
-    )
+    by_metric = whole[0].partition_by("metric", maintain_order=True) or [whole[0]]
+    _write_scores(out, pl.concat(by_metric), *whole[1:])
 
 
 def _articles(inputs: Inputs) -> pl.DataFrame:
@@ -336,12 +311,6 @@ def _articles(inputs: Inputs) -> pl.DataFrame:
 def _shards(inputs: Inputs, table: str, schema: pl.Schema) -> list[pl.DataFrame]:
     names = sorted((n for n in inputs if n.startswith(SHARD)), key=lambda n: int(n[len(SHARD) :]))
     return [read_table(inputs[name] / f"{table}.parquet", schema) for name in names]
-
-
-def _scored(config: Config, name: str, inputs: Inputs, articles: pl.DataFrame) -> Scored:
-    context = fit_context(config, inputs, pl.DataFrame(schema=ARTICLES))
-    instrument = inputs[f"instrument-{name}"] / "instrument"
-    return metric_kind(name).load(context, instrument).score(articles)
 
 
 def _holdout_perplexity(config: Config, inputs: Inputs) -> pl.DataFrame:
@@ -365,16 +334,6 @@ def _holdout_perplexity(config: Config, inputs: Inputs) -> pl.DataFrame:
     ).select("article_id", "metric", "value")
 
 
-def _write_scores(
-    out: Path,
-    scores: Sequence[pl.DataFrame],
-    leaning_scores: Sequence[pl.DataFrame],
-    set_scores: Sequence[pl.DataFrame],
-) -> None:
-    for name, schema, frames in (
-        ("scores", SCORED, scores),
-        ("leaning_scores", SCORED_LEANINGS, leaning_scores),
-        ("set_scores", SCORED_SETS, set_scores),
-    ):
-        whole = pl.concat([schema.to_frame(), *(conform(frame, schema) for frame in frames)])
-        write_table(out / f"{name}.parquet", whole)
+def _write_scores(out: Path, *tables: pl.DataFrame) -> None:
+    for (name, schema), table in zip(_SCORE_TABLES.items(), tables, strict=True):
+        write_table(out / f"{name}.parquet", conform(table, schema))
