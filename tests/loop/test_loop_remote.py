@@ -162,7 +162,7 @@ def test_a_run_on_s3_is_that_on_disk(bare, tmp_path, monkeypatch, s3):
         bl.run(bare, s3, SHORT, stop)
     begun = list(finished)
     machine("two")
-    with pytest.raises(InputError, match="belongs to another config"):
+    with pytest.raises(InputError, match="belongs to another experiment"):
         bl.run(bare, s3, [*SHORT, "training.epochs=2"])
     finished.clear()
     bl.run(bare, s3, SHORT, lambda event: event.event == "finish" and finished.append(event.name))

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import biasloop as bl
 from biasloop.analysis import summarise
+from biasloop.cli.main import app
 from biasloop.config import parse_config
 from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
@@ -180,12 +183,77 @@ def test_a_run_moves_with_its_inputs(bare, corpus_file, tmp_path):
     assert keys.isdisjoint(make_plan(parse_config(elsewhere), contents).stages.keys())
 
 
-def test_a_folder_of_another_config_is_refused_and_left_alone(bare, tmp_path):
+def test_a_run_grows_in_its_folder_and_computes_only_what_is_new(bare, tmp_path):
+    small = ["regimes=[synthetic]", "loop.generations=1", "metrics.names=[leaning]"]
+    folder = tmp_path / "grown"
+    grown = []
+
+    def grow(*more):
+        grown.extend(more)
+        listen = Count()
+        bl.run(bare, folder, [*small, *grown], listen=listen)
+        return Counter(stage_kind(name) for name in listen.finished), listen.finished
+
+    first, _ = grow()
+    assert first["fine-tune"] == first["generate"] - 1 == 2  # the base model writes, too
+
+    assert not grow("name=another", "report.examples=1", "executor.cpus=1")[0]
+
+    seed, names = grow("loop.seeds=[0,1]")
+    assert seed == {"fine-tune": 2, "generate": 2, "score leaning": 2, "held out": 2, "join": 2}
+    assert all("seed 1" in name for name in names)
+
+    later, names = grow("loop.generations=2")
+    assert later == dict.fromkeys(seed, 2)
+    assert all("generation 2" in name for name in names)
+
+    sets = 2 * 3 + 2  # chains times generations, the base model and the real articles
+    again = {"score leaning": sets, "score diversity": sets, "join": sets}
+    metrics, _ = grow(
+        "metrics.names=[leaning,diversity]", "metrics.leaning.candidates=[character-tfidf]"
+    )
+    assert metrics == {"instrument": 2, **again}
+
+    regime, names = grow("regimes=[synthetic,preservation]")
+    per_set = {"score leaning": 4, "score diversity": 4, "held out": 4, "join": 4}
+    assert regime == {"fine-tune": 4, "generate": 4, **per_set}
+    assert all("preservation" in name for name in names)
+
+    whole = bl.run(bare, tmp_path / "at-once", [*small, *grown])
+    there = bl.load_run(folder)
+    assert_frame_equal(there.scores(), whole.scores())
+    assert_frame_equal(there.articles(), whole.articles())
+
+    assert not grow("regimes=[synthetic]")[0]
+    assert set(bl.load_run(folder).scores()["regime"]) == {"synthetic", "base", "real"}
+
+    def stages(run):
+        return {path.name for path in (run / "stages").iterdir()}
+
+    def clean(*options):
+        said = CliRunner().invoke(app, ["clean", str(folder), *options])
+        assert said.exit_code == 0, said.output
+
+    before, needed = stages(folder), stages(tmp_path / "at-once")
+    clean("--dry-run")
+    assert stages(folder) == before > needed
+    clean()
+    assert stages(folder) < needed
+    assert len(needed - stages(folder)) == sum(regime.values())
+
+
+def stage_kind(name):
+    what = name.split(": ")[-1]
+    return {"score on held-out text": "held out", "join scores": "join"}.get(what, what)
+
+
+def test_a_folder_of_another_experiment_is_refused_and_left_alone(bare, tmp_path):
     folder = tmp_path / "run"
     bl.run(bare, folder, ["loop.generations=0"])
     before = tables(folder)
-    with pytest.raises(InputError, match=r"another config.*loop\.generations"):
-        bl.run(bare, folder, ["loop.generations=1"])
+    for change in ("training.epochs=2", "corpus.holdout_per_label=2", "loop.start=base", "seed=3"):
+        with pytest.raises(InputError, match=f"another experiment.*{change.split('=')[0]}"):
+            bl.run(bare, folder, ["loop.generations=0", change])
     assert tables(folder) == before
 
 

@@ -107,7 +107,7 @@ def instrument_confusion(
     """Take the leaning instrument's confusion counts from its card.
 
     Those with whole sources held out are taken where there are any, since what a model writes is
-    of no source that the classifier knows.
+    of no source that the classifier knows, unless the card says otherwise (`metrics.Card.errors`).
 
     Returns
     -------
@@ -117,7 +117,8 @@ def instrument_confusion(
     for card in cards:
         if card["metric"] != "leaning":
             continue
-        for part in ("sources", "articles"):
+        parts = ("articles",) if card.get("errors") == "articles" else ("sources", "articles")
+        for part in parts:
             held_out = (card.get("held_out") or {}).get(part)
             if not held_out or not held_out.get("confusion"):
                 continue

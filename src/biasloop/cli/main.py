@@ -19,7 +19,7 @@ from biasloop.cli.run import report, run
 from biasloop.cli.score import score
 from biasloop.cli.simulate import simulate
 from biasloop.cli.validate import validate
-from biasloop.cli.verify import verify
+from biasloop.cli.verify import clean, verify
 from biasloop.errors import BiasloopError, StoreError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("report")(report)
 app.command("verify")(verify)
+app.command("clean")(clean)
 app.command("validate")(validate)
 app.command("score")(score)
 app.command("neurons")(neurons)

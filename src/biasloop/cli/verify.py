@@ -1,4 +1,4 @@
-"""`biasloop verify`."""
+"""`biasloop verify` and `biasloop clean`."""
 
 from __future__ import annotations
 
@@ -60,3 +60,21 @@ def verify(
             f"{folder}: {len(found.damages)} files are damaged; --repair removes their stages, and "
             "the run's own command makes them again"
         )
+
+
+def clean(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be deleted, and delete nothing")
+    ] = False,
+) -> None:
+    """Delete what the run's config no longer needs, such as the stages of a removed regime."""
+    from biasloop.assets import cache_folder
+    from biasloop.loop import clean as delete
+
+    found = delete(run, cache_folder(), dry_run)
+    size = sum(bytes for _, bytes in found)
+    for name, _ in found:
+        print(name)
+    would = "would be deleted" if dry_run else "deleted"
+    print(f"{run}: {len(found)} stages, {size / 1e6:,.1f} MB {would}")

@@ -261,6 +261,12 @@ class LeaningConfig(Section):
         {}, description="the classifier's labels -> the corpus's; for a classifier by id"
     )
     max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
+    errors: Literal["sources", "articles"] = Field(
+        "sources",
+        description="whose errors correct the shares: 'sources', those on sources that the "
+        "built-in classifier has not seen, where there are enough; 'articles', those on unseen "
+        "articles of sources that it has: smaller, and right for text as of these sources",
+    )
     damage_articles: int = Field(
         300,
         ge=20,

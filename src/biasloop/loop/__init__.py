@@ -19,7 +19,7 @@ from biasloop.loop.score import (
 )
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
-from biasloop.loop.verify import Verification, verify
+from biasloop.loop.verify import Verification, clean, verify
 from biasloop.loop.weights import weights_of
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Verification",
     "calibrate",
     "check_folder",
+    "clean",
     "config_hash",
     "contents_of",
     "estimate",

@@ -12,7 +12,13 @@ from biasloop.config import Config, TrainingConfig, without_folders
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
 from biasloop.loop import work
-from biasloop.loop.shards import generate_stage, generation_settings, score_stage, second_stream
+from biasloop.loop.shards import (
+    generate_stage,
+    generation_settings,
+    instrument_settings,
+    score_stage,
+    second_stream,
+)
 from biasloop.loop.stage import Progress, Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
@@ -285,13 +291,12 @@ def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401
 def _instrument(
     config: Config, name: str, corpus: Stage, base: Stage, content: Mapping[str, Any]
 ) -> Stage:
-    section = getattr(without_folders(config).metrics, name, None)
     return Stage(
         "instrument",
         f"{name}: instrument",
         {
             "metric": name,
-            "metrics": section.model_dump(mode="json") if section else {},
+            "metrics": instrument_settings(config, name),
             "content": content,
             "seed": config.seed,
         },

@@ -62,6 +62,14 @@ def generation_settings(config: Config) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if always.get(name, ...) != value}
 
 
+def instrument_settings(config: Config, metric: str) -> dict[str, Any]:
+    """Return a metric's own settings; what came later only where it is not what it always was."""
+    section = getattr(without_folders(config).metrics, metric, None)
+    settings = section.model_dump(mode="json") if section else {}
+    always = {"errors": "sources"}
+    return {name: value for name, value in settings.items() if always.get(name, ...) != value}
+
+
 def _shards(config: Config) -> list[work.Shard]:
     count = config.loop.shards
     return [work.Shard(number, count) for number in range(count)]
@@ -177,11 +185,9 @@ def _score(
     part = f" {shard.number + 1}/{shard.count}" if shard != work.WHOLE else ""
     settings = without_folders(config).metrics.model_dump(mode="json", exclude={"names"})
     # Of the sections only the metric's own, so that another classifier scores nothing else anew.
-    own = {
-        key: value
-        for key, value in settings.items()
-        if key == metric or not isinstance(value, dict)
-    }
+    own = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    if of_instrument := instrument_settings(config, metric):
+        own[metric] = of_instrument
     return Stage(
         "score",
         f"{name}: score {metric}{part}",

@@ -1,4 +1,4 @@
-"""Hold a whole run against its manifests, and remove what is damaged so that it is made again."""
+"""Hold a whole run against its manifests; remove what is damaged, or what it no longer needs."""
 
 from __future__ import annotations
 
@@ -110,6 +110,39 @@ def verify(
             tuple(found),
             repair and bool(found),
         )
+
+
+def clean(root: Path, cache: Path, dry_run: bool = False) -> list[tuple[str, int]]:
+    """Delete the stages that a run's config no longer needs.
+
+    Parameters
+    ----------
+    root, cache
+        The run folder and the cache; in the cache nothing is deleted.
+    dry_run
+        Only say what would be.
+
+    Returns
+    -------
+    list
+        Folder name and size in bytes of each.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or another process is running in it.
+    """
+    plan = make_plan(read_config(root), read_contents(root))
+    needed = {stage.folder_name for stage in plan.stages.values()}
+    found = []
+    with contextlib.nullcontext() if dry_run else locked(root):
+        for folder in sorted((root / "stages").glob("*/")):
+            if folder.name not in needed:
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                found.append((folder.name, size))
+                if not dry_run:
+                    remove_folder(folder)
+    return found
 
 
 def _of_stage(stage: Stage, store: Store) -> tuple[list[Damage], list[Path]]:

@@ -34,6 +34,9 @@ class Card:
         Measure -> ``low`` and ``high`` of what can be read, None where that side is open.
     damage
         `damage.DamageCurve` as JSON: how it errs on damaged articles; None where it was not tried.
+    errors
+        Which of the two held-out parts, ``sources`` or ``articles``, tells how it errs on
+        generated text; where sources could not be held out, ``articles`` in any case.
     warnings, notes
         What weakens the figures, and what else to know.
     """
@@ -47,6 +50,7 @@ class Card:
     candidates: Sequence[Mapping[str, Any]] = ()
     domain: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     damage: Mapping[str, Any] | None = None
+    errors: str = "sources"
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
 
@@ -61,6 +65,7 @@ class Card:
             "candidates": list(self.candidates),
             "domain": dict(self.domain),
             "damage": self.damage,
+            "errors": self.errors,
             "warnings": list(self.warnings),
             "notes": list(self.notes),
         }

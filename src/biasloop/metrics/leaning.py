@@ -215,7 +215,9 @@ def _fit_builtin(
     second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
     second.save(folder / _SECOND)
     by_articles = evaluate(labels, truth, fitted.by_article.probabilities, sources)
-    held_out = fitted.by_source or fitted.by_article
+    errors = context.config.leaning.errors
+    by_source = fitted.by_source if errors == "sources" else None
+    held_out = by_source or fitted.by_article
     by_sources = None
     if fitted.by_source:
         rows = fitted.by_source.rows
@@ -239,7 +241,8 @@ def _fit_builtin(
         ],
         domain=_bounds(curve, held_out.probabilities),
         damage=curve.to_json(),
-        warnings=_warnings(by_articles, by_sources),
+        errors=errors,
+        warnings=_warnings(by_articles, by_sources, errors),
         notes=_builtin_notes(sources, truth, by_sources is not None),
     )
     return card, domain, curve
@@ -275,7 +278,9 @@ def _bounds(curve: DamageCurve, probabilities: np.ndarray) -> dict[str, dict[str
     }
 
 
-def _warnings(by_articles: dict[str, Any], by_sources: dict[str, Any] | None) -> list[str]:
+def _warnings(
+    by_articles: dict[str, Any], by_sources: dict[str, Any] | None, errors: str = "sources"
+) -> list[str]:
     found = []
     fewest = min(sum(row) for row in by_articles["confusion"])
     if fewest < _FEW_ARTICLES:
@@ -293,6 +298,11 @@ def _warnings(by_articles: dict[str, Any], by_sources: dict[str, Any] | None) ->
             f"macro-F1 is {by_articles['macro_f1']:.2f} on unseen articles of known sources but "
             f"{by_sources['macro_f1']:.2f} on unseen sources: the classifier has partly learnt "
             "who wrote, not which way it leans"
+        )
+    if by_sources and errors == "articles":
+        found.append(
+            "shares are corrected by the errors on unseen articles of known sources "
+            "(metrics.leaning.errors): they hold for text as of these sources"
         )
     return found
 
