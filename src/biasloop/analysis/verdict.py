@@ -101,6 +101,9 @@ class Verdict:
         Why the leaning figure is withheld, or what was not measured.
     readable
         When withheld: the change up to the last generation that can be read, where there is one.
+    as_read
+        Where the classifier does not tell the leanings apart: the change as it reads the articles,
+        which need not be one of what they lean to.
     corrected
         The changes corrected by how damaged each article is, which are judged; empty without that.
     """
@@ -126,6 +129,7 @@ class Verdict:
     collapsed: Answer
     reason: str
     readable: Change | None = None
+    as_read: Change | None = None
     corrected: Mapping[str, Change] = field(default_factory=dict)
 
     @property
@@ -299,7 +303,8 @@ def _verdict(
         return replace(blank, reason="leaning was not scored")
     why = _withheld(found, regime, last)
     if unreliable and not why:
-        why = unreliable
+        as_read = _with_levels(found, blank, _net_changes(found, blank)) if last else {}
+        return replace(blank, bias="withheld", reason=unreliable, as_read=as_read.get(leaning))
     if why:
         return replace(
             blank,

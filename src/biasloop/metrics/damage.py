@@ -39,9 +39,6 @@ _DRAWS = 2000
 _AT_ONCE = 250
 
 
-#: From this smallest singular value on, a level would have been read by any half of the sources.
-CLEARLY_APART = 0.2
-
 #: Where an article is cut: its first words are left, or words from a place of chance.
 PLACES = ("start", "anywhere")
 
@@ -184,39 +181,16 @@ class DamageCurve:
         return int(there.sum(axis=0).min())
 
     @cached_property
-    def _choosing(self) -> np.ndarray:
-        """Half of each label's sources, shape (sources,), bool."""
-        main = self._by_source.sum(axis=(1, 2, 4)).argmax(axis=1)
-        turn = np.array([(main[:place] == label).sum() for place, label in enumerate(main)])
-        return turn % 2 == 0
-
-    @cached_property
-    def _apart(self) -> np.ndarray:
-        """How well half of the sources says that every level tells the labels apart."""
-        drawn = _drawn(self._by_source[self._choosing], _DRAWS, np.random.default_rng(0))
-        return np.array([tells_apart(drawn[:, level]) for level in range(len(self.levels))])
-
-    @cached_property
-    def _used(self) -> np.ndarray:
-        """Counts of the sources that give a level's error rates, as `_by_source`.
-
-        Where the choice to read a level was a near one, only those that did not make it: by the
-        others it looks better than it is, or it would not have been chosen.
-        """
-        counts = self._by_source.copy()
-        counts[np.ix_(self._choosing, np.arange(counts.shape[1]), self._apart < CLEARLY_APART)] = 0
-        return counts
-
-    @cached_property
     def readable(self) -> np.ndarray:
         """On which levels the labels are still told apart, shape (levels,), bool.
 
         Of levels with fewer words or more unknown ones than one that cannot be read none can:
         more damage tells no more, and one that seems to was lucky.
         """
-        used = self._used.sum(axis=(0, 4)).mean(axis=0)
-        enough = used.min(axis=1) >= LEAST_ARTICLES
-        can = enough & (self._apart >= TELLS_APART)
+        enough = self.counts.sum(axis=2).min(axis=1) >= LEAST_ARTICLES
+        drawn = self.drawn_rates(_DRAWS, np.random.default_rng(0))
+        apart = [tells_apart(drawn[:, level]) for level in range(len(self.levels))]
+        can = enough & (np.array(apart) >= TELLS_APART)
         milder = np.array(
             [
                 [a.words[0] >= b.words[0] and a.oov[1] <= b.oov[1] for a in self.levels]
@@ -238,7 +212,21 @@ class DamageCurve:
         np.ndarray
             P(read | is), shape (draws, levels, labels, labels); rows sum to 1.
         """
-        return _drawn(self._used, draws, random)
+        counts = self._by_source
+        there = counts.sum(axis=(1, 2, 4)) > 0
+        alone = (there.sum(axis=0) == 1)[:, None]
+        totals = np.maximum(counts.sum(axis=(0, 4), keepdims=True), 1.0)
+        flat = np.where(alone, counts / totals, counts).reshape(len(counts), -1)
+        parts = []
+        for at in range(0, draws, _AT_ONCE):
+            size = min(_AT_ONCE, draws - at)
+            weighted = random.standard_exponential((size, len(counts))) @ flat
+            mix = random.dirichlet(np.ones(counts.shape[1]), size)
+            by_place = weighted.reshape(size, *counts.shape[1:])
+            parts.append(np.einsum("dp,dplij->dlij", mix, by_place))
+        drawn = np.concatenate(parts)
+        drawn += random.standard_gamma(_PRIOR, size=drawn.shape)
+        return drawn / drawn.sum(axis=-1, keepdims=True)
 
     def corrections(self, rates: np.ndarray | None = None) -> np.ndarray:
         """Say what a reading counts for, on average: the inverse of the error rates.
@@ -257,8 +245,7 @@ class DamageCurve:
             Shape (..., levels, labels read, labels); NaN on levels that cannot be read.
         """
         if rates is None:
-            counts = self._used.sum(axis=0).mean(axis=0)
-            rates = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+            rates = self.counts / np.maximum(self.counts.sum(axis=-1, keepdims=True), 1)
         readable = self.readable[:, None, None]
         safe = np.where(readable, rates, np.eye(len(self.labels)))
         return np.where(readable, np.linalg.inv(safe), np.nan)
@@ -305,24 +292,6 @@ class DamageCurve:
             raise StoreError(
                 f"the leaning instrument's card: its damage curve cannot be read: {error}"
             ) from error
-
-
-def _drawn(counts: np.ndarray, draws: int, random: np.random.Generator) -> np.ndarray:
-    """Draw error rates by counts of each source; see `DamageCurve.drawn_rates`."""
-    there = counts.sum(axis=(1, 2, 4)) > 0
-    alone = (there.sum(axis=0) == 1)[:, None]
-    totals = np.maximum(counts.sum(axis=(0, 4), keepdims=True), 1.0)
-    flat = np.where(alone, counts / totals, counts).reshape(len(counts), -1)
-    parts = []
-    for at in range(0, draws, _AT_ONCE):
-        size = min(_AT_ONCE, draws - at)
-        weighted = random.standard_exponential((size, len(counts))) @ flat
-        mix = random.dirichlet(np.ones(counts.shape[1]), size)
-        by_place = weighted.reshape(size, *counts.shape[1:])
-        parts.append(np.einsum("dp,dplij->dlij", mix, by_place))
-    drawn = np.concatenate(parts)
-    drawn += random.standard_gamma(_PRIOR, size=drawn.shape)
-    return drawn / drawn.sum(axis=-1, keepdims=True)
 
 
 #: Fold -> texts -> label indices, by a classifier that has seen no article of the fold.
