@@ -132,6 +132,8 @@ def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
     if change is None:
         why = _unreadable(verdict) if verdict.withheld else words.visible(verdict.reason)
         text = f"may or may not have moved ({why})"
+        if verdict.as_read:
+            text += f"; as read: {_between(verdict, verdict.as_read, labels)}"
         if verdict.readable:
             size = _between(verdict, verdict.readable, labels)
             text += f"; up to Generation {verdict.readable.end}, which can be read: {size}"
@@ -298,11 +300,9 @@ def _amplified(verdict: Verdict) -> Entry:
 
 
 def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
-    change = verdict.leaning_change
-    if verdict.bias == "withheld":
-        return Entry("–", _unreadable(verdict))
+    change = verdict.leaning_change or verdict.as_read
     if change is None:
-        return Entry("–")
+        return Entry("–", _unreadable(verdict) if verdict.withheld else "")
     value, low, high = (100 * end for end in (change.value, change.low, change.high))
     digits = _digits(value, low, high)
     note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
@@ -310,7 +310,9 @@ def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
     if verdict.unread >= _SOME:
         note += f"; {_unread(verdict)} of articles unreadable"
     way = f" of {words.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
-    return Entry(f"{words.signed(value, digits)} points{way}", note)
+    read = ", as read" * verdict.withheld
+    note += f"; {_unreadable(verdict)}" * verdict.withheld
+    return Entry(f"{words.signed(value, digits)} points{way}{read}", note)
 
 
 def _one_way(answer: RunAnswer) -> str:

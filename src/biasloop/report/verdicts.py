@@ -161,15 +161,23 @@ def worst_sign(verdict: Verdict) -> str:
 
 
 def worst_levels(verdict: Verdict) -> str:
-    """Give what got worse the most at Generation 0 and at the last: ``self-BLEU 0.07 to 0.49``."""
+    """Give what got worse the most at Generation 0 and at the last: ``self-BLEU 0.07 to 0.49``.
+
+    Where fine-tuning alone was subtracted, what that comes to is told, too: the text may have
+    become better, and still be worse than without the model's own articles.
+    """
     worst = worst_of(verdict)
     for sign in verdict.signs:
         if sign.quantity == worst:
-            ends = (sign.change.before, sign.change.after)
+            change = sign.change
+            ends = [change.before, change.after, change.after - change.value]
             if worst == HELD_OUT:
-                ends = tuple(math.exp(end) for end in ends)
-            digits = 0 if worst == HELD_OUT else 2
-            return f"{_MEASURES[worst]} {' to '.join(words.number(end, digits) for end in ends)}"
+                ends = [math.exp(end) for end in ends]
+            before, after, alone = (
+                words.number(end, 0 if worst == HELD_OUT else 2) for end in ends
+            )
+            text = f"{_MEASURES[worst]} {before} to {after}"
+            return f"{text}, on real articles only {alone}" if verdict.beyond_fine_tuning else text
     return ""
 
 
