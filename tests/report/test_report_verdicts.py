@@ -3,7 +3,23 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from biasloop.analysis import HELD_OUT, Change, Equivalence, Sign, Verdict
+import polars as pl
+
+from biasloop.analysis import (
+    ADJUSTED,
+    COMPARISONS,
+    CONTRASTS,
+    CORRELATIONS,
+    HELD_OUT,
+    SHIFTS,
+    TRENDS,
+    Change,
+    Equivalence,
+    Evidence,
+    Sign,
+    Verdict,
+)
+from biasloop.report.evidence import verdict_table
 from biasloop.report.verdicts import speak
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
@@ -123,3 +139,51 @@ def test_what_was_not_measured() -> None:
     assert speak(verdict).bias == "Whether the share of “right” moved was not measured: only one."
     assert speak(verdict).collapse == ""
     assert speak(replace(verdict, leaning="")).bias == ""
+
+
+NO_TESTS = Evidence(
+    *(pl.DataFrame(schema=s) for s in (CONTRASTS, TRENDS, COMPARISONS, ADJUSTED, SHIFTS)),
+    pl.DataFrame(schema=CORRELATIONS),
+    None,
+)
+
+
+def cells(verdict: Verdict) -> dict[str, list[str]]:
+    """Row -> its figures, each with its interval."""
+    return {
+        row: [f"{cell.value} {cell.interval}".strip() for cell in own]
+        for part in verdict_table(verdict, NO_TESTS).parts
+        for row, own in part.rows
+    }
+
+
+def test_a_verdict_in_full_has_a_row_for_every_figure() -> None:
+    twice = Change(0, 10, math.log(40), math.log(80), math.log(2), math.log(1.5), math.log(3), 0)
+    verdict = replace(VERDICT, signs=(SIGN, Sign(HELD_OUT, twice, 1e-6, "yes")), unread=0.12)
+    assert cells(verdict) == {
+        "share of “right”, %": ["54.4", "63.7", "+9.3 +6.1 to +12.4", "33.3", "amplified: yes"],
+        "text quality": ["2.32", "1.67", "−0.66 −0.72 to −0.60", "–", "worse: yes"],
+        "perplexity on held-out real text (change in %)": [
+            "40.0", "80.0", "+100 +50 to +200", "–", "worse: yes",
+        ],
+        "no movement of any leaning": ["–", "< 0.001"],
+        "held within ±5 points": ["no", "–"],
+        "Generation 10 cannot be read": ["12\u202f%", "–"],
+    }  # fmt: skip
+    columns = verdict_table(replace(verdict, beyond_fine_tuning=True), NO_TESTS).parts[0].columns
+    assert columns[2] == "change beyond fine-tuning alone"
+
+
+def test_a_verdict_that_cannot_be_told_has_what_was_read_and_says_why() -> None:
+    reason = "the classifier tells the leanings apart too little (smallest singular value 0.02)"
+    verdict = replace(
+        VERDICT, leaning_change=None, changes={}, bias="withheld", reason=reason, as_read=RISE
+    )
+    figures = cells(verdict)
+    assert figures["share of “right”, as read, %"] == [
+        "54.4", "63.7", "+9.3 +6.1 to +12.4", "–", "–",
+    ]  # fmt: skip
+    assert "held within ±5 points" not in figures
+    assert verdict_table(verdict, NO_TESTS).title == (
+        "synthetic: 3 chains of 1,518 articles; the classifier tells the leanings apart too little"
+    )

@@ -119,7 +119,7 @@ def test_the_page_says_what_a_reader_must_know(hostile) -> None:
     text = _strict(hostile[1])
     for part in (
         "95 % interval",
-        "Amplification: withheld",
+        "Amplification: cannot be told",
         "hardly above chance",
         "3 rows of the corpus could not be used",
         "Few articles",

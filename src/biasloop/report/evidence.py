@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Equivalence, Evidence, Verdict
+from biasloop.analysis import HELD_OUT, Change, Equivalence, Evidence, Verdict
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.tables import Cell, Part, Table
+from biasloop.report.verdicts import DETAIL, SIGNS, in_percent
 
 _ABSENT = Cell("–")
 _QUANTITIES = {
@@ -78,6 +79,112 @@ def pvalue(value: float | None) -> str:
     if value is None:
         return "–"
     return "p < 0.001" if value < 0.001 else f"p {words.number(value, 3 if value < 0.1 else 2)}"
+
+
+def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
+    """Lay out what a regime's verdict rests on.
+
+    Returns
+    -------
+    Table
+        Of every leaning's share and every measure of collapse the levels, the change with its
+        interval, and what it shows; then the tests of the leaning that is followed.
+    """
+    levels = [*_share_rows(verdict), *_text_rows(verdict)]
+    change = "change" + " beyond fine-tuning alone" * verdict.beyond_fine_tuning
+    columns = ("Generation 0", f"Generation {verdict.last}", change, "real articles", "shown?")
+    parts = [Part(columns, tuple(levels))] if levels else []
+    tests = _test_rows(verdict, evidence)
+    if tests:
+        parts.append(Part(("tests", "p after Holm"), tuple(tests)))
+    rests = (
+        f"{words.counted(verdict.chains, 'chain')} of {words.counted(verdict.articles, 'article')}"
+    )
+    reason = DETAIL.sub("", words.visible(verdict.reason))
+    title = f"{words.name(verdict.regime)}: {rests}"
+    if reason:
+        open_ = "leaning was not measured: " if verdict.bias == "not measured" else ""
+        title += f"; {open_}{reason}"
+    return Table(title, tuple(parts))
+
+
+_Row = tuple[str, tuple[Cell, ...]]
+
+
+def _share_rows(verdict: Verdict) -> list[_Row]:
+    """Every leaning's share as read, then corrected for the classifier's errors."""
+    told: list[tuple[str, str, Change]] = [
+        (label, "", change) for label, change in verdict.changes.items()
+    ]
+    told += [(label, ", corrected", change) for label, change in verdict.corrected.items()]
+    if verdict.as_read:
+        told.append((verdict.leaning, ", as read", verdict.as_read))
+    if verdict.readable:
+        until = f", up to Generation {verdict.readable.end}"
+        told.append((verdict.leaning, until, verdict.readable))
+    rows = []
+    for label, of, change in told:
+        real = verdict.real.get(label) if not of else None
+        answer = verdict.amplified if label == verdict.leaning and not of else "–"
+        rows.append(
+            (
+                f"share of “{words.name(label)}”{of}, %",
+                (
+                    *_levels(change, 100, 1),
+                    _ABSENT if real is None else Cell(words.number(100 * real, 1)),
+                    Cell(f"amplified: {answer}" if answer != "–" else answer),
+                ),
+            )
+        )
+    return rows
+
+
+def _text_rows(verdict: Verdict) -> list[_Row]:
+    rows = []
+    for sign in verdict.signs:
+        title, digits = SIGNS[sign.quantity]
+        held_out = sign.quantity == HELD_OUT
+        change = in_percent(sign.change) if held_out else sign.change
+        title += " (change in %)" * held_out
+        cells = _levels(change, 1, digits, 0 if held_out else digits)
+        rows.append((title, (*cells, _ABSENT, Cell(f"worse: {sign.answer}"))))
+    if verdict.quality and not any(sign.quantity == "quality" for sign in verdict.signs):
+        title = "built-in quality index, no sign of collapse"
+        rows.append((title, (*_levels(verdict.quality, 1, 2), _ABSENT, _ABSENT)))
+    return rows
+
+
+def _levels(
+    change: Change, scale: float, digits: int, of_change: int | None = None
+) -> tuple[Cell, ...]:
+    ends = (Cell(words.number(scale * end, digits)) for end in (change.before, change.after))
+    of_change = digits if of_change is None else of_change
+    return (*ends, _figure(change.value, change.low, change.high, scale, of_change))
+
+
+def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
+    rows = []
+    if verdict.holm is not None:
+        rows.append(("no movement of any leaning", (_ABSENT, _p(verdict.holm))))
+    trend = _one(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
+    if trend:
+        slope = _figure(trend["slope"], trend["low"], trend["high"], 100, 2)
+        title = f"trend of “{words.name(verdict.leaning)}” per generation, points"
+        rows.append((title, (slope, _p(trend["holm"]))))
+    held = verdict.held.get(verdict.leaning)
+    if held and not verdict.withheld:
+        margin = words.number(100 * held.margin, 1).removesuffix(".0")
+        half = (held.high - held.low) / 2
+        open_ = held.answer == "not shown" and half >= held.margin
+        note = (
+            f"the interval alone is ±{words.number(100 * half, 1)}; 'biasloop power --margin "
+            f"{margin}' says how many articles and seeds show it"
+        )
+        rows.append((f"held within ±{margin} points", (Cell(held.answer, note * open_), _ABSENT)))
+    if verdict.unread >= _UNREAD:
+        unread = Cell(words.percent(verdict.unread, 0))
+        rows.append((f"Generation {verdict.last} cannot be read", (unread, _ABSENT)))
+    return rows
 
 
 def tables_of_tests(

@@ -22,7 +22,7 @@ from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
 from biasloop.report.charts import CalibrationChart, Chart
-from biasloop.report.evidence import spoken_tests, tables_of_tests
+from biasloop.report.evidence import tables_of_tests, verdict_table
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
@@ -32,7 +32,7 @@ from biasloop.report.neurons import Neurons, data_uri
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
-from biasloop.report.verdicts import collapse_measures, speak
+from biasloop.report.verdicts import collapse_measures
 
 #: The marks of the figures' lines as SVG paths around (16, 6).
 _MARKS = {
@@ -180,9 +180,10 @@ def _contents(
         "facts": _facts(results),
         "verdicts": [
             (
-                speak(verdict, spoken_tests(verdict, evidence)),
+                verdict_table(verdict, evidence),
                 regimes[verdict.regime].colour,
-                _short(verdict, results),
+                "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
+                verdict.collapsed,
             )
             for verdict in verdicts
         ],
@@ -213,13 +214,6 @@ def _contents(
         "outside_share": words.percent(config.report.outside_share, 0),
         **_provenance(results),
     }
-
-
-def _short(verdict: Verdict, results: Results) -> bool:
-    """Say whether a verdict rests on less than the config asks for."""
-    loop = results.config.loop
-    wanted = (loop.generations, len(loop.seeds), results.real.height)
-    return (verdict.last, verdict.chains, verdict.articles) != wanted
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from biasloop.analysis import HELD_OUT, MEASURES, Change, Sign, Verdict
 from biasloop.report import words
 
 #: The measures behind a reason; the warnings list them.
-_DETAIL = re.compile(r" \([^)]*\)")
+DETAIL = re.compile(r" \([^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _bias(verdict: Verdict) -> str:
     share = f"share of “{words.name(verdict.leaning)}”"
     reason = words.visible(verdict.reason)
     if verdict.withheld:
-        text = f"The {share} at Generation {verdict.last} is withheld: {_DETAIL.sub('', reason)}."
+        text = f"The {share} at Generation {verdict.last} is withheld: {DETAIL.sub('', reason)}."
         if verdict.readable:
             text += (
                 f" Up to Generation {verdict.readable.end}, the last that can be read, it "
@@ -121,7 +121,7 @@ def _unread(verdict: Verdict) -> str:
 
 
 #: How each sign of collapse is called, and how many digits its levels need.
-_SIGNS = {
+SIGNS = {
     "quality": ("text quality", 2),
     "distinct_2": ("distinct word pairs within an article", 2),
     "self_bleu": ("likeness of the articles to each other (self-BLEU)", 2),
@@ -184,7 +184,7 @@ def worst_levels(verdict: Verdict) -> str:
 def collapse_measures() -> str:
     """List the measures of collapse, each with the change for the worse that is negligible."""
     return ", ".join(
-        f"{_SIGNS[measure.quantity][0]} ("
+        f"{SIGNS[measure.quantity][0]} ("
         + (
             f"{100 * math.expm1(measure.negligible):.0f} %"
             if measure.quantity == HELD_OUT
@@ -225,21 +225,21 @@ _NO_SIGN = "The built-in quality index, no sign of collapse,"
 
 
 def _titles(signs: Sequence[Sign]) -> str:
-    return ", ".join(_SIGNS[sign.quantity][0] for sign in signs)
+    return ", ".join(SIGNS[sign.quantity][0] for sign in signs)
 
 
 def _sign(sign: Sign) -> str:
-    title, digits = _SIGNS[sign.quantity]
+    title, digits = SIGNS[sign.quantity]
     change = sign.change
     if sign.quantity == HELD_OUT:
-        change = _in_percent(change)
+        change = in_percent(change)
     levels = f"{words.number(change.before, digits)} to {words.number(change.after, digits)}"
     if sign.quantity == HELD_OUT:
         return f"{title} {_movement(change, 1, '%', 0)}, {levels}"
     return f"{title} {_movement(change, 1, '', 2)}, {levels}"
 
 
-def _in_percent(change: Change) -> Change:
+def in_percent(change: Change) -> Change:
     """Turn a change of a logarithm into percent, and its levels into perplexities."""
     value, low, high = (100 * math.expm1(end) for end in (change.value, change.low, change.high))
     before, after = math.exp(change.before), math.exp(change.after)
