@@ -74,8 +74,9 @@ def test_a_damaged_input_is_named_and_can_be_repaired(bare, finished, own_cache,
     path = next(iter(sorted(finished.glob(name))))
     damage(path)
     shutil.rmtree(next(iter(sorted(finished.glob("stages/generate-*")))))
-    for scored in finished.glob("stages/score-*"):
-        shutil.rmtree(scored)
+    for kind in ("score", "join"):
+        for scored in finished.glob(f"stages/{kind}-*"):
+            shutil.rmtree(scored)
     damaged = contents(finished, own_cache)
     with pytest.raises(StoreError, match=path.name):
         bl.run(bare, finished, CHANGES)
@@ -94,8 +95,8 @@ def test_a_damaged_input_is_named_and_can_be_repaired(bare, finished, own_cache,
 def test_a_damaged_table_is_not_reported_on(finished, own_cache, damage):
     (stage,) = (
         manifest.parent
-        for manifest in finished.glob("stages/score-*/stage.json")
-        if json.loads(manifest.read_text())["name"] == "real articles: score"
+        for manifest in finished.glob("stages/join-*/stage.json")
+        if json.loads(manifest.read_text())["name"] == "real articles: join scores"
     )
     path = stage / "scores.parquet"
     damage(path)

@@ -84,12 +84,14 @@ def interrupt():
 
 
 @pytest.mark.slow
-def test_an_interruption_and_a_lost_node_change_nothing(tiny, tmp_path, monkeypatch, cluster):
+def test_an_interruption_and_a_lost_node_change_nothing(bare, tmp_path, monkeypatch, cluster):
     ray_cluster, nodes = cluster
     out = tmp_path / "ray"
+    # Diversity is of a whole set: not scored in shards.
+    changes = [*LONG, "metrics.names=[leaning,diversity]"]
 
     def run(watch):
-        return bl.run(tiny, out, LONG, watch, executor="ray", address=ray_cluster.address)
+        return bl.run(bare, out, changes, watch, executor="ray", address=ray_cluster.address)
 
     def lose():
         (at_work,) = [node for node in nodes if "fine-tune" in " ".join(titles(node))]
@@ -109,7 +111,7 @@ def test_an_interruption_and_a_lost_node_change_nothing(tiny, tmp_path, monkeypa
     assert not set(finished) & set(done)  # nothing is computed twice
 
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "another-cache"))
-    bl.run(tiny, tmp_path / "local", LONG)
+    bl.run(bare, tmp_path / "local", changes)
     assert tables(out) == tables(tmp_path / "local")
     assert {path.split("-")[0] for path in tables(out)} >= {
         "stages/generate",
@@ -121,16 +123,16 @@ def test_an_interruption_and_a_lost_node_change_nothing(tiny, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_nodes_that_share_nothing_meet_on_s3(tiny, tmp_path, monkeypatch, s3, cluster):
+def test_nodes_that_share_nothing_meet_on_s3(bare, tmp_path, monkeypatch, s3, cluster):
     ray_cluster, _ = cluster
     changes = [*LONG[:3], "loop.keep_models=last", "executor.cpus=1"]
-    bl.run(tiny, s3, changes, executor="ray", address=ray_cluster.address)
+    bl.run(bare, s3, changes, executor="ray", address=ray_cluster.address)
     worked = [folder for n in range(2) for folder in tmp_path.glob(f"cache-{n}/mirrors/*/stages/*")]
     assert worked  # each node in a folder of its own
     assert not (tmp_path / "cache" / "stages").exists()  # the driver's: none of the base model
 
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "another-cache"))
-    bl.run(tiny, tmp_path / "local", changes)
+    bl.run(bare, tmp_path / "local", changes)
     whole = fetch(s3, tmp_path / "reader", whole=True)
     assert tables(whole) == tables(tmp_path / "local")
     assert verify(whole, tmp_path / "reader").sound
