@@ -13,6 +13,8 @@ def small_demo(tmp_path, monkeypatch):
     values = experiment(write_corpus(tmp_path / "articles.jsonl"))
     # Few tokens: one prompt at a time is slow by design.
     values["generation"] |= {"block_tokens": 64, "new_tokens": 4}
+    values["loop"]["generations"] = 1
+    values["metrics"]["leaning"]["damage_articles"] = 20
     monkeypatch.setattr(
         "biasloop.bench.demo.load_config", lambda name, over=(): parse_config(values, over)
     )

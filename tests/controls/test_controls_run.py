@@ -22,6 +22,7 @@ SMALL = (
     "training.learning_rate=4e-4",
     "loop.generations=2",
     "regimes=[synthetic, {kind: preservation, fraction: 1.0}]",
+    "metrics.leaning.damage_articles=60",
     "report={leaning: red, bootstrap: 200}",
 )
 

@@ -68,6 +68,9 @@ def experiment(corpus_file):
         "generation": {"block_tokens": 32, "new_tokens": 24, "decoding": "nucleus"},
         "loop": {"generations": 2, "seeds": [0], "bias_direction": "auto"},
         "regimes": ["synthetic", "preservation"],
-        "metrics": {"leaning": {"candidates": ["word-tfidf"]}, "self_bleu_articles": 4},
+        "metrics": {
+            "leaning": {"candidates": ["word-tfidf"], "damage_articles": 20},
+            "self_bleu_articles": 4,
+        },
         "report": {"bootstrap": 100},
     }

@@ -3,13 +3,13 @@
 import pytest
 from kill import SHORT, kill_runs
 
-KILLS = 24
+KILLS = 16
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(tiny, tmp_path):
-    # Fitting one classifier is as good a moment as fitting two.
-    metrics = {**tiny["metrics"], "names": ["leaning", "perplexity", "diversity"]}
+    # Fitting one classifier is as good a moment as fitting two; tools/kill.py has all metrics.
+    metrics = {**tiny["metrics"], "names": ["leaning", "diversity"]}
     found = kill_runs({**tiny, **SHORT, "metrics": metrics}, KILLS, seed=1, place=tmp_path)
     assert found.faults == []
     assert found.total >= KILLS
