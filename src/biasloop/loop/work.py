@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from biasloop.config import Config, GenerationConfig, NeuronsConfig, TrainingConfig
-from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
+from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_parts
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
@@ -90,6 +90,7 @@ def write_corpus(config: Config, out: Path) -> None:
             "licence": corpus.licence,
             "labels": list(corpus.labels),
             "parts": by_part,
+            "repeated_texts": repeated_texts(parts),
         },
     )
 
