@@ -198,7 +198,7 @@ def write_generated(
     whole = read_part(inputs["corpus"], "real")
     if generation.prompts == "openings" and shard != WHOLE:
         # So that a message counts all articles that cannot be used, not those of one shard.
-        check_prompts(whole, generation, loaded.context)
+        check_prompts(whole, generation, loaded.room)
         openings_of(loaded.tokenizer, whole, generation.opening_tokens)
     real = shard.of(whole)
     blocks = generate_blocks(loaded, real, generation, seed, progress, write)

@@ -6,12 +6,14 @@ from biasloop.models.load import LoadedModel, context_of, load_model, resolve_mo
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
-from biasloop.models.tokens import tokenized
+from biasloop.models.tokens import beginning, begun, tokenized
 
 __all__ = [
     "LoadedModel",
     "as_products",
     "batches",
+    "beginning",
+    "begun",
     "build_scratch_model",
     "context_of",
     "few_lengths",

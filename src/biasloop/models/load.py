@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from biasloop.assets import ASSETS, asset_path
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
+from biasloop.models.tokens import beginning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +27,11 @@ class LoadedModel:
     def context(self) -> int:
         """How many tokens the model can read at once: `context_of`."""
         return context_of(self.model, self.tokenizer)
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a text it can read at once: `context` without its beginning."""
+        return self.context - len(beginning(self.tokenizer))
 
 
 def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
