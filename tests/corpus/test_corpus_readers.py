@@ -3,11 +3,13 @@ import io
 import json
 from pathlib import Path
 
+import datasets
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
-from biasloop.config import Columns, CorpusConfig
-from biasloop.corpus import load_corpus
+from biasloop.config import Columns, CorpusConfig, parse_config, read_yaml
+from biasloop.corpus import load_corpus, read_unlabelled
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
 
@@ -138,6 +140,94 @@ def test_numbers_and_missing_titles_in_json(tmp_path):
     assert corpus.articles["article_id"].to_list() == ["0", "1", "2", "3"]
     assert corpus.labels == ("0", "1")
     assert set(corpus.articles["title"]) == {""}
+
+
+@pytest.mark.parametrize("names", [["left", "center", "right"], ["no", "yes", "0"]])
+def test_classes_that_datasets_writes_to_parquet_have_their_names(tmp_path, names):
+    features = datasets.Features(
+        {
+            **{key: datasets.Value("string") for key in ("id", "title", "body", "source")},
+            "label": datasets.ClassLabel(names=names),
+        }
+    )
+    rows = [{**row, "label": i % 3} for i, row in enumerate(ROWS)]
+    path = tmp_path / "x.parquet"
+    datasets.Dataset.from_list(rows, features=features).to_parquet(path)
+    corpus = load(path, labels=names)
+    assert corpus.labels == tuple(names)
+    assert corpus.articles["label"].to_list() == names * 2
+    assert load(path, label_map={names[0]: "other"}).articles["label"][0] == "other"
+    assert set(read_unlabelled(path)["label"]) == set(names)
+    rows[3]["label"] = -1  # as datasets marks a row without a class
+    datasets.Dataset.from_list(rows, features=features).to_parquet(path)
+    with pytest.raises(InputError, match=r"x\.parquet:4 \(no label\)"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"{", b"[]", b'{"info": {"features": {"label": 3, "id": {"_type": "ClassLabel"}}}}',
+     b'{"info": {"features": {"gone": {"_type": "ClassLabel", "names": ["a"]}}}}',
+     b"[" * 100_000],
+)  # fmt: skip
+def test_metadata_that_names_no_classes_is_passed_over(tmp_path, metadata):
+    table = pl.DataFrame(ROWS).to_arrow().replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet").articles.height == 6
+
+
+def yaml_corpus(text: str) -> CorpusConfig:
+    return parse_config(read_yaml(text, "x")).corpus
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("written", "values", "labels"),
+    [
+        ("[0, 1]", [0, 1], ("0", "1")),
+        ("[0, 1]", [0.0, 1.0], ("0", "1")),
+        ("[0.0, 1.0]", [0, 1], ("0", "1")),
+        ("['0', '1']", [0.0, 1.0], ("0", "1")),
+        ("['0.0', '1.0']", [0, 1], ("0.0", "1.0")),
+        ("[0.5, 1.5]", [0.5, 1.5], ("0.5", "1.5")),
+        ("[no, yes]", ["no", "yes"], ("no", "yes")),
+        ("[NO, On]", ["NO", "On"], ("NO", "On")),
+        ("[false, true]", [False, True], ("false", "true")),
+        ("[false, true]", ["FALSE", "TRUE"], ("false", "true")),
+        ("['False', 'True']", [False, True], ("False", "True")),
+    ],
+)
+def test_numbers_and_truth_values_are_the_labels_that_they_are(
+    tmp_path, ending, written, values, labels
+):
+    rows = [{**row, "label": values[i % 2]} for i, row in enumerate(ROWS)]
+    path = write(tmp_path / f"x{ending}", rows)
+    config = yaml_corpus(f"corpus: {{source: {path}, labels: {written}}}")
+    assert config.labels == labels
+    corpus = load_corpus(config, 0)
+    assert corpus.labels == labels
+    assert corpus.articles["label"].to_list() == list(labels) * 3
+    first, second = written[1:-1].split(", ")
+    config = yaml_corpus(
+        f"corpus: {{source: {path}, label_map: {{{first}: up, {second}: 7}}, real_labels: [7]}}"
+    )
+    corpus = load_corpus(config, 0)
+    assert corpus.articles["label"].to_list() == ["up", "7"] * 3
+    assert config.real_labels == ("7",)
+
+
+def test_whole_numbers_beside_missing_ones_are_no_other_labels(tmp_path):
+    """As pandas writes a column of whole numbers in which one is missing."""
+    rows = [{**row, "label": [0, 1][i % 2]} for i, row in enumerate(ROWS)]
+    rows.append({**ROWS[0], "id": "none", "label": None})
+    frame = pl.DataFrame(rows).with_columns(pl.col("label").cast(pl.Float64))
+    frame.write_parquet(tmp_path / "x.parquet")
+    frame.write_csv(tmp_path / "x.csv")
+    for name in ("x.parquet", "x.csv"):
+        corpus = load(tmp_path / name, labels=["0", "1"], on_bad_row="skip")
+        assert corpus.articles["label"].to_list() == ["0", "1"] * 3
+        assert corpus.bad_rows["reason"].to_list() == ["no label"]
+    assert load(tmp_path / "x.parquet", on_bad_row="skip").labels == ("0", "1")
 
 
 WEBIS = [

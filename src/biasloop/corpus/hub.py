@@ -9,6 +9,7 @@ from typing import Any
 
 from biasloop.config import CorpusConfig
 from biasloop.corpus.file import check_columns
+from biasloop.corpus.parquet import class_name
 from biasloop.corpus.source import Record, Source
 from biasloop.errors import InputError
 
@@ -74,9 +75,7 @@ def open_hub(config: CorpusConfig) -> Source:
     def records() -> Iterator[Record]:
         for number, row in enumerate(dataset.select_columns(wanted), start=1):
             for column, classes in names.items():
-                value = row[column]
-                known = isinstance(value, int) and 0 <= value < len(classes)
-                row[column] = classes[value] if known else None
+                row[column] = class_name(classes, row[column])
             yield Record(f"{name}:{number}", row)
 
     info = dataset.info

@@ -7,8 +7,9 @@ cannot be text or a number is not decoded at all.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,27 @@ def _values(column: pa.Array) -> list[object]:
     return column.to_pylist()
 
 
+def _classes(schema: pa.Schema) -> dict[str, list[str]]:
+    """Name the classes of each column that `datasets` has written as a ``ClassLabel``."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict)
+            and feature.get("_type") == "ClassLabel"
+            and isinstance(feature.get("names"), list)
+            and pa.types.is_integer(schema.field(column).type)
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return {}  # none, or made by something else
+
+
+def class_name(classes: Sequence[str], value: object) -> str | None:
+    """Return the name of a class by its number; None where there is no such class."""
+    return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None
+
+
 def _batch(metadata: pq.FileMetaData) -> int:
     sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     return min(_MOST_ROWS, max(_LEAST, _BATCH_BYTES // max([1, *sizes])))
@@ -103,7 +125,8 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, 
 def read_parquet(path: Path) -> Table:
     """Read a Parquet file; its rows count from 1.
 
-    Values of a type that is neither text nor a number are opaque: only their type is known.
+    Classes that `datasets` stores as numbers are read by their names. Values of a type that is
+    neither text nor a number are opaque: only their type is known.
 
     Raises
     ------
@@ -123,6 +146,7 @@ def read_parquet(path: Path) -> Table:
     if twice:
         raise InputError(f"{path}: names a column twice: {', '.join(twice[:5])[:300]}")
     plain = [field.name for field in schema if _is_plain(field.type)]
+    classes = _classes(schema)
     opaque = {field.name: _Other(str(field.type)) for field in schema if field.name not in plain}
     name = shown(Path(path.name))
 
@@ -132,7 +156,13 @@ def read_parquet(path: Path) -> Table:
             with path.open("rb") as handle:
                 opened = pq.ParquetFile(handle, pre_buffer=False)
                 for batch in opened.iter_batches(batch_rows, columns=plain):
-                    columns = [_values(batch.column(column)) for column in plain]
+                    columns = [
+                        [class_name(classes[column], value) for value in values]
+                        if column in classes
+                        else values
+                        for column in plain
+                        for values in [_values(batch.column(column))]
+                    ]
                     for row in range(batch.num_rows):
                         number += 1
                         fields = {
