@@ -62,14 +62,19 @@ class CorpusConfig(Section):
 
     source: str = Field(
         "conventions",
-        description="'conventions' (built in), a path to a JSONL, CSV or Parquet file, "
+        description="'conventions' (built in), a path to a JSONL, JSON, CSV or Parquet file, "
         "'hub:OWNER/NAME' for a data set of the hub, or 'control' (made up; see corpus.control)",
     )
     control: ControlCorpusConfig = ControlCorpusConfig()
-    format: Literal["auto", "jsonl", "csv", "parquet", "webis", "article-bias-prediction"] = Field(
-        "auto", description="'auto' goes by the file's ending and its columns"
+    format: Literal[
+        "auto", "jsonl", "json", "csv", "parquet", "webis", "article-bias-prediction"
+    ] = Field("auto", description="'auto' goes by the file's ending and its columns")
+    split: str = Field(
+        "train", description="which split of a hub data set, or of a folder of save_to_disk"
     )
-    split: str = Field("train", description="which split of a hub data set")
+    subset: str | None = Field(
+        None, description="which subset (configuration) of a hub data set that has several"
+    )
     revision: str | None = Field(None, description="which revision of a hub data set")
     columns: Columns = Columns()
     labels: tuple[Label, ...] | None = Field(

@@ -7,12 +7,14 @@ a record is refused, and every line in it is reported.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from biasloop.corpus.packed import opened, unpacked_name
 from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
 from biasloop.errors import InputError
 
@@ -48,7 +50,8 @@ def _broken(error: csv.Error, lines: int) -> str:
 
 def _lines(path: Path) -> Iterator[str]:
     # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
+    with opened(path) as content:
+        handle = io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
         number = 0
         while line := handle.readline(MAX_RECORD + 1):
             number += 1
@@ -61,7 +64,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _delimiter(path: Path) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ","
+    return "\t" if unpacked_name(path).suffix.lower() == ".tsv" else ","
 
 
 def _rows(path: Path, escaped: bool) -> Iterator[_Row]:

@@ -16,17 +16,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
+from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, Table, shown
 from biasloop.errors import InputError
 
 #: Rows decoded at a time: as many as take this many bytes if each has its group's longest value,
 #: which is no longer than all of the group; within bounds. Four at a time are nearly as fast.
 _BATCH_BYTES = 2**26
 _LEAST, _MOST_ROWS = 4, 1024
-#: Text does not shrink to less than this share of its length; what does is a few bytes repeated.
-_DENSEST = 1 / 100
-#: Characters that any file may hold, though it says them in far fewer bytes.
-_MOST = 2**28
 
 _TEXT: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_string,
@@ -63,7 +59,7 @@ def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
         for place in range(metadata.num_columns):
             column = metadata.row_group(group).column(place)
             packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
-            if column.num_values > size or (unpacked > MAX_RECORD and packed < _DENSEST * unpacked):
+            if column.num_values > size or (unpacked > MAX_RECORD and packed < DENSEST * unpacked):
                 raise InputError(
                     f"{path}: {size:,} bytes that claim to hold {metadata.num_rows:,} rows, of "
                     f"which one column has {column.num_values:,} values of {unpacked:,} bytes: "
@@ -151,7 +147,7 @@ def read_parquet(path: Path) -> Table:
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
-        number, total, most = 0, 0, max(_MOST, round(size / _DENSEST))
+        number, total, most = 0, 0, max(MOST, round(size / DENSEST))
         try:
             with path.open("rb") as handle:
                 opened = pq.ParquetFile(handle, pre_buffer=False)
