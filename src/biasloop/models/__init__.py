@@ -2,7 +2,15 @@
 
 from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
-from biasloop.models.load import LoadedModel, context_of, load_model, resolve_model, save_model
+from biasloop.models.load import (
+    LoadedModel,
+    context_of,
+    load_model,
+    refuse_adapter,
+    refuse_tokens,
+    resolve_model,
+    save_model,
+)
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
@@ -24,6 +32,8 @@ __all__ = [
     "pays",
     "product",
     "read_at_once",
+    "refuse_adapter",
+    "refuse_tokens",
     "resolve_model",
     "rows_at_once",
     "save_model",
