@@ -160,3 +160,34 @@ def test_truth_values_are_read_as_ever_and_words_as_labels():
     config = parse_config({**values, "report": {"leaning": 1}})
     assert config.base.scratch.pretraining.mix == {"0": 0.2, "1": 0.8}
     assert config.report.leaning == "1"
+
+
+BUILT_IN = {
+    "corpus.source": ["conventions", "control"],
+    "base.model": ["scratch"],
+    "metrics.leaning.classifier": ["builtin"],
+    "metrics.quality.classifier": ["builtin"],
+}
+
+
+@pytest.mark.parametrize("key", BUILT_IN)
+def test_a_folder_called_as_what_is_built_in_does_not_stand_for_it(tmp_path, monkeypatch, key):
+    def read(name):
+        path.write_text(f"seed: 1\n{sections[0]}: {'{'}{': {'.join(sections[1:])}: {name}{ends}")
+        value = load_config(path)
+        for section in sections:
+            value = getattr(value, section)
+        return value
+
+    sections = key.split(".")
+    ends = "}" * (len(sections) - 1)
+    path = tmp_path / "run.yaml"
+    for name in ("conventions", "control", "scratch", "builtin"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert load_config("demo").name == "demo"
+    for name in ("conventions", "control", "scratch", "builtin"):
+        meant = name in BUILT_IN[key]
+        assert read(name) == (name if meant else str(tmp_path / name))
+        assert read(f"./{name}") == str(tmp_path / name)
