@@ -1,10 +1,11 @@
 """YAML and overrides: what is accepted, and how the rest is refused."""
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from biasloop.config import example_names, load_config, parse_config
+from biasloop.config import example_names, load_config, parse_config, read_yaml, write_yaml
 from biasloop.errors import InputError
 
 OPENINGS = {"prompts": "openings"}
@@ -141,3 +142,52 @@ def test_any_text_is_a_config_or_an_error_for_the_user(tmp_path, text):
         load_config(path)
     except InputError:
         return
+
+
+def test_truth_values_are_read_as_ever_and_words_as_labels():
+    text = "{regimes: [{kind: real, fresh: %s}], corpus: {labels: [no, yes, on, off]}}"
+    for word, value in {"yes": True, "on": True, "true": True, "no": False, "off": False}.items():
+        config = parse_config(
+            read_yaml(text % word, "x"), ["loop.generations=0", f"regimes.0.fresh={word}"]
+        )
+        assert config.regimes[0].fresh is value
+        assert config.corpus.labels == ("no", "yes", "on", "off")
+        written = write_yaml(config.model_dump(mode="json"))
+        assert parse_config(read_yaml(written, "x")) == config
+        # A reader of YAML 1.1 reads the same.
+        assert yaml.safe_load(written)["corpus"]["labels"] == ["no", "yes", "on", "off"]
+    values = {"base": {"scratch": {"pretraining": {"mix": {0: 0.2, 1: 0.8}}}}}
+    config = parse_config({**values, "report": {"leaning": 1}})
+    assert config.base.scratch.pretraining.mix == {"0": 0.2, "1": 0.8}
+    assert config.report.leaning == "1"
+
+
+BUILT_IN = {
+    "corpus.source": ["conventions", "control"],
+    "base.model": ["scratch"],
+    "metrics.leaning.classifier": ["builtin"],
+    "metrics.quality.classifier": ["builtin"],
+}
+
+
+@pytest.mark.parametrize("key", BUILT_IN)
+def test_a_folder_called_as_what_is_built_in_does_not_stand_for_it(tmp_path, monkeypatch, key):
+    def read(name):
+        path.write_text(f"seed: 1\n{sections[0]}: {'{'}{': {'.join(sections[1:])}: {name}{ends}")
+        value = load_config(path)
+        for section in sections:
+            value = getattr(value, section)
+        return value
+
+    sections = key.split(".")
+    ends = "}" * (len(sections) - 1)
+    path = tmp_path / "run.yaml"
+    for name in ("conventions", "control", "scratch", "builtin"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert load_config("demo").name == "demo"
+    for name in ("conventions", "control", "scratch", "builtin"):
+        meant = name in BUILT_IN[key]
+        assert read(name) == (name if meant else str(tmp_path / name))
+        assert read(f"./{name}") == str(tmp_path / name)

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import os
 import re
@@ -109,8 +111,120 @@ def test_an_unclosed_quote_is_no_silent_loss(tmp_path):
     rows = "".join(f"g{i},t,b,{['left', 'right'][i % 2]},s\n" for i in range(4))
     path.write_text(f'id,title,body,label,source\n{rows}x,t,"open,left,s\ny,t,b,left,s\n')
     assert load(path, on_bad_row="skip").bad_rows.rows() == [
-        ("x.csv:6", "fewer fields than the header")
+        ("x.csv:6", "a quote that opens here never closes"),
+        ("x.csv:7", "swallowed by the quote that opens in row 6"),
     ]
+
+
+def news(number: int) -> list[str]:
+    body = f"Report {number}: it cost 1,000, and more."
+    return [f"a{number}", f"On {number}", body, ["left", "right"][number % 2], "s"]
+
+
+SWALLOWED = {
+    "never closed": ({6: '"Open text'}, 6, 30),
+    "closed by an opening one": ({3: '"Open text', 8: '"Other text'}, 3, 8),
+    "closed at an end": ({3: '"Open text', 8: 'Other text"'}, 3, 8),
+    "closed in the next row": ({3: '"Open text', 4: 'Other text"'}, 3, 4),
+    "closed within a text": ({3: '"Open text', 8: 'he said "yes" today'}, 3, 8),
+    "from the first row": ({0: '"Open text', 1: 'Other text"'}, 0, 1),
+}
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONE])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("name", SWALLOWED)
+def test_lines_that_a_quote_swallows_are_bad_rows_and_all_others_articles(
+    tmp_path, name, ending, quoting
+):
+    bodies, first, last = SWALLOWED[name]
+    tab = ending == "tsv"
+    if quoting == csv.QUOTE_NONE and not tab:
+        pytest.skip("a comma in a text has to be quoted")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t" if tab else ",", quoting=quoting, lineterminator="\n")
+    writer.writerow(GOOD[0])
+    for number in range(30):
+        row = news(number)
+        if number in bodies:
+            text.write(("\t" if tab else ",").join([*row[:2], bodies[number], *row[3:]]) + "\n")
+        elif first < number < last:  # without what would end the quoted text
+            writer.writerow([*row[:2], "Plain text", *row[3:]])
+        else:
+            writer.writerow(row)
+    path = tmp_path / f"x.{ending}"
+    path.write_text(text.getvalue())
+    corpus = load(path, on_bad_row="skip")
+    lost = range(first, min(last, 29) + 1)
+    assert corpus.bad_rows["location"].to_list() == [f"x.{ending}:{n + 2}" for n in lost]
+    assert "quote that opens" in corpus.bad_rows["reason"][0]
+    swallowed = {f"swallowed by the quote that opens in row {first + 2}"}
+    assert set(corpus.bad_rows["reason"][1:]) == swallowed
+    kept = [news(number) for number in range(30) if number not in lost]
+    assert corpus.articles["body"].to_list() == [row[2] for row in kept]
+    with pytest.raises(InputError, match=f"{len(lost)} of 30 rows are bad"):
+        load(path)
+
+
+@pytest.mark.parametrize("labels", [("left", "right"), ("0", "1")])
+def test_a_text_of_several_lines_that_looks_like_a_table_is_read_whole(tmp_path, labels):
+    """Lines with as many commas as a row, or with numbers as labels are, are prose still."""
+    bodies = [
+        "In Paris, Rome, Oslo, and Bern\nthey went, it is said, left, right,\n1,000 came.",
+        "1,000 people came\n1, 2, 3, 4\n\n0,5 percent",
+        'It is "quoted", said\nthe "Post", which, as ever, is right',
+        "one\rtwo\r\nthree, four",
+    ]
+    rows = [
+        {"label": labels[i % 2], "body": body, "id": str(i), "title": "T", "source": "s"}
+        for i, body in enumerate(bodies * 3)
+    ]
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    read = load(path, labels=labels).articles["body"].to_list()
+    assert read == [body.replace("\r\n", "\n").replace("\r", "\n") for body in bodies * 3]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+def test_quotes_escaped_by_a_backslash_are_quotes(tmp_path, quoting):
+    bodies = [
+        'The mayor said "roads first" today',
+        'The mayor, at last, said "roads, first", and left',
+        "A path C:\\new\\table, with one at its end\\",
+        '"Yes", he said, "no"',
+        'It is 5", or 6"\nand a line more',
+        "Nothing to escape",
+    ]
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle, doublequote=False, escapechar="\\", quoting=quoting)
+        writer.writerow(GOOD[0])
+        for i, body in enumerate(bodies * 2):
+            writer.writerow([i, "t", body, ["left", "right"][i % 2], "s"])
+    assert '\\"' in path.read_text()
+    assert load(path).articles["body"].to_list() == bodies * 2
+
+
+def test_a_backslash_before_a_closing_quote_is_one_where_quotes_are_doubled(tmp_path):
+    bodies = ["C:\\temp, C:\\", 'say ""yes\\"" now', "\\\\server\\new, too"] * 2
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(GOOD[0])
+        writer.writerows([i, "t", b, ["left", "right"][i % 2], "s"] for i, b in enumerate(bodies))
+    assert load(path).articles["body"].to_list() == bodies
+
+
+def test_a_quote_that_is_not_doubled_is_a_bad_row_and_no_garbled_text(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = "".join(f'"g{i}","t","b","{["left", "right"][i % 2]}","s"\n' for i in range(4))
+    path.write_text(f'id,title,body,label,source\n"x","t","He said "no" now","left","s"\n{rows}')
+    with pytest.raises(InputError, match=r"1 x text after a closing quote: .* written twice"):
+        load(path)
+    assert load(path, on_bad_row="skip").articles.height == 4
 
 
 def test_parquet_places_and_reasons(tmp_path):

@@ -1,13 +1,19 @@
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
+import zipfile
 from pathlib import Path
 
+import datasets
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
-from biasloop.config import Columns, CorpusConfig
-from biasloop.corpus import load_corpus
+from biasloop.config import Columns, CorpusConfig, parse_config, read_yaml
+from biasloop.corpus import fingerprint, load_corpus, read_unlabelled
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
 
@@ -42,6 +48,8 @@ def write(path: Path, rows) -> Path:
     elif path.suffix in (".csv", ".tsv"):
         delimiter = "\t" if path.suffix == ".tsv" else ","
         path.write_text(as_csv(rows, delimiter), encoding="utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
     else:
         path.write_text(as_jsonl(rows), encoding="utf-8")
     return path
@@ -138,6 +146,205 @@ def test_numbers_and_missing_titles_in_json(tmp_path):
     assert corpus.articles["article_id"].to_list() == ["0", "1", "2", "3"]
     assert corpus.labels == ("0", "1")
     assert set(corpus.articles["title"]) == {""}
+
+
+@pytest.mark.parametrize("names", [["left", "center", "right"], ["no", "yes", "0"]])
+def test_classes_that_datasets_writes_to_parquet_have_their_names(tmp_path, names):
+    features = datasets.Features(
+        {
+            **{key: datasets.Value("string") for key in ("id", "title", "body", "source")},
+            "label": datasets.ClassLabel(names=names),
+        }
+    )
+    rows = [{**row, "label": i % 3} for i, row in enumerate(ROWS)]
+    path = tmp_path / "x.parquet"
+    datasets.Dataset.from_list(rows, features=features).to_parquet(path)
+    corpus = load(path, labels=names)
+    assert corpus.labels == tuple(names)
+    assert corpus.articles["label"].to_list() == names * 2
+    assert load(path, label_map={names[0]: "other"}).articles["label"][0] == "other"
+    assert set(read_unlabelled(path)["label"]) == set(names)
+    rows[3]["label"] = -1  # as datasets marks a row without a class
+    datasets.Dataset.from_list(rows, features=features).to_parquet(path)
+    with pytest.raises(InputError, match=r"x\.parquet:4 \(no label\)"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"{", b"[]", b'{"info": {"features": {"label": 3, "id": {"_type": "ClassLabel"}}}}',
+     b'{"info": {"features": {"gone": {"_type": "ClassLabel", "names": ["a"]}}}}',
+     b"[" * 100_000],
+)  # fmt: skip
+def test_metadata_that_names_no_classes_is_passed_over(tmp_path, metadata):
+    table = pl.DataFrame(ROWS).to_arrow().replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet").articles.height == 6
+
+
+def yaml_corpus(text: str) -> CorpusConfig:
+    return parse_config(read_yaml(text, "x")).corpus
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("written", "values", "labels"),
+    [
+        ("[0, 1]", [0, 1], ("0", "1")),
+        ("[0, 1]", [0.0, 1.0], ("0", "1")),
+        ("[0.0, 1.0]", [0, 1], ("0", "1")),
+        ("['0', '1']", [0.0, 1.0], ("0", "1")),
+        ("['0.0', '1.0']", [0, 1], ("0.0", "1.0")),
+        ("[0.5, 1.5]", [0.5, 1.5], ("0.5", "1.5")),
+        ("[no, yes]", ["no", "yes"], ("no", "yes")),
+        ("[NO, On]", ["NO", "On"], ("NO", "On")),
+        ("[false, true]", [False, True], ("false", "true")),
+        ("[false, true]", ["FALSE", "TRUE"], ("false", "true")),
+        ("['False', 'True']", [False, True], ("False", "True")),
+    ],
+)
+def test_numbers_and_truth_values_are_the_labels_that_they_are(
+    tmp_path, ending, written, values, labels
+):
+    rows = [{**row, "label": values[i % 2]} for i, row in enumerate(ROWS)]
+    path = write(tmp_path / f"x{ending}", rows)
+    config = yaml_corpus(f"corpus: {{source: {path}, labels: {written}}}")
+    assert config.labels == labels
+    corpus = load_corpus(config, 0)
+    assert corpus.labels == labels
+    assert corpus.articles["label"].to_list() == list(labels) * 3
+    first, second = written[1:-1].split(", ")
+    config = yaml_corpus(
+        f"corpus: {{source: {path}, label_map: {{{first}: up, {second}: 7}}, real_labels: [7]}}"
+    )
+    corpus = load_corpus(config, 0)
+    assert corpus.articles["label"].to_list() == ["up", "7"] * 3
+    assert config.real_labels == ("7",)
+
+
+def test_whole_numbers_beside_missing_ones_are_no_other_labels(tmp_path):
+    """As pandas writes a column of whole numbers in which one is missing."""
+    rows = [{**row, "label": [0, 1][i % 2]} for i, row in enumerate(ROWS)]
+    rows.append({**ROWS[0], "id": "none", "label": None})
+    frame = pl.DataFrame(rows).with_columns(pl.col("label").cast(pl.Float64))
+    frame.write_parquet(tmp_path / "x.parquet")
+    frame.write_csv(tmp_path / "x.csv")
+    for name in ("x.parquet", "x.csv"):
+        corpus = load(tmp_path / name, labels=["0", "1"], on_bad_row="skip")
+        assert corpus.articles["label"].to_list() == ["0", "1"] * 3
+        assert corpus.bad_rows["reason"].to_list() == ["no label"]
+    assert load(tmp_path / "x.parquet", on_bad_row="skip").labels == ("0", "1")
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".GZ": gzip.compress}
+
+
+def packed(path: Path, ending: str) -> Path:
+    target = path.with_name(path.name + ending)
+    if ending == ".zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(path, path.name)
+    else:
+        target.write_bytes(PACKERS[ending](path.read_bytes()))
+    return target
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n \n"])
+def test_an_array_of_objects_in_a_json_file(tmp_path, start, indent):
+    path = tmp_path / "news.json"
+    path.write_bytes(start + json.dumps(ROWS, indent=indent).encode())
+    expected = load(write(tmp_path / "news.csv", ROWS)).articles
+    assert load(path).articles.equals(expected)
+    assert read_unlabelled(path).equals(expected)
+    path.write_bytes(start + as_jsonl(ROWS).encode())
+    assert load(path).articles.equals(expected)
+    items = json.dumps([*ROWS, 3, {**ROWS[0], "id": "bad", "body": "caf?"}]).encode()
+    path.write_bytes(start + items.replace(b"caf?", b"caf\xe9"))
+    assert load(path, on_bad_row="skip").bad_rows.rows() == [
+        ("news.json:7", "not a JSON object"),
+        ("news.json:8", "not UTF-8"),
+    ]
+    path.write_bytes(start + json.dumps(ROWS).encode()[:-9])
+    with pytest.raises(InputError, match=r"news\.json: broken JSON .*one object a line"):
+        load(path)
+
+
+@pytest.mark.parametrize("ending", [*PACKERS, ".zip"])
+@pytest.mark.parametrize("inner", [".jsonl", ".csv", ".tsv", ".json"])
+def test_packed_files_are_read_as_what_is_in_them(tmp_path, inner, ending):
+    path = write(tmp_path / f"news{inner}", ROWS)
+    corpus = load(packed(path, ending))
+    assert corpus.articles.equals(load(path).articles)
+    assert corpus.name == "news"
+    assert read_unlabelled(packed(path, ending)).equals(read_unlabelled(path))
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zip"])
+def test_packed_files_that_are_cut_or_are_something_else(tmp_path, ending):
+    path = packed(write(tmp_path / "news.jsonl", ROWS * 50), ending)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"garbage", b"PK\x03\x04garbage"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"news\.jsonl\.\w+: "):
+            load(path)
+
+
+def test_several_files_in_a_zip_and_text_that_unpacks_to_far_more(tmp_path, monkeypatch):
+    path = write(tmp_path / "news.jsonl", ROWS)
+    with zipfile.ZipFile(tmp_path / "news.jsonl.zip", "w") as archive:
+        archive.write(path, "a.jsonl")
+        archive.write(path, "b.jsonl")
+    with pytest.raises(InputError, match="2 files are packed in it"):
+        load(tmp_path / "news.jsonl.zip")
+    monkeypatch.setattr("biasloop.corpus.packed.MOST", 2**20)
+    path.write_text("{}\n" * 2**20)
+    with pytest.raises(InputError, match=r"holds more than 1,048,576 bytes"):
+        load(packed(path, ".gz"))
+
+
+def test_a_missing_value_as_python_and_pandas_write_it(tmp_path):
+    rows = [{**row, "title": float("nan") if i % 2 else "t"} for i, row in enumerate(ROWS)]
+    (tmp_path / "x.jsonl").write_text(as_jsonl(rows))
+    (tmp_path / "x.json").write_text(json.dumps(rows))
+    assert "NaN" in (tmp_path / "x.json").read_text()
+    for name in ("x.jsonl", "x.json"):
+        assert load(tmp_path / name).articles["title"].to_list() == ["t", ""] * 3
+    rows[2]["body"] = float("nan")
+    with pytest.raises(InputError, match=r"x\.jsonl:3 \(empty body\)"):
+        load(write(tmp_path / "x.jsonl", rows))
+
+
+def saved() -> datasets.Dataset:
+    dataset = datasets.Dataset.from_list(ROWS)
+    return dataset.cast_column("label", datasets.ClassLabel(names=["left", "right", "center"]))
+
+
+def test_a_folder_of_save_to_disk(tmp_path):
+    expected = load(write(tmp_path / "x.csv", ROWS)).articles
+    saved().save_to_disk(tmp_path / "one")
+    corpus = load(tmp_path / "one")
+    assert corpus.articles.equals(expected)
+    assert corpus.name == "one"
+    splits = datasets.DatasetDict({"train": saved(), "test": saved().select(range(3, 6))})
+    splits.save_to_disk(tmp_path / "some")
+    assert load(tmp_path / "some").articles.equals(expected)
+    with pytest.raises(InputError, match=r"corpus\.split is 'x', and it has: train, test"):
+        load(tmp_path / "some", split="x")
+    assert load(tmp_path / "some/train").articles.equals(expected)
+
+
+def test_a_folder_of_save_to_disk_is_known_by_its_data(tmp_path):
+    saved().save_to_disk(tmp_path / "x")
+    config = CorpusConfig(source=str(tmp_path / "x"))
+    before = fingerprint(config)
+    (data,) = (tmp_path / "x").glob("*.arrow")
+    content = data.read_bytes()
+    data.write_bytes(content.replace(b"Title 3", b"Title 9"))
+    assert fingerprint(config) != before
+    data.write_bytes(content[:100])
+    with pytest.raises(InputError, match=r"cannot be read as what save_to_disk"):
+        load(tmp_path / "x")
 
 
 WEBIS = [
@@ -241,7 +448,7 @@ def test_two_readings_are_ambiguous(tmp_path):
         ("x.csv", {"format": "webis"}, r"not webis.*original_title.*columns are: foo, label"),
         ("x.jsonl", {}, r"no column 'body'.*no column 'id'.*null to number the rows"),
         ("x.txt", {}, r"ending '\.txt'.*corpus\.format"),
-        ("x.json", {}, r"ending '\.json'.*corpus\.format"),
+        ("x.json", {}, r"no column 'body'.*corpus\.columns\.body.*columns are: foo, label"),
         ("x", {}, r"\(none\).*corpus\.format"),
     ],
 )

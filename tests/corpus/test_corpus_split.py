@@ -1,13 +1,16 @@
+import re
+import unicodedata
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus import BAD_ROWS, PARTED_ARTICLES, PARTS, Corpus, split_parts
+from biasloop.corpus import BAD_ROWS, PARTED_ARTICLES, PARTS, Corpus, repeated_texts, split_parts
 from biasloop.corpus.split import nearest_units
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
@@ -220,3 +223,72 @@ def test_a_label_of_one_source_cannot_be_kept_apart():
     config = CorpusConfig(articles_per_label=5, holdout_per_label=1, keep_apart="source")
     with pytest.raises(InputError, match=r"'b' \(1 sources, 40 articles\)"):
         split_parts(corpus_of(rows), config, 0)
+
+
+def same_texts(articles) -> dict[str, list[str]]:
+    """Ids by text as it reads, found without polars."""
+    found: dict[str, list[str]] = {}
+    for identity, body in articles.select("article_id", "body").iter_rows():
+        plain = unicodedata.normalize("NFKC", body).replace("\u200b", "").replace("\xad", "")
+        found.setdefault(" ".join(plain.split()), []).append(identity)
+    return found
+
+
+#: One text of several code points, as different sources write it.
+SPELLINGS = [
+    "Caf\u00e9 {} opens.", "Cafe\u0301 {} opens.", " Caf\u00e9  {}\nopens. ",
+    "Caf\u00e9\u00a0{} opens.", "Caf\u00e9\u200b {} ope\u00adns.",
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 4)), min_size=120, max_size=160),
+    st.sampled_from(["article", "source"]),
+    st.none() | st.integers(1, 4),
+    st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=30, deadline=None)
+def test_equal_texts_are_in_one_part_and_every_size_is_met(drawn, keep_apart, per_label, seed):
+    rows = [(f"{i:04d}", LABELS[text % 2 if i % 9 else 0], f"s{text % 50}-{i % 3}")
+            for i, (text, _) in enumerate(drawn)]  # fmt: skip
+    corpus = corpus_of(rows)
+    bodies = [SPELLINGS[spelling].format(text) for text, spelling in drawn]
+    corpus = replace(corpus, articles=corpus.articles.with_columns(body=pl.Series(bodies)))
+    config = CorpusConfig(
+        articles_per_label=per_label, holdout_per_label=2, fresh_sets=1, keep_apart=keep_apart
+    )
+    try:
+        frame = split_parts(corpus, config, seed)
+    except InputError as error:
+        if re.search("too few|no whole source|equal texts stay in one part", str(error)):
+            reject()
+        raise
+    part = dict(frame.select("article_id", "part").iter_rows())
+    groups = same_texts(corpus.articles)
+    assert all(len({part[identity] for identity in ids}) == 1 for ids in groups.values())
+    assert repeated_texts(frame) == sum(len(ids) for ids in groups.values() if len(ids) > 1)
+    found = table(frame)
+    size = per_label or found[LABELS[0], "real"]
+    for label in corpus.labels:
+        sizes = [found[label, name] for name in ("holdout", "real", "fresh-1")]
+        assert sizes == [2, size, size]
+        assert found[label, "instrument"] >= 1
+    if keep_apart == "source":
+        sides = frame.group_by("source").agg((pl.col("part") == "instrument").n_unique())
+        assert sides["part"].max() == 1
+
+
+@pytest.mark.parametrize("keep_apart", ["article", "source"])
+def test_copies_that_cannot_be_shared_out_are_counted_and_refused(keep_apart):
+    def parts_of(bodies, labels, **settings):
+        rows = [(f"{i}", label, f"s{i}") for i, label in enumerate(labels)]
+        corpus = corpus_of(rows)
+        corpus = replace(corpus, articles=corpus.articles.with_columns(body=pl.Series(bodies)))
+        config = CorpusConfig(holdout_per_label=1, keep_apart=keep_apart, **settings)
+        return split_parts(corpus, config, 0)
+
+    with pytest.raises(InputError, match=r"too few|no whole source|60 articles have the text"):
+        parts_of(["one text"] * 60, ["a", "b"] * 30, articles_per_label=5)
+    bodies = ["one text" if i % 2 else f"text {i}" for i in range(60)]
+    with pytest.raises(InputError, match=r"equal texts stay in one part|share a text count as one"):
+        parts_of(bodies, ["a", "b"] * 30, articles_per_label=5)

@@ -30,7 +30,7 @@ def test_ids_and_another_column_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "x", "ends in .parquet, .csv, .jsonl"),
+        ("a.txt", "x", "ends in .parquet, .csv, .tsv, .jsonl"),
         ("a.parquet", "no Parquet", "cannot be read"),
         ("a.csv", "text\nhello\n", "no column 'body'"),
         ("a.csv", "id,body\n1,hello\n2,  \n", r"1 x empty body; first: a\.csv:3"),

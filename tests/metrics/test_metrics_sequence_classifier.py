@@ -151,3 +151,115 @@ def test_a_detector_without_the_four_grades(corpus, classifier_folder, make_cont
     context = make_context(corpus, quality={"classifier": str(classifier_folder)})
     with pytest.raises(InputError, match="LEFT, CENTER, RIGHT"):
         METRICS["quality"].fit(context, tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_refused_when_the_instrument_is_fitted(
+    corpus, classifier_folder, make_context, tmp_path
+):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    for name, value in {"nan": float("nan"), "inf": float("inf")}.items():
+        copy, out = tmp_path / name, tmp_path / f"{name}-out"
+        shutil.copytree(classifier_folder, copy)
+        out.mkdir()
+        weights = load_file(copy / "model.safetensors")
+        weights["classifier.bias"][1] = value
+        save_file(weights, copy / "model.safetensors", {"format": "pt"})
+        context = make_context(corpus, leaning={"classifier": str(copy), "label_map": MAP})
+        with pytest.raises(InputError, match=r"no finite numbers for .* texts.*float32"):
+            METRICS["leaning"].fit(context, out)
+
+
+def decoder(folder, kind, pad=None, side="right"):
+    """An untrained GPT-2 or Llama classifier, whose config names no padding token."""
+    import torch
+    import transformers
+
+    from biasloop.models import train_tokenizer
+
+    tokenizer = train_tokenizer(["left and right and center"], 300)
+    tokenizer.pad_token = pad
+    tokenizer.padding_side = side
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    labels = {"id2label": {0: "left", 1: "right"}, "label2id": {"left": 0, "right": 1}}
+    shape = {"vocab_size": len(tokenizer), "pad_token_id": None, "initializer_range": 0.5, **labels}
+    if kind == "GPT2":
+        config = transformers.GPT2Config(
+            n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0, **shape
+        )
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=64, **shape,
+        )  # fmt: skip
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    model.save_pretrained(folder)
+    return model.eval(), tokenizer
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pad", [None, "<|endoftext|>"])
+@pytest.mark.parametrize("kind", ["GPT2", "Llama"])
+def test_a_decoder_whose_config_names_no_padding_token(tmp_path, kind, pad, side):
+    import torch
+
+    model, tokenizer = decoder(tmp_path, kind, pad, side)
+    assert "pad_token_id" not in json.loads((tmp_path / "config.json").read_text()) or (
+        json.loads((tmp_path / "config.json").read_text())["pad_token_id"] is None
+    )
+    classifier = load_classifier(str(tmp_path), ("left", "right"), {}, "leaning")
+    texts = ["left", "right and center and left", "one more", "and"]
+    found = classifier.probabilities([*texts, ""], 8)
+    for text, own in zip(texts, found, strict=False):
+        ids = torch.tensor([tokenizer(text)["input_ids"]])  # alone, so that nothing is padded
+        with torch.inference_mode():
+            last = model.score(model.base_model(ids).last_hidden_state)[0, -1]
+        np.testing.assert_allclose(own, last.softmax(-1).numpy(), atol=1e-5)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("kind", ["Camembert", "XLMRoberta", "MPNet", "Bert", "Electra"])
+def test_a_text_is_cut_at_the_positions_that_there_are(classifier_folder, tmp_path, kind):
+    import shutil
+
+    import transformers
+
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(classifier_folder / file, tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    settings["model_max_length"] = 10**30
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=57, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=34, pad_token_id=1, embedding_size=16,
+        id2label={0: "left", 1: "right"}, label2id={"left": 0, "right": 1},
+    )  # fmt: skip
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    model.save_pretrained(tmp_path)
+    classifier = load_classifier(str(tmp_path), ("left", "right"), {}, "leaning")
+    read = []
+    classifier.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    found = classifier.probabilities(["word " * 100, "a"], 1, max_tokens=600)
+    assert np.isfinite(found).all()
+    assert max(read) == (34 if kind in ("Bert", "Electra") else 32)
+
+
+def test_an_adapter_and_a_tokenizer_with_more_tokens_than_the_model(classifier_folder, tmp_path):
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    shutil.copytree(classifier_folder, tmp_path / "more")
+    tokenizer = AutoTokenizer.from_pretrained(classifier_folder)
+    tokenizer.add_tokens(["extra"])
+    tokenizer.save_pretrained(tmp_path / "more")
+    with pytest.raises(InputError, match=r"number 57 \('extra'\), but the model knows 57 tokens"):
+        load_classifier(str(tmp_path / "more"), ("left", "right"), MAP, "leaning")
+    (tmp_path / "more" / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a PEFT adapter: merge it"):
+        load_classifier(str(tmp_path / "more"), ("left", "right"), MAP, "leaning")

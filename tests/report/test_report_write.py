@@ -306,3 +306,15 @@ def test_hostile_texts_are_what_they_should_be() -> None:
     whole = "".join(HOSTILE)
     for part in ("<script>", "</script>", "onerror", "\x00", "\u202e", "{{", "$"):
         assert part in whole
+
+
+def test_texts_that_stand_in_a_corpus_more_than_once_are_a_caution(make_results, tmp_path) -> None:
+    results = make_results(articles=30, generations=1, settings=FEW)
+    repeated = replace(results, corpus={**results.corpus, "repeated_texts": 12})
+    topics = []
+    for name, one in {"none": results, "some": repeated}.items():
+        write_report(one, tmp_path / name)
+        found = {c["topic"]: c["text"] for c in _summary(tmp_path / name)["warnings"]}
+        topics.append(found.get("Repeated texts", ""))
+    assert topics[0] == ""
+    assert topics[1].startswith("12 articles of the corpus have the text of another.")

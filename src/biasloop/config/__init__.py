@@ -35,6 +35,7 @@ from biasloop.config.schema import (
     ScratchConfig,
     TrainingConfig,
 )
+from biasloop.config.section import label_text
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "TrainingConfig",
     "example_names",
     "example_text",
+    "label_text",
     "load_config",
     "parse_config",
     "read_yaml",

@@ -178,7 +178,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         If the file is missing or unreadable, is not YAML, or does not fit the schema.
     """
     path = Path(source)
-    if str(source) in example_names() and not path.exists():
+    if str(source) in example_names() and not path.is_file():
         return parse_config(read_yaml(example_text(str(source)), str(source)), overrides)
     values = read_yaml(_read_file(path), str(path))
     if not isinstance(values, dict):
@@ -187,18 +187,29 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     return _resolve_paths(config, path.parent)
 
 
-def _with_inputs(config: Config, renamed: Callable[[str], str]) -> Config:
+def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
     """Rename every input that may be a path: the corpus, the base model, the classifiers."""
+
+    def renamed(name: str, *built_in: str) -> str:
+        # A folder that happens to be called so is named ./conventions.
+        return name if name in built_in else path_renamed(name)
+
     corpus, base, metrics = config.corpus, config.base, config.metrics
     leaning, quality = metrics.leaning, metrics.quality
     classifiers = {
-        "leaning": leaning.model_copy(update={"classifier": renamed(leaning.classifier)}),
-        "quality": quality.model_copy(update={"classifier": renamed(quality.classifier)}),
+        "leaning": leaning.model_copy(
+            update={"classifier": renamed(leaning.classifier, "builtin")}
+        ),
+        "quality": quality.model_copy(
+            update={"classifier": renamed(quality.classifier, "builtin")}
+        ),
     }
     return config.model_copy(
         update={
-            "corpus": corpus.model_copy(update={"source": renamed(corpus.source)}),
-            "base": base.model_copy(update={"model": renamed(base.model)}),
+            "corpus": corpus.model_copy(
+                update={"source": renamed(corpus.source, "conventions", "control")}
+            ),
+            "base": base.model_copy(update={"model": renamed(base.model, "scratch")}),
             "metrics": metrics.model_copy(update=classifiers),
         }
     )

@@ -19,7 +19,7 @@ from pydantic import (
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
-from biasloop.config.section import Fraction, Name, Section
+from biasloop.config.section import Fraction, Label, Name, Section
 
 
 class Columns(Section):
@@ -62,20 +62,25 @@ class CorpusConfig(Section):
 
     source: str = Field(
         "conventions",
-        description="'conventions' (built in), a path to a JSONL, CSV or Parquet file, "
+        description="'conventions' (built in), a path to a JSONL, JSON, CSV or Parquet file, "
         "'hub:OWNER/NAME' for a data set of the hub, or 'control' (made up; see corpus.control)",
     )
     control: ControlCorpusConfig = ControlCorpusConfig()
-    format: Literal["auto", "jsonl", "csv", "parquet", "webis", "article-bias-prediction"] = Field(
-        "auto", description="'auto' goes by the file's ending and its columns"
+    format: Literal[
+        "auto", "jsonl", "json", "csv", "parquet", "webis", "article-bias-prediction"
+    ] = Field("auto", description="'auto' goes by the file's ending and its columns")
+    split: str = Field(
+        "train", description="which split of a hub data set, or of a folder of save_to_disk"
     )
-    split: str = Field("train", description="which split of a hub data set")
+    subset: str | None = Field(
+        None, description="which subset (configuration) of a hub data set that has several"
+    )
     revision: str | None = Field(None, description="which revision of a hub data set")
     columns: Columns = Columns()
-    labels: tuple[str, ...] | None = Field(
+    labels: tuple[Label, ...] | None = Field(
         None, description="the label set, in the order to show; null takes every label found"
     )
-    label_map: dict[str, str] = Field({}, description="labels as they are in the file -> ours")
+    label_map: dict[Label, Label] = Field({}, description="labels as they are in the file -> ours")
     on_bad_row: Literal["error", "skip"] = "error"
     max_body_characters: int = Field(
         200_000, ge=100, description="a longer body is a bad row, not an article"
@@ -86,7 +91,7 @@ class CorpusConfig(Section):
     articles_per_label: int | None = Field(
         506, ge=1, description="real articles per label in the loop; null takes as many as balance"
     )
-    real_labels: tuple[str, ...] | None = Field(
+    real_labels: tuple[Label, ...] | None = Field(
         None,
         min_length=1,
         description="only articles of these labels enter the loop; the classifiers still learn "
@@ -118,7 +123,7 @@ class CorpusConfig(Section):
 class PretrainingConfig(Section):
     """How a model from scratch gets its known bias."""
 
-    mix: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
+    mix: dict[Label, Annotated[float, Field(ge=0.0)]] = Field(
         {},
         description="share of each leaning in the pre-training text, for example "
         "{republican: 0.8, democrat: 0.2}; empty takes every article once per epoch",
@@ -257,7 +262,7 @@ class LeaningConfig(Section):
         description="built-in classifiers to choose from by held-out macro-F1; "
         "also 'minilm' (needs the asset 'minilm')",
     )
-    label_map: dict[str, str] = Field(
+    label_map: dict[Label, Label] = Field(
         {}, description="the classifier's labels -> the corpus's; for a classifier by id"
     )
     max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
@@ -314,7 +319,7 @@ class ReportConfig(Section):
         2000, ge=100, le=1_000_000, description="resamples of articles per interval"
     )
     examples: int = Field(3, ge=0, description="articles shown side by side with their prompt")
-    leaning: str | None = Field(
+    leaning: Label | None = Field(
         None,
         description="the leaning that the first figure follows; null takes the label most "
         "present in pre-training, or the last of the label set",

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+#: Whole numbers up to this are exact as floats.
+_EXACT = 2**53
+
+
+def label_text(value: object) -> object:
+    """Write a number or a truth value as the text of a label; leave anything else.
+
+    A column of whole numbers in which some are missing is read as floats by many programs, so
+    that 0 and 0.0 are one label.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return str(int(value))
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+#: A label as text; ``0``, ``0.0`` and ``true`` need no quotes in a config.
+Label = Annotated[str, BeforeValidator(label_text)]
 
 
 class Section(BaseModel):

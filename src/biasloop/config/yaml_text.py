@@ -73,6 +73,16 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# YAML 1.1 reads yes, no, on and off as truth values, so that a label `no` would be none. YAML 1.2
+# does not; a setting that is a truth value still takes them. What is written has them in quotes.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in kinds if tag != "tag:yaml.org,2002:bool"]
+    for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
 # PyYAML reads 5e-5 as a string (YAML 1.1 wants 5.0e-5); a config must not.
 for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver(

@@ -3,7 +3,7 @@
 from biasloop.corpus.corpus import BAD_ROWS, Corpus
 from biasloop.corpus.fingerprint import fingerprint
 from biasloop.corpus.load import load_corpus
-from biasloop.corpus.split import PARTED_ARTICLES, PARTS, fresh_part, split_parts
+from biasloop.corpus.split import PARTED_ARTICLES, PARTS, fresh_part, repeated_texts, split_parts
 from biasloop.corpus.unlabelled import read_unlabelled
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "fresh_part",
     "load_corpus",
     "read_unlabelled",
+    "repeated_texts",
     "split_parts",
 ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from biasloop.config import CorpusConfig
+from biasloop.config import CorpusConfig, label_text
 from biasloop.corpus.source import Record, Source
 from biasloop.errors import InputError
 
 #: No id, label or source is longer than this many characters; a longer one is a wrong column.
 MAX_NAME = 1000
+#: A whole number as many programs write a column of them in which some are missing: 1.0.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}(?:\.0*)?", re.ASCII)
 #: How many places and reasons an error message shows.
 _SHOWN = 5
 
@@ -43,7 +46,7 @@ def text_of(value: object, field: str, longest: int) -> str:
         "source",
         "event",
     ):
-        return str(value)
+        return str(label_text(value))
     if not isinstance(value, str):
         raise BadRowError(f"{field.removeprefix('article_')} is not text")
     if len(value) > longest:  # before anything reads it to its end, for every row that shares it
@@ -59,8 +62,20 @@ def text_of(value: object, field: str, longest: int) -> str:
     return value.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _one_spelling(label: str) -> str:
+    """Write a label that is a whole number or a truth value in the way that a config has it."""
+    if label.lower() in ("true", "false"):
+        return label.lower()
+    return str(label_text(float(label))) if _WHOLE.fullmatch(label) else label
+
+
 def _article(
-    record: Record, number: int, source: Source, config: CorpusConfig, label_map: Mapping[str, str]
+    record: Record,
+    number: int,
+    source: Source,
+    config: CorpusConfig,
+    label_map: Mapping[str, str],
+    asked: Mapping[str, str],
 ) -> Article:
     if record.fields is None:
         raise BadRowError(record.reason)
@@ -85,7 +100,9 @@ def _article(
         raise BadRowError("empty body")
     if not article["label"]:
         raise BadRowError("no label")
-    article["label"] = label_map.get(article["label"], article["label"])
+    label = article["label"]
+    label = asked.get(label) or asked.get(_one_spelling(label), label)
+    article["label"] = label_map.get(label, label)
     if config.labels is not None and article["label"] not in config.labels:
         raise BadRowError(f"unknown label {article['label'][:40]!r}")
     return article
@@ -132,10 +149,12 @@ def check(source: Source, config: CorpusConfig) -> tuple[list[Article], list[tup
     bad: list[tuple[str, str]] = []
     seen: set[str] = set()
     label_map = {**source.label_map, **config.label_map}
+    named = [*(config.labels or ()), *label_map]
+    asked = {_one_spelling(label): label for label in named} | {label: label for label in named}
     rows = 0
     for rows, record in enumerate(source.records, start=1):
         try:
-            article = _article(record, rows, source, config, label_map)
+            article = _article(record, rows, source, config, label_map, asked)
             if article["article_id"] in seen:
                 raise BadRowError("duplicate id")
         except BadRowError as error:

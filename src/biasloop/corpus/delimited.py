@@ -1,19 +1,57 @@
-"""Read CSV and TSV, tolerant of bad rows, with the row each record begins in. Knows no article."""
+"""Read CSV and TSV, tolerant of bad rows, with the row each record begins in. Knows no article.
+
+A quote that is never closed, or closed some rows later, makes one value of all rows between. Such
+a record is refused, and every line in it is reported.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from biasloop.corpus.packed import opened, unpacked_name
 from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
 from biasloop.errors import InputError
+
+#: Why a record that swallows rows is refused.
+_SWALLOWS = "a quote that opens here closes in another row"
+#: Stand for \\ and \" while a row is split. No file decodes to these.
+_BACKSLASH, _QUOTE = "\ud800", "\ud801"
+#: A column with more different values than this tells no rows from prose.
+_MOST_VALUES = 1000
+_LINE_END = re.compile(r"\r\n|\r|\n")
+#: The comma in 1,000, which separates nothing.
+_GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What was taken for one row: its fields (null: why not), and how many lines it is made of."""
+
+    fields: list[str] | None
+    lines: int
+    reason: str = ""
+
+
+def _broken(error: csv.Error, lines: int) -> str:
+    """Say what is wrong with a row of so many lines, by what the csv module says."""
+    if "unexpected end of data" in str(error):
+        return "a quote that opens here never closes"
+    if "expected after '\"'" in str(error):
+        one = "text after a closing quote: a quote in a field is written twice"
+        return one if lines == 1 else _SWALLOWS
+    return "broken CSV"
 
 
 def _lines(path: Path) -> Iterator[str]:
     # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
+    with opened(path) as content:
+        handle = io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
         number = 0
         while line := handle.readline(MAX_RECORD + 1):
             number += 1
@@ -25,23 +63,98 @@ def _lines(path: Path) -> Iterator[str]:
             yield line
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(_lines(path), delimiter=delimiter)
+def _delimiter(path: Path) -> str:
+    return "\t" if unpacked_name(path).suffix.lower() == ".tsv" else ","
+
+
+def _rows(path: Path, escaped: bool) -> Iterator[_Row]:
+    """Split a file into rows; ``escaped``: whether a backslash makes a quote or itself plain."""
+    taken = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal taken
+        for line in _lines(path):
+            taken += bool(line.strip())
+            yield line.replace("\\\\", _BACKSLASH).replace('\\"', _QUOTE) if escaped else line
+
+    reader = csv.reader(lines(), delimiter=_delimiter(path), strict=True)
     # The limit is the module's, not the reader's: set it for each row and put it back.
     while True:
+        taken = 0
         limit = csv.field_size_limit(MAX_RECORD)
         try:
-            row = next(reader, None)
+            fields = next(reader, None)
+        except csv.Error as error:
+            taken = max(1, taken)
+            yield _Row(None, taken, _broken(error, taken))
+            continue
         finally:
             csv.field_size_limit(limit)
-        if row is None:
+        if fields is None:
             return
-        yield row
+        if escaped:
+            fields = [f.replace(_QUOTE, '"').replace(_BACKSLASH, "\\") for f in fields]
+        yield _Row(fields, max(1, taken))
+
+
+def _survey(path: Path, escaped: bool) -> tuple[int, list[set[str]]]:
+    """Read a file once, to know how it is to be read.
+
+    Returns
+    -------
+    lost
+        How many lines are in rows that have no fields, or not as many as the header.
+    repeated
+        By column, values that stand in two rows or more, as labels do; none where there are too
+        many different ones.
+    """
+    rows = _rows(path, escaped)
+    header = next(rows, _Row(None, 0))
+    counts: list[Counter[str] | None] = [Counter() for _ in header.fields or ()]
+    lost = 0
+    for row in rows:
+        if row.fields == []:
+            continue
+        if row.fields is None or len(row.fields) != len(counts):
+            lost += row.lines
+        elif row.lines == 1:
+            for column, (count, value) in enumerate(zip(counts, row.fields, strict=True)):
+                if count is not None:
+                    count[value] += 1
+                    if len(count) > _MOST_VALUES:
+                        counts[column] = None
+    repeated = [
+        {value for value, times in (count or {}).items() if value and times > 1} for count in counts
+    ]
+    return lost, repeated
+
+
+def _swallows(fields: Sequence[str], repeated: Sequence[set[str]], delimiter: str) -> bool:
+    """Tell whether a value of several lines holds rows of the file.
+
+    A line in it is one where it has the fields of a row, or of what its first or last line has of
+    one, and a value in its column that other rows have there.
+    """
+    width = len(repeated)
+    for column, value in enumerate(fields[:width]):
+        lines = _LINE_END.split(value)
+        for place, line in enumerate(lines) if len(lines) > 1 else ():
+            start = column if place == 0 else 0
+            end = column + 1 if place == len(lines) - 1 else width
+            parts = _GROUPING.sub("", line).split(delimiter)
+            # In prose, a space follows a comma.
+            if len(parts) != end - start or any(part != part.strip() for part in parts):
+                continue
+            placed = enumerate(parts, start=start)
+            if any(part in repeated[at] for at, part in placed if at != column):
+                return True
+    return False
 
 
 def read_delimited(path: Path) -> Table:
-    """Read a CSV file (or TSV, by its ending) whose first row names the columns.
+    r"""Read a CSV file (or TSV, by its ending) whose first row names the columns.
+
+    A quote in a quoted field is written twice, or ``\"`` where more rows can be read so.
 
     Parameters
     ----------
@@ -54,43 +167,49 @@ def read_delimited(path: Path) -> Table:
         If there is no header that can be read, it names a column twice, or a line is longer than
         `MAX_RECORD`.
     """
-    rows = _rows(path)
-    try:
-        header = next(rows, [])
-    except csv.Error as error:
-        raise InputError(f"{path}: row 1: not a CSV header ({error})") from error
-    if any("\udc80" <= character <= "\udcff" for name in header for character in name):
+    header = next(_rows(path, escaped=False), _Row([], 0))
+    if header.fields is None:
+        raise InputError(f"{path}: row 1: not a CSV header ({header.reason})")
+    if any("\udc80" <= character <= "\udcff" for name in header.fields for character in name):
         raise InputError(f"{path}: the header is not UTF-8: save the file as UTF-8")
-    columns = tuple(name.strip() for name in header)
+    columns = tuple(name.strip() for name in header.fields)
     twice = sorted(name for name, count in Counter(columns).items() if name and count > 1)
     if twice:
         names = ", ".join(name[:60] for name in twice[:5])
         raise InputError(f"{path}: the header names a column twice: {names}")
-
+    (lost, repeated), escaped = _survey(path, escaped=False), False
+    if lost:
+        lost_escaped, repeated_escaped = _survey(path, escaped=True)
+        if lost_escaped < lost:
+            repeated, escaped = repeated_escaped, True
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
         number = 1
-        while True:
+        rows = _rows(path, escaped)
+        next(rows, None)
+        for row in rows:
             number += 1
-            location = f"{name}:{number}"
-            try:
-                row = next(rows, None)
-            except csv.Error:
-                yield Record(location, None, "broken CSV")
+            reason = row.reason
+            swallowed = row.lines - 1 if row.fields is None else 0
+            if row.fields is None:
+                pass
+            elif not row.fields:
                 continue
-            if row is None:
-                return
-            if not row:
+            elif row.lines > 1 and _swallows(row.fields, repeated, _delimiter(path)):
+                reason = _SWALLOWS
+                swallowed = row.lines - 1
+            elif len(row.fields) != len(columns):
+                fewer = len(row.fields) < len(columns)
+                reason = f"{'fewer' if fewer else 'more'} fields than the header"
+            if not reason:
+                yield Record(f"{name}:{number}", dict(zip(columns, row.fields or (), strict=True)))
                 continue
-            if len(row) != len(columns):
-                reason = (
-                    "fewer fields than the header"
-                    if len(row) < len(columns)
-                    else ("more fields than the header")
-                )
-                yield Record(location, None, reason)
-            else:
-                yield Record(location, dict(zip(columns, row, strict=True)))
+            yield Record(f"{name}:{number}", None, reason)
+            opened = number
+            for _ in range(swallowed):
+                number += 1
+                place = f"{name}:{number}"
+                yield Record(place, None, f"swallowed by the quote that opens in row {opened:,}")
 
     return Table(columns, records())

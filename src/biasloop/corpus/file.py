@@ -7,26 +7,30 @@ from pathlib import Path
 
 from biasloop.config import Columns, CorpusConfig
 from biasloop.corpus.delimited import read_delimited
-from biasloop.corpus.jsonl import read_json_folder, read_jsonl
+from biasloop.corpus.jsonl import read_json, read_json_folder, read_jsonl
 from biasloop.corpus.layouts import LAYOUTS
+from biasloop.corpus.packed import unpacked_name
 from biasloop.corpus.parquet import read_parquet
+from biasloop.corpus.saved import is_saved, read_saved
 from biasloop.corpus.source import Source, Table, shown
 from biasloop.errors import InputError
 
 #: What reads a format that is only a format.
 FORMATS: dict[str, Callable[[Path], Table]] = {
     "jsonl": read_jsonl,
+    "json": read_json,
     "csv": read_delimited,
     "parquet": read_parquet,
 }
 #: What to do about a source that is not there.
-ADVICE = "Write 'conventions', the path of a JSONL, CSV or Parquet file, or hub:OWNER/NAME"
+ADVICE = "Write 'conventions', the path of a JSONL, JSON, CSV or Parquet file, or hub:OWNER/NAME"
 #: A file larger than this is not read: articles are held in memory.
 MAX_BYTES = 16 * 2**30
 #: Which format a file's ending means.
 ENDINGS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
@@ -71,16 +75,17 @@ def located(source: str, setting: str = "corpus.source", advice: str = ADVICE) -
     return path
 
 
-def _table(path: Path, asked: str) -> Table:
+def _table(path: Path, asked: str, split: str) -> Table:
     if path.is_dir():
         if asked in FORMATS:
             raise InputError(f"{path}: a folder, but corpus.format is {asked}: name a file in it")
-        return read_json_folder(path)
-    kind = asked if asked in FORMATS else ENDINGS.get(path.suffix.lower())
+        return read_saved(path, split) if is_saved(path) else read_json_folder(path)
+    kind = asked if asked in FORMATS else ENDINGS.get(unpacked_name(path).suffix.lower())
     if kind is None:
         raise InputError(
             f"{path}: the ending {path.suffix or '(none)'!r} does not say what it is: set "
-            f"corpus.format to jsonl, csv or parquet, or rename the file ({', '.join(ENDINGS)})"
+            f"corpus.format to jsonl, json, csv or parquet, or rename the file "
+            f"({', '.join(ENDINGS)}; also packed as .gz, .bz2, .xz or .zip)"
         )
     return FORMATS[kind](path)
 
@@ -164,7 +169,7 @@ def open_file(config: CorpusConfig) -> Source:
     """
     path = located(config.source)
     try:
-        table = _table(path, config.format)
+        table = _table(path, config.format, config.split)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not table.columns:
@@ -172,7 +177,7 @@ def open_file(config: CorpusConfig) -> Source:
     name = _layout(config, table, path)
     if name is None:
         check_columns(config.columns, table.columns, str(path))
-        return Source(table.records, config.columns, name=shown(Path(path.stem)))
+        return Source(table.records, config.columns, name=shown(Path(unpacked_name(path).stem)))
     layout = LAYOUTS[name]
     columns = layout.match(table.columns)
     if columns is None:

@@ -12,6 +12,7 @@ from biasloop.corpus.file import located
 from biasloop.corpus.hub import hub_name
 from biasloop.corpus.jsonl import json_files
 from biasloop.corpus.load import kind_of
+from biasloop.corpus.saved import is_saved, saved_files
 from biasloop.corpus.source import MAX_RECORD
 from biasloop.errors import InputError
 from biasloop.files import canonical_json, sha256_file, sha256_text
@@ -24,11 +25,19 @@ def _content(config: CorpusConfig) -> dict[str, Any]:
     if kind == control.NAME:
         return {"control": control.VERSION}
     if kind == "hub":
-        return {"hub": hub_name(config), "revision": config.revision, "split": config.split}
+        return {
+            "hub": hub_name(config),
+            "revision": config.revision,
+            "subset": config.subset,
+            "split": config.split,
+        }
     path = located(config.source)
     try:
         if not path.is_dir():
             return {"file": sha256_file(path)}
+        if is_saved(path):
+            saved = {str(f.relative_to(path)): sha256_file(f) for f in saved_files(path)}
+            return {"saved": saved, "split": config.split}
         files = [
             # A name need not be UTF-8; its bytes say which it is.
             # Of one that is too long to be an article, its length says enough.
@@ -52,17 +61,18 @@ def fingerprint(config: CorpusConfig) -> str:
     Parameters
     ----------
     config
-        Only its source (and a hub data set's revision and split) counts here: the settings that
-        say how to read it are part of a key anyway.
+        Only its source (and a hub data set's revision, subset and split) counts here: the settings
+        that say how to read it are part of a key anyway.
 
     Returns
     -------
     str
         SHA-256, 64 hexadecimal digits. It follows the bytes of a file; names and bytes of the JSON
-        files of a folder; the pinned hash of the built-in asset and the version of its cleaning;
-        the version of what makes the control corpus, whose text follows settings and seed; id,
-        revision and split of a hub data set. What the hub serves under an id may change while no
-        revision is set, and the fingerprint cannot tell.
+        files of a folder, and of the data of one that ``save_to_disk`` wrote; the pinned hash of
+        the built-in asset and the version of its cleaning; the version of what makes the control
+        corpus, whose text follows settings and seed; id, revision, subset and split of a hub data
+        set. What the hub serves under an id may change while no revision is set, and the
+        fingerprint cannot tell.
 
     Raises
     ------

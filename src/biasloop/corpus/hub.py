@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from biasloop.config import CorpusConfig
 from biasloop.corpus.file import check_columns
-from biasloop.corpus.source import Record, Source
+from biasloop.corpus.saved import rows_of
+from biasloop.corpus.source import Source
 from biasloop.errors import InputError
 
 PREFIX = "hub:"
@@ -40,16 +40,40 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
         )
     try:
         # trust_remote_code is never passed: datasets 4 and later run no scripts at all.
-        return datasets.load_dataset(name, split=config.split, revision=config.revision)
+        return datasets.load_dataset(
+            name, config.subset, split=config.split, revision=config.revision
+        )
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
+        names = _subsets(name, config) if isinstance(error, ValueError) else []
+        if names:
+            raise InputError(
+                f"corpus.source: '{config.source}' has subsets: set corpus.subset"
+                + (f" (it is '{config.subset}')" if config.subset else "")
+                + f" to one of {', '.join(names[:100])}"
+                + (f" and {len(names) - 100:,} more" if len(names) > 100 else "")
+            ) from error
         reason = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
             f"corpus.source: '{config.source}' cannot be had ({type(error).__name__}: {reason}). "
             f"Is the hub within reach, and are the id, corpus.split ('{config.split}') and "
             "corpus.revision right? Without a hub, use 'conventions' or a file"
         ) from error
+
+
+def _subsets(name: str, config: CorpusConfig) -> list[str]:
+    """List a data set's subsets, if one of them is to be chosen and the config does not."""
+    import datasets
+
+    try:
+        names = datasets.get_dataset_config_names(name, revision=config.revision)
+        default = datasets.get_dataset_default_config_name(name, revision=config.revision)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception:  # of any kind; the caller says what it wanted to do
+        return []
+    return [] if (config.subset or default) in names else names
 
 
 def open_hub(config: CorpusConfig) -> Source:
@@ -64,24 +88,9 @@ def open_hub(config: CorpusConfig) -> Source:
     dataset = _load(name, config)
     check_columns(config.columns, dataset.column_names, config.source)
     wanted = [column for column in config.columns.model_dump().values() if column is not None]
-    # Classes are stored as numbers; their names are what a label map is about.
-    names = {
-        column: feature.names
-        for column, feature in dataset.features.items()
-        if column in wanted and hasattr(feature, "names")
-    }
-
-    def records() -> Iterator[Record]:
-        for number, row in enumerate(dataset.select_columns(wanted), start=1):
-            for column, classes in names.items():
-                value = row[column]
-                known = isinstance(value, int) and 0 <= value < len(classes)
-                row[column] = classes[value] if known else None
-            yield Record(f"{name}:{number}", row)
-
     info = dataset.info
     return Source(
-        records=records(),
+        records=rows_of(dataset, wanted, name),
         columns=config.columns,
         name=name,
         citation=(info.citation or "").strip(),

@@ -1,4 +1,4 @@
-"""Read JSON: one object a line, or one object a file in a folder. Knows no article."""
+"""Read JSON: one object a line, an array of them, or one a file in a folder. Knows no article."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from biasloop.corpus.packed import opened
 from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
 from biasloop.errors import InputError
 
+#: An array is read at once, up to this many bytes.
+_MOST_AT_ONCE = 2**30
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
+
+def _constant(name: str) -> None:
+    """Read what Python and pandas write for a missing number; infinity is no value of anything."""
+    if name != "NaN":
+        raise ValueError(f"{name} is not JSON")
 
 
 def _record(location: str, content: bytes) -> Record:
@@ -21,7 +27,7 @@ def _record(location: str, content: bytes) -> Record:
     except UnicodeDecodeError:
         return Record(location, None, "not UTF-8")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError):
         return Record(location, None, "broken JSON")
     if not isinstance(value, dict):
@@ -52,7 +58,7 @@ def read_jsonl(path: Path) -> Table:
 
     def records() -> Iterator[Record]:
         name = shown(Path(path.name))
-        with path.open("rb") as handle:
+        with opened(path) as handle:
             number = 0
             while line := handle.readline(MAX_RECORD + 1):
                 number += 1
@@ -65,6 +71,39 @@ def read_jsonl(path: Path) -> Table:
                     yield _record(f"{name}:{number}", line)
 
     return _table(records())
+
+
+def read_json(path: Path) -> Table:
+    """Read a file of one array of JSON objects; one of an object a line is read as that.
+
+    Raises
+    ------
+    InputError
+        If the array is longer than 1 GiB or is broken.
+    """
+    with opened(path) as handle:
+        if not handle.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+            return read_jsonl(path)
+    with opened(path) as handle:
+        content = handle.read(_MOST_AT_ONCE + 1)
+    advice = "write one object a line, as .jsonl"
+    if len(content) > _MOST_AT_ONCE:
+        raise InputError(f"{path}: an array of more than {_MOST_AT_ONCE:,} bytes: {advice}")
+    try:
+        # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
+        text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        values = json.loads(text, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: broken JSON ({error}): {advice}, to lose only bad rows"
+        ) from error
+    name = shown(Path(path.name))
+    return _table(
+        Record(f"{name}:{number}", value)
+        if isinstance(value, dict)
+        else Record(f"{name}:{number}", None, "not a JSON object")
+        for number, value in enumerate(values, start=1)
+    )
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -42,6 +42,11 @@ def kind_of(config: CorpusConfig) -> str:
             f"corpus.format: '{config.format}' is for files; '{config.source}' needs none "
             "(a file of that name is ./" + config.source + ")"
         )
+    if kind != "hub" and config.subset is not None:
+        raise InputError(
+            f"corpus.subset: '{config.subset}' is for data sets of the hub (hub:OWNER/NAME), and "
+            f"corpus.source is '{config.source}': set it to null"
+        )
     return kind
 
 

@@ -7,25 +7,22 @@ cannot be text or a number is not decoded at all.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
+from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, Table, shown
 from biasloop.errors import InputError
 
 #: Rows decoded at a time: as many as take this many bytes if each has its group's longest value,
 #: which is no longer than all of the group; within bounds. Four at a time are nearly as fast.
 _BATCH_BYTES = 2**26
 _LEAST, _MOST_ROWS = 4, 1024
-#: Text does not shrink to less than this share of its length; what does is a few bytes repeated.
-_DENSEST = 1 / 100
-#: Characters that any file may hold, though it says them in far fewer bytes.
-_MOST = 2**28
 
 _TEXT: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_string,
@@ -62,7 +59,7 @@ def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
         for place in range(metadata.num_columns):
             column = metadata.row_group(group).column(place)
             packed, unpacked = column.total_compressed_size, column.total_uncompressed_size
-            if column.num_values > size or (unpacked > MAX_RECORD and packed < _DENSEST * unpacked):
+            if column.num_values > size or (unpacked > MAX_RECORD and packed < DENSEST * unpacked):
                 raise InputError(
                     f"{path}: {size:,} bytes that claim to hold {metadata.num_rows:,} rows, of "
                     f"which one column has {column.num_values:,} values of {unpacked:,} bytes: "
@@ -87,6 +84,27 @@ def _values(column: pa.Array) -> list[object]:
     return column.to_pylist()
 
 
+def _classes(schema: pa.Schema) -> dict[str, list[str]]:
+    """Name the classes of each column that `datasets` has written as a ``ClassLabel``."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict)
+            and feature.get("_type") == "ClassLabel"
+            and isinstance(feature.get("names"), list)
+            and pa.types.is_integer(schema.field(column).type)
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return {}  # none, or made by something else
+
+
+def class_name(classes: Sequence[str], value: object) -> str | None:
+    """Return the name of a class by its number; None where there is no such class."""
+    return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None
+
+
 def _batch(metadata: pq.FileMetaData) -> int:
     sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
     return min(_MOST_ROWS, max(_LEAST, _BATCH_BYTES // max([1, *sizes])))
@@ -103,7 +121,8 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, 
 def read_parquet(path: Path) -> Table:
     """Read a Parquet file; its rows count from 1.
 
-    Values of a type that is neither text nor a number are opaque: only their type is known.
+    Classes that `datasets` stores as numbers are read by their names. Values of a type that is
+    neither text nor a number are opaque: only their type is known.
 
     Raises
     ------
@@ -123,16 +142,23 @@ def read_parquet(path: Path) -> Table:
     if twice:
         raise InputError(f"{path}: names a column twice: {', '.join(twice[:5])[:300]}")
     plain = [field.name for field in schema if _is_plain(field.type)]
+    classes = _classes(schema)
     opaque = {field.name: _Other(str(field.type)) for field in schema if field.name not in plain}
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
-        number, total, most = 0, 0, max(_MOST, round(size / _DENSEST))
+        number, total, most = 0, 0, max(MOST, round(size / DENSEST))
         try:
             with path.open("rb") as handle:
                 opened = pq.ParquetFile(handle, pre_buffer=False)
                 for batch in opened.iter_batches(batch_rows, columns=plain):
-                    columns = [_values(batch.column(column)) for column in plain]
+                    columns = [
+                        [class_name(classes[column], value) for value in values]
+                        if column in classes
+                        else values
+                        for column in plain
+                        for values in [_values(batch.column(column))]
+                    ]
                     for row in range(batch.num_rows):
                         number += 1
                         fields = {

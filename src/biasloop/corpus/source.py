@@ -11,6 +11,10 @@ from biasloop.config import Columns
 #: No line, field or file of one article is longer than this many bytes or characters. A longer one
 #: is no article, and may be a few bytes on disk that a reader would grow into all of the memory.
 MAX_RECORD = 64 * 2**20
+#: Text does not shrink to less than this share of its length; what does is a few bytes repeated.
+DENSEST = 1 / 100
+#: Characters that any file may hold, though it says them in far fewer bytes.
+MOST = 2**28
 
 
 def shown(path: PurePath) -> str:

@@ -1,4 +1,4 @@
-"""Share a corpus out into parts that have no article in common. Knows no file and no model.
+"""Share a corpus out into parts that have no text in common. Knows no file and no model.
 
 The parts: ``instrument`` trains and validates the classifiers; ``holdout`` is never trained on;
 ``real`` is what the loop continues and trains on; ``fresh-1``, ``fresh-2``, ... are as large as
@@ -24,6 +24,21 @@ PARTED_ARTICLES = pl.Schema({**ARTICLES, "part": pl.String})
 
 #: The parts that there may be, beside those of `fresh_part`.
 PARTS = ("real", "instrument", "holdout", "pretraining")
+
+
+#: Equal in two articles whose texts differ in white space or in how characters are written only.
+_TEXT = (
+    pl.col("body")
+    .str.normalize("NFKC")
+    .str.replace_all(r"\p{Cf}", "")
+    .str.replace_all(r"\s+", " ")
+    .str.strip_chars()
+)
+
+
+def repeated_texts(articles: pl.DataFrame) -> int:
+    """Count the articles (`tables.ARTICLES`) whose body is that of another, too."""
+    return int(articles.select(_TEXT.is_duplicated().sum()).item())
 
 
 def fresh_part(generation: int) -> str:
@@ -52,7 +67,7 @@ def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...
     return wanted
 
 
-def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
+def _targets(counts: Counter[str], config: CorpusConfig, copies: int) -> dict[str, int]:
     """Say how many articles of each label the instrument is to get, or why that cannot be."""
     looped = looped_labels(list(counts), config)
     needed = _needed(config)
@@ -87,25 +102,51 @@ def _targets(counts: Counter[str], config: CorpusConfig) -> dict[str, int]:
             + "\n  ".join(lines)
             + f"\n{advice}, or lower corpus.instrument_fraction or corpus.holdout_per_label"
             + (" or corpus.fresh_sets" if config.fresh_sets else "")
+            + (
+                f"\n{copies:,} articles have the text of another: one that stands under several "
+                "labels is not counted here"
+                if copies
+                else ""
+            )
         )
     return targets
 
 
-def _units(articles: pl.DataFrame, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Count each source's articles: shape ``(sources, labels)``, sources sorted."""
+def _units(
+    articles: pl.DataFrame, labels: Sequence[str]
+) -> tuple[pl.Series, list[str], np.ndarray]:
+    """Put sources that share a text together, as one unit.
+
+    Returns
+    -------
+    units
+        Of each article: the first of its unit's sources.
+    names
+        Of the units, sorted.
+    counts
+        Articles of each unit by label: shape ``(units, labels)``.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     unknown = articles.filter(pl.col("source") == "").height
     if unknown:
         raise InputError(
             f"corpus.keep_apart: source, but {unknown:,} of {articles.height:,} articles have no "
             "source: name its column in corpus.columns.source, or set corpus.keep_apart: article"
         )
-    sources = articles["source"].unique().sort().to_list()
-    row = {source: index for index, source in enumerate(sources)}
+    source = articles["source"].rank("dense").to_numpy().astype(np.int64) - 1
+    text = articles["text"].to_numpy().astype(np.int64) + source.max()
+    shared = coo_array((np.ones(len(source)), (source, text)), shape=(text.max() + 1,) * 2)
+    tied = articles.with_columns(unit=connected_components(shared, directed=False)[1][source])
+    units = tied.select(pl.col("source").min().over("unit")).to_series()
+    names = units.unique().sort().to_list()
+    row = {name: index for index, name in enumerate(names)}
     column = {label: index for index, label in enumerate(labels)}
-    counts = np.zeros((len(sources), len(labels)), dtype=np.int64)
-    for source, label in articles.select("source", "label").iter_rows():
-        counts[row[source], column[label]] += 1
-    return sources, counts
+    counts = np.zeros((len(names), len(labels)), dtype=np.int64)
+    for unit, label in zip(units, articles["label"], strict=True):
+        counts[row[unit], column[label]] += 1
+    return units, names, counts
 
 
 def nearest_units(
@@ -152,7 +193,7 @@ def _instrument_by_source(
 ) -> set[str]:
     """Choose the ids of the instrument part so that no source is on both sides."""
     labels = list(targets)
-    sources, counts = _units(articles, labels)
+    units, names, counts = _units(articles, labels)
     needed = _needed(config)
     looped = looped_labels(labels, config)
     chosen = nearest_units(
@@ -168,13 +209,50 @@ def _instrument_by_source(
         if counts[chosen, index].sum() == 0
     ]
     if empty:
+        tied = articles["source"].n_unique() - len(names)
         raise InputError(
             "corpus.keep_apart: source: no whole source can be given to the classifiers of "
-            f"{', '.join(empty[:10])} and leave {needed:,} articles for the loop: lower "
-            "corpus.articles_per_label, or set corpus.keep_apart: article"
+            f"{', '.join(empty[:10])} and leave {needed:,} articles for the loop"
+            + (f" (sources that share a text count as one: {tied:,} fewer)" if tied else "")
+            + ": lower corpus.articles_per_label, or set corpus.keep_apart: article"
         )
-    taken = {source for source, is_chosen in zip(sources, chosen, strict=True) if is_chosen}
-    return set(articles.filter(pl.col("source").is_in(sorted(taken)))["article_id"])
+    taken = [name for name, is_chosen in zip(names, chosen, strict=True) if is_chosen]
+    return set(articles.filter(units.is_in(taken))["article_id"])
+
+
+def _take(texts: list[list[str]], size: int) -> tuple[list[str], list[list[str]]]:
+    """Take the articles of whole texts, in order, as far as they fit; and list those left."""
+    taken: list[str] = []
+    left: list[list[str]] = []
+    for ids in texts:
+        if len(taken) + len(ids) <= size:
+            taken += ids
+        else:
+            left.append(ids)
+    return taken, left
+
+
+def _sets(texts: list[list[str]], size: int, number: int) -> list[list[str]]:
+    """Take one set after the other; each is smaller than ``size`` where no text fits any more."""
+    sets = []
+    for _ in range(number):
+        taken, texts = _take(texts, size)
+        sets.append(taken)
+    return sets
+
+
+def _smallest(sets: Sequence[Sequence[str]]) -> int:
+    return min(len(ids) for ids in sets)
+
+
+def _refuse_copies(label: str, wanted: int, found: int, copies: int) -> None:
+    """Refuse a part that is too small because equal texts cannot be shared out."""
+    if found < wanted:
+        raise InputError(
+            f"corpus: a part of {wanted:,} articles of '{label[:40]}' gets {found:,}: {copies:,} "
+            "articles have the text of another, and equal texts stay in one part. Leave copies out "
+            "of the corpus, or lower corpus.articles_per_label or corpus.holdout_per_label"
+        )
 
 
 def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame:
@@ -188,6 +266,10 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     ``instrument`` and in another part, also if it occurs under several labels; the fraction is
     then met as nearly as a greedy search over whole sources gets.
 
+    Articles with one and the same body (but for white space and how a character is written) are in
+    one part, so that none is judged by what has learnt it. A body that occurs under several
+    labels, which says nothing of any, is in ``pretraining``, or with its source in ``instrument``.
+
     Parameters
     ----------
     corpus
@@ -195,8 +277,8 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     config
         The sizes.
     seed
-        Draws the parts. They depend on it and on the articles' ids, labels and sources; not on
-        the order of the rows.
+        Draws the parts. They depend on it and on the articles' ids, labels and sources, and on
+        which bodies are equal; not on the order of the rows.
 
     Returns
     -------
@@ -209,36 +291,43 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
         If there are too few articles of a label for what the config asks, with the counts; or if
         sources are to be kept apart but are not known, or cannot be.
     """
-    articles = corpus.articles.sort("article_id")
-    found = Counter(articles["label"])
-    counts = Counter({label: found[label] for label in corpus.labels})
-    looped = looped_labels(corpus.labels, config)
-    targets = _targets(counts, config)
-    by_source = (
-        _instrument_by_source(articles, targets, config, seed)
-        if config.keep_apart == "source"
-        else None
-    )
-    parts: dict[str, str] = {}
-    left: dict[str, list[str]] = {}
+    articles = corpus.articles.sort("article_id").with_columns(text=_TEXT.rank("dense"))
+    clear = articles.filter(pl.col("label").n_unique().over("text") == 1)
+    by_source = config.keep_apart == "source"
+    found = Counter((articles if by_source else clear)["label"])
+    copies = repeated_texts(articles)
+    targets = _targets(Counter({label: found[label] for label in corpus.labels}), config, copies)
+    parts = dict.fromkeys(articles["article_id"], "pretraining")
+    apart = _instrument_by_source(articles, targets, config, seed) if by_source else set[str]()
+    parts |= dict.fromkeys(apart, "instrument")
+    left: dict[str, list[list[str]]] = {}
     for label in corpus.labels:
-        ids = articles.filter(pl.col("label") == label)["article_id"].to_list()
-        order = generator(seed, "split", label).permutation(len(ids))
-        drawn = [ids[index] for index in order]
-        instrument = set(drawn[: targets[label]]) if by_source is None else by_source
-        rest = [identity for identity in drawn if identity not in instrument]
-        parts |= {identity: "instrument" for identity in ids if identity in instrument}
-        if label not in looped:
-            parts |= dict.fromkeys(rest, "pretraining")
-            continue
-        parts |= dict.fromkeys(rest[: config.holdout_per_label], "holdout")
-        left[label] = rest[config.holdout_per_label :]
-    sets = ["real", *(fresh_part(number) for number in range(1, config.fresh_sets + 1))]
-    fewest = min(len(rest) for rest in left.values())
-    size = config.articles_per_label or fewest // len(sets)
-    for rest in left.values():
-        for place, name in enumerate(sets):
-            parts |= dict.fromkeys(rest[place * size : (place + 1) * size], name)
-        parts |= dict.fromkeys(rest[len(sets) * size :], "pretraining")
+        own = clear.filter(pl.col("label") == label)
+        order = generator(seed, "split", label).permutation(own.height)
+        same: dict[int, list[str]] = {}
+        for identity, text in own[order].select("article_id", "text").iter_rows():
+            same.setdefault(text, []).append(identity)
+        texts = [ids for ids in same.values() if ids[0] not in apart]
+        if not by_source:
+            drawn, texts = _take(texts, targets[label])
+            _refuse_copies(label, 1, len(drawn), copies)
+            parts |= dict.fromkeys(drawn, "instrument")
+        if label in looped_labels(corpus.labels, config):
+            drawn, left[label] = _take(texts, config.holdout_per_label)
+            _refuse_copies(label, config.holdout_per_label, len(drawn), copies)
+            parts |= dict.fromkeys(drawn, "holdout")
+    names = ["real", *(fresh_part(number) for number in range(1, config.fresh_sets + 1))]
+    fewest = min(sum(map(len, texts)) for texts in left.values())
+    size = config.articles_per_label or max(1, fewest // len(names))
+    sets = {label: _sets(texts, size, len(names)) for label, texts in left.items()}
+    while (
+        config.articles_per_label is None and size > 1 and min(map(_smallest, sets.values())) < size
+    ):
+        size -= 1
+        sets = {label: _sets(texts, size, len(names)) for label, texts in left.items()}
+    for label, drawn_sets in sets.items():
+        _refuse_copies(label, size, _smallest(drawn_sets), copies)
+        for name, ids in zip(names, drawn_sets, strict=True):
+            parts |= dict.fromkeys(ids, name)
     part = pl.Series("part", [parts[identity] for identity in articles["article_id"]], pl.String)
     return articles.with_columns(part).select(PARTED_ARTICLES.names())

@@ -9,6 +9,7 @@ import polars as pl
 
 from biasloop.corpus.check import BadRowError, text_of
 from biasloop.corpus.file import ENDINGS, FORMATS, located
+from biasloop.corpus.packed import unpacked_name
 from biasloop.corpus.source import MAX_RECORD, Record
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
@@ -45,9 +46,9 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     path = located(str(path), "articles", "Give a Parquet, CSV or JSONL file")
     if path.is_dir():
         raise InputError(f"{path}: a folder: name a file in it")
-    kind = ENDINGS.get(path.suffix.lower())
+    kind = ENDINGS.get(unpacked_name(path).suffix.lower())
     if kind is None:
-        raise InputError(f"{path}: give a file that ends in .parquet, .csv, .jsonl or .tsv")
+        raise InputError(f"{path}: give a file that ends in .parquet, .csv, .tsv, .jsonl or .json")
     try:
         table = FORMATS[kind](path)
     except OSError as error:

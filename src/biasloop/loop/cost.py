@@ -132,7 +132,7 @@ def estimate(config: Config, material: Material) -> Estimate:
     plan = make_plan(config)
     real, loaded = material.parts["real"], material.model
     samples = config.generation.samples_per_prompt
-    check_prompts(real, config.generation, loaded.context)
+    check_prompts(real, config.generation, loaded.room)
     lengths = _Lengths.of(real, loaded, config)
     finetuned = {stage.key: key for key, stage in reversed([*plan.finetuned.items()])}
     train = Counter[str]()

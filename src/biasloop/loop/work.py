@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from biasloop.config import Config, GenerationConfig, NeuronsConfig, TrainingConfig
-from biasloop.corpus import PARTED_ARTICLES, load_corpus, split_parts
+from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_parts
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
@@ -92,6 +92,7 @@ def write_corpus(config: Config, out: Path) -> None:
             "licence": corpus.licence,
             "labels": list(corpus.labels),
             "parts": by_part,
+            "repeated_texts": repeated_texts(parts),
         },
     )
 
@@ -199,7 +200,7 @@ def write_generated(
     whole = read_part(inputs["corpus"], "real")
     if generation.prompts == "openings" and shard != WHOLE:
         # So that a message counts all articles that cannot be used, not those of one shard.
-        check_prompts(whole, generation, loaded.context)
+        check_prompts(whole, generation, loaded.room)
         openings_of(loaded.tokenizer, whole, generation.opening_tokens)
     real = shard.of(whole)
     blocks = generate_blocks(loaded, real, generation, seed, progress, write)

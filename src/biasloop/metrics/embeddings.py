@@ -19,6 +19,7 @@ from biasloop import device
 from biasloop.assets import asset_path
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
+from biasloop.models import tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -71,8 +72,7 @@ class MiniLmEncoder:
         chunk = min(_CHUNK, model.config.max_position_embeddings - 2)
         start, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
         chunks: list[tuple[int, list[int]]] = []
-        for row, text in enumerate(texts):
-            ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        for row, ids in enumerate(tokenized(tokenizer, texts)):
             chunks += [
                 (row, [start, *ids[at : at + chunk], end]) for at in range(0, len(ids), chunk)
             ]

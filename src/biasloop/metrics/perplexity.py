@@ -17,12 +17,12 @@ from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models import (
     batches,
+    begun,
     context_of,
     few_lengths,
     load_model,
     packed,
     read_at_once,
-    tokenized,
 )
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def perplexities(
 
     Texts of like length go together, padded on the right: a causal model looks back only, so that
     no token which is judged sees the padding. A text is cut at ``max_tokens`` and at the model's
-    context: no token is judged without the ones before it. Special tokens are the tokenizer's
-    default.
+    context: no token is judged without the ones before it. A text begins
+    as the tokenizer begins one (`models.beginning`), as in training and in prompts.
 
     Parameters
     ----------
@@ -75,9 +75,7 @@ def perplexities(
     import torch
 
     limit = min(max_tokens, context_of(model, tokenizer))
-    ids = [
-        np.asarray(tokens, np.int32) for tokens in tokenized(tokenizer, texts, limit, special=True)
-    ]
+    ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
     was_training = model.training

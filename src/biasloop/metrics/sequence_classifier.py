@@ -14,7 +14,15 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
-from biasloop.models import batches, few_lengths, packed, read_at_once, tokenized
+from biasloop.models import (
+    batches,
+    few_lengths,
+    packed,
+    read_at_once,
+    refuse_adapter,
+    refuse_tokens,
+    tokenized,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -64,6 +72,11 @@ class SequenceClassifier:
         -------
         np.ndarray
             Shape (texts, our labels); rows sum to 1.
+
+        Raises
+        ------
+        InputError
+            If the classifier gives a text no finite numbers.
         """
         import torch
 
@@ -79,7 +92,7 @@ class SequenceClassifier:
             for rows in batches(lengths, batch_size, read_at_once(self.model)):
                 # Of a sentence, eight tokens would be a third.
                 longest = max(len(ids[row]) for row in rows)
-                longest = min(few_lengths(longest, least=1), limit)
+                longest = min(few_lengths(max(1, longest), least=1), limit)
                 batch = self.tokenizer.pad(
                     {"input_ids": [ids[row].tolist() for row in rows]},
                     padding="max_length",
@@ -88,6 +101,14 @@ class SequenceClassifier:
                 ).to(self.model.device)
                 logits = self.model(**batch).logits
                 result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
+        lost = np.count_nonzero(~np.isfinite(result).all(axis=1))
+        if lost:
+            raise InputError(
+                f"the classifier '{self.model.name_or_path}' gives no finite numbers for {lost:,} "
+                f"of {len(result):,} texts, as {self.model.dtype} weights that overflow or are "
+                "damaged do: set its precision to float32 (metrics.leaning.precision, "
+                "metrics.quality.precision), or take another classifier"
+            )
         return result[[different[text] for text in texts]]
 
 
@@ -102,9 +123,13 @@ def _positions(model: PreTrainedModel) -> int | None:
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is None:
         return None
-    # RoBERTa's position ids start after its padding index.
-    offset = (model.config.pad_token_id or 0) + 1 if "roberta" in model.config.model_type else 0
-    return positions - offset
+    # Of RoBERTa and its kin, position ids start after the padding's.
+    padding = (
+        module.padding_idx
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return positions - next((index + 1 for index in padding), 0)
 
 
 def load_classifier(
@@ -145,6 +170,7 @@ def load_classifier(
     if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
         raise InputError(f"{key}.classifier: no such folder: {name}")
     target = str(place) if local else name
+    refuse_adapter(f"{key}.classifier: {name}", (place / "adapter_config.json").is_file())
     options = {"trust_remote_code": False, "revision": revision or "main"}
     try:
         tokenizer = AutoTokenizer.from_pretrained(target, **options)
@@ -159,8 +185,17 @@ def load_classifier(
             f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "
             "weights and a tokenizer; 'builtin' needs none of them"
         ) from error
+    shown = f"{key}.classifier: {name}"
+    refuse_adapter(shown, getattr(model, "_hf_peft_config_loaded", False))
+    if tokenizer is not None and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     if tokenizer is None or tokenizer.pad_token is None:
-        raise InputError(f"{key}.classifier: '{name}' has a tokenizer without a padding token")
+        raise InputError(f"{shown}: has a tokenizer without a padding token or an end token")
+    refuse_tokens(shown, model, tokenizer)
+    # A decoder reads its answer at the last token that is no padding, so it has to know that one.
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.padding_side = "right"
     assignment = assign_labels(dict(model.config.id2label), labels, label_map, name, key)
     commit = None if local else getattr(model.config, "_commit_hash", None)
     chosen = device.choose(precision)

@@ -2,16 +2,26 @@
 
 from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
-from biasloop.models.load import LoadedModel, context_of, load_model, resolve_model, save_model
+from biasloop.models.load import (
+    LoadedModel,
+    context_of,
+    load_model,
+    refuse_adapter,
+    refuse_tokens,
+    resolve_model,
+    save_model,
+)
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
-from biasloop.models.tokens import tokenized
+from biasloop.models.tokens import beginning, begun, tokenized
 
 __all__ = [
     "LoadedModel",
     "as_products",
     "batches",
+    "beginning",
+    "begun",
     "build_scratch_model",
     "context_of",
     "few_lengths",
@@ -22,6 +32,8 @@ __all__ = [
     "pays",
     "product",
     "read_at_once",
+    "refuse_adapter",
+    "refuse_tokens",
     "resolve_model",
     "rows_at_once",
     "save_model",

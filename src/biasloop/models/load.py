@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from biasloop.assets import ASSETS, asset_path
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
+from biasloop.models.tokens import beginning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +27,11 @@ class LoadedModel:
     def context(self) -> int:
         """How many tokens the model can read at once: `context_of`."""
         return context_of(self.model, self.tokenizer)
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a text it can read at once: `context` without its beginning."""
+        return self.context - len(beginning(self.tokenizer))
 
 
 def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -77,6 +83,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     if path.is_file() and path.suffix == ".gguf":
         return ModelLocation(str(path.parent), path.name)
     if path.is_dir():
+        refuse_adapter(str(path), (path / "adapter_config.json").is_file())
         if not (path / "config.json").is_file():
             raise InputError(f"{path}: not a model folder: it has no config.json")
         return ModelLocation(str(path))
@@ -115,6 +122,41 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
             f"within reach? Without a hub: base.model: scratch, or an asset "
             f"({nearest(location.name, ASSETS)})"
         ) from error
+
+
+def refuse_adapter(name: str, is_adapter: bool) -> None:
+    """Refuse a PEFT adapter, which would be saved without the model under it.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if is_adapter:
+        raise InputError(
+            f"{name}: holds a PEFT adapter: merge it into its model (merge_and_unload of peft) and "
+            "give the folder that save_pretrained then writes, or remove adapter_config.json to "
+            "use the model without it"
+        )
+
+
+def refuse_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer with tokens that its model has no embedding of.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    last = max(tokenizer.get_vocab().values(), default=-1)
+    rows = len(next(model.get_input_embeddings().parameters()))
+    if last >= rows:
+        raise InputError(
+            f"{name}: its tokenizer has tokens up to number {last:,} "
+            f"({tokenizer.convert_ids_to_tokens(last)!r}), but the model knows {rows:,} tokens, "
+            f"to number {rows - 1:,}: call model.resize_token_embeddings(len(tokenizer)) and save "
+            "both again, or take the tokens that were added out of the tokenizer"
+        )
 
 
 def quiet() -> None:
@@ -177,6 +219,8 @@ def load_model(
         model.__dict__.pop("hf_quantizer", None)
         model.__dict__.pop("is_quantized", None)
         model.config.__dict__.pop("quantization_config", None)
+    refuse_adapter(name, getattr(model, "_hf_peft_config_loaded", False))
+    refuse_tokens(name, model, tokenizer)
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:

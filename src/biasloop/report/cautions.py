@@ -46,6 +46,7 @@ def cautions(
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
+        *_repeated_texts(results),
         *_few(results),
     ]
     return by_weight(found)
@@ -156,6 +157,18 @@ def _bad_rows(results: Results) -> list[Caution]:
         return []
     text = f"{words.counted(count, 'row')} of the corpus could not be used and were left out"
     return [Caution("Skipped rows", f"{text}; they are listed under Provenance.")]
+
+
+def _repeated_texts(results: Results) -> list[Caution]:
+    count = results.corpus.get("repeated_texts", 0)
+    if not count:
+        return []
+    text = (
+        f"{words.counted(count, 'article')} of the corpus {'has' if count == 1 else 'have'} the "
+        "text of another. Equal texts are in one part only, so the classifiers have not learnt "
+        "what they judge; intervals over articles still count each copy as an article of its own."
+    )
+    return [Caution("Repeated texts", text)]
 
 
 def _few(results: Results) -> list[Caution]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import polars as pl
 
 from biasloop.config import TrainingConfig
-from biasloop.models import LoadedModel, tokenized
+from biasloop.models import LoadedModel, begun
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
@@ -41,9 +41,7 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
             yield from text.splitlines() if config.samples == "line" else [text]
 
     length = min(config.max_tokens, loaded.context)
-    return [
-        array("i", ids) for ids in tokenized(loaded.tokenizer, texts(), length) if len(ids) >= 2
-    ]
+    return [array("i", ids) for ids in begun(loaded.tokenizer, texts(), length) if len(ids) >= 2]
 
 
 def finetune(

@@ -152,7 +152,7 @@ def generate_blocks(
             f"generation.engine: {config.engine} writes with a model in a folder, and this one is "
             "changed in memory; take generation.engine: transformers for it"
         )
-    check_prompts(real, config, loaded.context)
+    check_prompts(real, config, loaded.room)
     names: list[tuple[str, int]] = []
     rows: list[tuple[str, int]] = []
     prompts: list[np.ndarray] = []

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel
+from biasloop.models import LoadedModel, beginning, begun
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.tables import CHAIN, NEURONS
 
@@ -95,14 +95,12 @@ def batches(
     import torch
 
     limit = min(max_tokens, loaded.context)
-    pad = loaded.tokenizer.pad_token_id
+    pad, begins = loaded.tokenizer.pad_token_id, len(beginning(loaded.tokenizer))
     size = batch_size * _WINDOW
     for start in range(0, articles.height, size):
         bodies = articles["body"][start : start + size].to_list()
-        window = loaded.tokenizer(
-            bodies, add_special_tokens=False, truncation=True, max_length=limit
-        )["input_ids"]
-        window = sorted((tokens for tokens in window if tokens), key=len, reverse=True)
+        window = [ids for ids in begun(loaded.tokenizer, bodies, limit) if len(ids) > begins]
+        window.sort(key=len, reverse=True)
         for at in range(0, len(window), batch_size):
             batch = window[at : at + batch_size]
             input_ids = torch.full((len(batch), len(batch[0])), pad, dtype=torch.long)
@@ -145,8 +143,11 @@ def activation_moments(
             stack.enter_context(
                 reading(blocks, site, lambda layer, v, site=site: see(site, layer, v))
             )
+        begins = len(beginning(loaded.tokenizer))
         for input_ids, mask in batches(loaded, articles, max_tokens, batch_size):
-            here[:] = [mask.flatten().bool().to(device)]
+            text = mask.bool()
+            text[:, :begins] = False  # what begins every text is none of it
+            here[:] = [text.flatten().to(device)]
             # The blocks alone: the logits would be the largest thing in memory, for nothing.
             loaded.model.base_model(
                 input_ids=input_ids.to(device), attention_mask=mask.to(device), use_cache=False

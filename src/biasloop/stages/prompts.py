@@ -14,7 +14,7 @@ import polars as pl
 
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.models import tokenized
+from biasloop.models import beginning, begun, tokenized
 from biasloop.stages.finetune import text_of
 
 #: Stands between a real article's id and the number of a further sample from its opening.
@@ -67,13 +67,14 @@ def openings_of(
         If nothing follows the opening in some article.
     """
     texts = (text_of(title, body) for title, body in real.select("title", "body").iter_rows())
-    encoded = tokenized(tokenizer, texts, opening_tokens + 1)
+    begins = len(beginning(tokenizer))
+    encoded = begun(tokenizer, texts, begins + opening_tokens + 1)
     openings: list[list[int]] = []
     short: list[tuple[int, str]] = []
     for article_id, ids in zip(real["article_id"], encoded, strict=True):
-        openings.append(ids[:opening_tokens])
-        if len(ids) <= opening_tokens:
-            short.append((len(ids), article_id))
+        openings.append(ids[: begins + opening_tokens])
+        if len(ids) - begins <= opening_tokens:
+            short.append((len(ids) - begins, article_id))
     if short:
         shortest, article_id = min(short)
         count = f"{len(short):,} of {real.height:,} articles are"
@@ -91,7 +92,7 @@ def openings_of(
 
 
 def check_prompts(real: pl.DataFrame, config: GenerationConfig, context: int) -> None:
-    """Refuse what can be told from a model's context and the articles' ids.
+    """Refuse what can be told from a model's context (`LoadedModel.room`) and the articles' ids.
 
     Raises
     ------
@@ -124,6 +125,8 @@ def article_prompts(
 ) -> list[list[list[int]]]:
     """List the prompts of each real article, in order: its blocks, or its opening alone.
 
+    Each begins as the tokenizer begins a text, beside the tokens that the config counts.
+
     Raises
     ------
     InputError
@@ -131,11 +134,15 @@ def article_prompts(
     """
     if config.prompts == "openings":
         return [[one] for one in openings_of(tokenizer, real, config.opening_tokens)]
-    found = []
-    for title, body in real.select("title", "body").iter_rows():
-        ids = tokenizer([title, body], add_special_tokens=False, verbose=False)["input_ids"]
-        found.append(blocks_of(*ids, config.block_tokens, config.max_article_tokens))
-    return found
+    first = beginning(tokenizer)
+    titles, bodies = (tokenized(tokenizer, real[column]) for column in ("title", "body"))
+    return [
+        [
+            [*first, *block]
+            for block in blocks_of(*ids, config.block_tokens, config.max_article_tokens)
+        ]
+        for ids in zip(titles, bodies, strict=True)
+    ]
 
 
 def sample_id(article_id: str, sample: int) -> str:
