@@ -13,7 +13,8 @@ def test_regimes_and_labels_come_from_the_files(whole):
     found = read_published(whole.path)
     assert found.regimes == ("fresh", "stale_mix")
     assert found.tables.labels == ("red", "blue", "green")
-    assert (found.base_model, found.first, found.ignored) == ("tiny", 1, ())
+    assert (found.base_model, found.ignored) == ("tiny", ())
+    assert found.first == {"fresh": 1, "stale_mix": 1}
     assert found.absent == ()
     assert found.tables.scores.schema == SCORES
     assert found.tables.leaning_scores.schema == LEANING_SCORES
@@ -52,8 +53,45 @@ def test_numbering_from_0_and_from_1_is_the_same(tmp_path, folder, random):
     moved = [f"{int(row.split(',', 1)[0]) - 1},{row.split(',', 1)[1]}" for row in rows]
     path.write_text("\n".join([head, *moved]))
     found = read_published(folder.path)
-    assert found.first == 0
+    assert found.first == {"fresh": 0}
     assert series(reproduce(found)) == one
+
+
+def test_every_regime_is_numbered_on_its_own(make_folder, random):
+    """Chains that begin at 0 and at 1, with a file missing and other numbers of articles."""
+    mixed = make_folder(first=1)
+    mixed.bias("Fresh", random)
+    mixed.metric("Fresh", random)
+    alone = reproduce(read_published(mixed.path))
+    mixed.first = 0
+    mixed.bias("Stale", random, articles=30)
+    mixed.metric("Other", random, "perplexity", counts=(20, 25, 20, 25))
+    mixed.base(random)
+    found = read_published(mixed.path)
+    assert found.first == {"fresh": 1, "stale": 0, "other": 0}
+    for regime in ("fresh", "stale"):
+        rows = found.tables.leaning_scores.filter(regime=regime)
+        assert rows["generation"].unique().sort().to_list() == [0, 1, 2, 3]
+        own = rows.filter(leaning="red").sort("generation", pl.col("article_id").cast(int))
+        np.testing.assert_array_equal(own["probability"], mixed.scores[regime][:, :, 0].ravel())
+    before, after = series(alone), series(reproduce(found))
+    for kind in ("shares", "quality"):
+        assert after[kind]["fresh"] == before[kind]["fresh"]
+    assert "In files of fresh, Generation 1 is Generation 0 here." in found.notes
+    assert "Files of other, stale are numbered from 0." in found.notes
+
+
+def test_a_numbering_that_cannot_be_decided_is_refused(make_folder, random):
+    folder = make_folder(first=1)
+    folder.bias("Fresh", random)
+    folder.first = 0
+    folder.metric("Fresh", random)
+    with pytest.raises(InputError, match=r"Fresh_.*\.csv.*number them alike"):
+        read_published(folder.path)
+    (folder.path / "Fresh_Generation_Quality.csv").unlink()
+    folder.bias("Stale", random, generations=5)  # 0 to 4, where fresh has 1 to 4
+    with pytest.raises(InputError, match=r"Fresh_Bias.* 1 to 4, where Stale_Bias.* have 0 to 4"):
+        read_published(folder.path)
 
 
 def test_the_order_of_rows_and_columns_does_not_matter(folder, random):

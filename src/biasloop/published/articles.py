@@ -7,16 +7,17 @@ relied on is not paired.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from biasloop.published.score_file import Part
-from biasloop.tables import BASE
 
 
-def placed(parts: Sequence[Part], first: int) -> tuple[list[pl.DataFrame], tuple[str, ...]]:
+def placed(
+    parts: Sequence[Part], first: Mapping[str, int]
+) -> tuple[list[pl.DataFrame], tuple[str, ...]]:
     """Say which set and article every row is of.
 
     Parameters
@@ -24,7 +25,7 @@ def placed(parts: Sequence[Part], first: int) -> tuple[list[pl.DataFrame], tuple
     parts
         The files' rows.
     first
-        The number that the files give to Generation 0.
+        Regime -> the number that its files give to Generation 0.
 
     Returns
     -------
@@ -51,7 +52,8 @@ def placed(parts: Sequence[Part], first: int) -> tuple[list[pl.DataFrame], tuple
             else:
                 ids = tuple(f"row {k + 1} of {counts[0]}" for k in rank.tolist())
                 own.append(file)
-        generation = part.generation - first if part.regime != BASE else part.generation - 1
+        # The base model's rows are zeros, and its generation is -1.
+        generation = part.generation - first.get(part.regime, 1)
         frames.append(
             pl.DataFrame({"generation": generation, "article_id": ids}).with_columns(
                 pl.lit(part.regime).alias("regime"), pl.lit(0, dtype=pl.Int64).alias("seed")

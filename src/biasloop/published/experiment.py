@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Experiment:
     base_model
         What its file calls the base model; empty where there is none.
     first
-        The number that the files give to Generation 0.
+        Regime -> the number that its files give to Generation 0: 0 or 1.
     files, absent, ignored
         Names of files: read; of the same formats but not there; not of these formats.
     notes
@@ -57,7 +57,7 @@ class Experiment:
     associations: pl.DataFrame
     regimes: tuple[str, ...]
     base_model: str
-    first: int
+    first: Mapping[str, int]
     files: tuple[str, ...]
     absent: tuple[str, ...]
     ignored: tuple[str, ...]
@@ -141,25 +141,69 @@ def _nothing(folder: Path, ignored: Sequence[str]) -> str:
     )
 
 
-def _numbered_from(parts: Sequence[Part]) -> int:
-    own = [part for part in parts if part.regime != BASE]
-    if not own:
-        return 0
-    lowest = min(own, key=lambda part: int(part.generation.min()))
+def _numbered_from(parts: Sequence[Part]) -> dict[str, int]:
+    """Decide for every regime whether its files number generations from 0 or from 1.
+
+    Raises
+    ------
+    InputError
+        If a regime begins later, its files contradict each other, or it cannot be told whether
+        its first generation is missing or numbered 1.
+    """
+    chains = {part.regime: [p for p in parts if p.regime == part.regime] for part in parts}
+    chains.pop(BASE, None)
+    first = {regime: _first_of(files) for regime, files in chains.items()}
+    last = {r: max(int(p.generation.max()) for p in files) for r, files in chains.items()}
+    for regime, files in chains.items():
+        alike = [r for r in chains if first[r] == 0 and last[r] == last[regime]]
+        if first[regime] == 1 and alike:
+            others = _names(chains[alike[0]])
+            raise InputError(
+                f"{_names(files)}: generations 1 to {last[regime]}, where {others} "
+                f"have 0 to {last[regime]}: either the first is missing, or they are numbered from "
+                "1. Add Generation 0, or move one of them to a folder of its own"
+            )
+    return first
+
+
+def _first_of(files: Sequence[Part]) -> int:
+    """Say what one regime's files call Generation 0."""
+    lowest = min(files, key=lambda part: int(part.generation.min()))
     first = int(lowest.generation.min())
     if first > 1:
         raise lowest.file.error(
             int(lowest.generation.argmin()),
             GENERATION,
-            f"the lowest generation of the folder is {first}; the first should be 0 or 1",
+            f"the lowest generation of '{lowest.regime}' is {first}; the first should be 0 or 1",
         )
+    last = int(lowest.generation.max())
+    for part in files:
+        begins, ends = int(part.generation.min()), int(part.generation.max())
+        if begins > first and ends - begins == last - first:
+            raise InputError(
+                f"{part.file.path}: generations {begins} to {ends}, but {lowest.file.path.name} of "
+                f"the same regime has {first} to {last}: number them alike"
+            )
     return first
 
 
-def _start_notes(parts: Sequence[Part], first: int) -> tuple[str, ...]:
-    late = [p for p in parts if p.regime != BASE and int(p.generation.min()) != first]
-    notes = [f"Their Generation {first} is Generation 0 here."] if first else []
-    notes += [f"{part.file.path.name} has no Generation {first}, the first." for part in late]
+def _names(files: Sequence[Part]) -> str:
+    return ", ".join(part.file.path.name for part in files)
+
+
+def _start_notes(parts: Sequence[Part], first: Mapping[str, int]) -> tuple[str, ...]:
+    late = [p for p in parts if p.regime in first and int(p.generation.min()) != first[p.regime]]
+    of_one = [regime for regime in first if first[regime] == 1]
+    whose = "Their" if len(of_one) == len(first) else f"In files of {', '.join(of_one)},"
+    notes = []
+    if of_one:
+        notes.append(f"{whose} Generation 1 is Generation 0 here.")
+    if of_one and len(of_one) < len(first):
+        from_0 = ", ".join(regime for regime in first if first[regime] == 0)
+        notes.append(f"Files of {from_0} are numbered from 0.")
+    notes += [
+        f"{part.file.path.name} has no Generation {first[part.regime]}, the first." for part in late
+    ]
     return tuple(notes)
 
 
