@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import linregress
 
 from biasloop.errors import InputError
 from biasloop.published import read_published, reproduce, series
@@ -280,3 +281,33 @@ def test_a_folder_must_be_there(tmp_path):
         read_published(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no released results there"):
         read_published(tmp_path)
+
+
+def test_slopes_and_correlations_of_other_signs_are_told(make_folder, random):
+    """As statsmodels makes both tables of the same figures, and with one of them in disorder."""
+    folder = make_folder()
+    folder.bias("Fresh", random)
+    values = random.normal(size=(60, 20)), random.normal(size=20)
+    fits = [linregress(x, values[1]) for x in values[0]]
+    tail = "Between Neuron Weight and Text Quality Index.csv"
+
+    def write_tables(order):
+        there = {"neuron_id": range(1, 61), "layer": [1] * 60}
+        slopes = {
+            "beta_coefficient": [fits[i].slope for i in order],
+            "p_value": [fits[i].pvalue for i in order],
+        }
+        regression = f"Regression and Statistical Tests for Relationship {tail}"
+        pl.DataFrame(there | slopes).write_csv(folder.path / regression)
+        correlations = {"pearson_correlation": [fit.rvalue for fit in fits]}
+        pearson = folder.path / f"Pearson Correlation {tail}"
+        pl.DataFrame(there | correlations).write_csv(pearson)
+        return read_published(folder.path)
+
+    found = write_tables(range(60))
+    assert found.associations["metric"].unique().to_list() == ["quality"]
+    assert not any("another sign" in note for note in found.notes)
+    order = random.permutation(60).tolist()
+    (note,) = [n for n in write_tables(order).notes if "of another sign" in n]
+    differ = sum(fits[i].slope * fits[k].rvalue < 0 for k, i in enumerate(order))
+    assert note.startswith(f"{differ} of 60 neurons have a slope for quality")

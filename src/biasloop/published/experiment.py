@@ -22,7 +22,12 @@ from biasloop.published.layouts import (
     layouts_of,
     own_name,
 )
-from biasloop.published.neuron_tables import NeuronTable, associations, read_neuron_table
+from biasloop.published.neuron_tables import (
+    NeuronTable,
+    associations,
+    contradictions,
+    read_neuron_table,
+)
 from biasloop.published.score_file import Part, read_part
 from biasloop.tables import BASE, LEANING_SCORES, SCORES, SET_SCORES
 
@@ -111,12 +116,13 @@ def read_published(folder: Path) -> Experiment:
     even = {label: 1 / len(labels) for label in labels if _of_paper(labels)}
     tables = Tables(labels, *_tables(parts, frames, labels), real_shares=even)
     regimes = _ordered({part.regime for part in parts} - {BASE})
-    notes = (*_start_notes(parts, first), *notes)
+    of_neurons = associations(neurons)
+    notes = (*_start_notes(parts, first), *notes, *contradictions(of_neurons))
     read = tuple(path.name for path in paths if path.name not in ignored)
     return Experiment(
         folder,
         tables,
-        associations(neurons),
+        of_neurons,
         regimes,
         _base_model(parts),
         first,

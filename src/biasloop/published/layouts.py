@@ -49,7 +49,7 @@ REGRESSION = ("beta_coefficient", "p_value")
 CORRELATION = "pearson_correlation"
 
 _NEURON_NAME = re.compile(r"\bneuron[\s_]+(\w+?)[\s_]+and[\s_]+(.+)$", re.IGNORECASE)
-_SAID_ANYWAY = ("performance", "generation")
+_SAID_ANYWAY = ("performance", "generation", "text", "index")
 
 
 def label_columns(file: CsvFile) -> list[str]:

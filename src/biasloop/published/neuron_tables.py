@@ -125,6 +125,35 @@ def associations(tables: Sequence[NeuronTable]) -> pl.DataFrame:
     return found.select(pl.col(name).cast(kind) for name, kind in ASSOCIATIONS.items())
 
 
+def contradictions(found: pl.DataFrame) -> tuple[str, ...]:
+    """Say where correlations and slopes of the same neurons cannot be of the same figures.
+
+    In a regression on one regressor the slope has the sign of the correlation, and the larger the
+    correlation the smaller its p-value.
+
+    Parameters
+    ----------
+    found
+        As from `associations`.
+    """
+    from scipy.stats import spearmanr
+
+    notes = []
+    both = found.drop_nulls(["pearson", "coef", "pvalue"])
+    for (metric,), rows in both.group_by("metric", maintain_order=True):
+        differ = int((rows["pearson"] * rows["coef"] < 0).sum())
+        if differ:
+            rank = float(spearmanr(rows["pearson"].abs(), -rows["pvalue"]).statistic)
+            notes.append(
+                f"{differ:,} of {rows.height:,} neurons have a slope for {metric} of another sign "
+                f"than their correlation, and the rank correlation of |r| with significance is "
+                f"{rank + 0.0:.2f}. In a regression on one regressor the signs agree and it is 1: "
+                "the two tables are not of the same figures, or not in the same order. No figure "
+                "here rests on both."
+            )
+    return tuple(notes)
+
+
 def _corrected(part: pl.DataFrame) -> np.ndarray:
     return benjamini_hochberg(_pvalues(part))
 
