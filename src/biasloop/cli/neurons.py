@@ -221,7 +221,7 @@ def _print_ablation(found: Ablation) -> None:
         scale, digits = (100, 1) if share else (1, 3)
         name = f"share of {row['outcome'][6:]} (points)" if share else row["outcome"]
         if row["effect"] is None:
-            print(f"  {name}: withheld, the texts are outside what the classifier was validated on")
+            print(f"  {name}: withheld, nearly all texts are too damaged to read")
             continue
 
         def signed(key: str, row: dict = row, scale: int = scale, digits: int = digits) -> str:

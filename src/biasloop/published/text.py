@@ -102,7 +102,7 @@ def limits(reproduction: Reproduction) -> list[str]:
         found.append(
             "Neither the articles nor the classifier's confusion counts are among the files: "
             "shares are as read, not corrected for its errors, and not withheld where the text "
-            "is unlike what it was validated on."
+            "is too damaged to read."
         )
     if reproduction.neurons.counts:
         found.append(

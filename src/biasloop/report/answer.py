@@ -356,7 +356,7 @@ _OPEN = {
     "One seed": "what another seed would do",
     "Few articles": "what more articles would show",
     "Unfinished": "what the unfinished part of the run will show",
-    "Text outside the classifier's range": "how text too damaged to read leans",
+    "Text too damaged to read": "how text too damaged to read leans",
     "Classifier on synthetic text": _MISREAD,
     "Instrument: leaning": _MISREAD,
     "Two corrections disagree": _MISREAD,

@@ -73,7 +73,7 @@ def _withheld(checked: pl.DataFrame) -> list[Caution]:
                 f"{shown}, Generation {where}: leaning figures are withheld; at worst "
                 f"{words.visible(worst)} {_VACUOUS}."
             )
-        found.append(Caution("Text outside the classifier's range", text))
+        found.append(Caution("Text too damaged to read", text))
     scored = checked.filter(pl.col("outside").is_not_null())
     unchecked = checked.filter(pl.col("outside").is_null() & (pl.col("regime") != REAL))
     if scored.height and unchecked.height:

@@ -50,7 +50,7 @@ def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
         The run; of several seeds the first is shown.
     checked
         What `analysis.validity` made of it: no leaning is shown of a set whose leaning figures
-        are withheld, nor of an article outside the classifier's range.
+        are withheld, nor of an article too damaged to read.
     """
     ids = _choose(results)
     seed = results.config.loop.seeds[0]
@@ -145,7 +145,7 @@ class _Remarks:
         leaning = self._leanings.get((article, regime, generation))
         outside = self._scores.get((article, regime, generation, "outside_domain"))
         if leaning and (outside or (regime, generation) in self._held):
-            found.append("leaning withheld: outside the classifier's range")
+            found.append("leaning not read: too damaged")
         elif leaning:
             shown = words.name(leaning["leaning"])
             found.append(f"read as “{shown}”, {words.percent(leaning['probability'], 0)}")

@@ -40,7 +40,7 @@ _ABSENT = Cell("–")
 _DISTANCES = (
     ("distance:tv", "distance, total variation"),
     ("distance:js", "distance, Jensen-Shannon"),
-    ("outside_domain", "outside the classifier's range"),
+    ("outside_domain", "cannot be read"),
 )
 _TEXT = (
     ("quality", "quality"),
