@@ -275,9 +275,9 @@ class LeaningConfig(Section):
     damage_articles: int = Field(
         300,
         ge=20,
-        description="held-out articles that are damaged, each to every level of damage (as much to "
-        "read as some eight times so many articles), to measure the classifier's error there; "
-        "fewer where a classifier by id is slow",
+        description="held-out articles that are damaged, each twice to every level of damage (as "
+        "much to read as some sixteen times so many articles), to measure the classifier's error "
+        "there; fewer where a classifier by id is slow",
     )
     batch_size: int = Field(64, ge=1, description="texts read at once, at most")
     precision: Literal["float32", "bfloat16"] = Field(
