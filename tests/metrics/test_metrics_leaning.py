@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from biasloop.analysis import instrument_confusion
 from biasloop.errors import InputError, StoreError
 from biasloop.metrics import METRICS, metric_kind
 from biasloop.metrics.builtin_leaning import fit_builtin, load_builtin
@@ -182,6 +183,22 @@ def test_a_classifier_that_learnt_the_source_is_found_out(corpus_maker, make_con
     assert card["held_out"]["sources"]["macro_f1"] < 0.75
     assert any("who wrote" in warning for warning in card["warnings"])
     assert any("confounded" in note for note in card["notes"])
+
+    # What corrects the shares: by default the errors on unseen sources, or those on known ones.
+    known = make_context(corpus, leaning={"candidates": ("word-tfidf",), "errors": "articles"})
+    (tmp_path / "known").mkdir()
+    METRICS["leaning"].fit(known, tmp_path / "known")
+    other = json.loads((tmp_path / "known" / FILE).read_text())
+    assert other["held_out"] == card["held_out"]
+    assert any("text as of these sources" in warning for warning in other["warnings"])
+    right = {}
+    for name, one in (("sources", card), ("articles", other)):
+        confusion = instrument_confusion([one], ("left", "right"))
+        assert confusion.part == name
+        counts = np.array(one["damage"]["levels"][0]["confusion"])
+        right[name] = np.trace(counts) / counts.sum()
+    assert right["articles"] > 0.95
+    assert right["sources"] < 0.75
 
 
 def test_three_labels_without_sources(corpus, make_context, tmp_path):
