@@ -54,13 +54,16 @@ def shift(model, offsets):
             block.mlp.c_proj.weight += torch.as_tensor(own, dtype=torch.float32)[None, :]
 
 
-class WordTokens:
-    """Token ids written as words: all that summarising asks of a tokenizer."""
+@pytest.fixture(scope="module")
+def numbers():
+    """A tokenizer of token ids written as words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
-    pad_token_id = 0
-
-    def __call__(self, texts, **_):
-        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
+    words = models.WordLevel({str(i): i for i in range(VOCABULARY)}, unk_token="0")
+    made = Tokenizer(words)
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="0", unk_token="0")
 
 
 def prompts():
@@ -93,7 +96,7 @@ def tables(model, quality=lambda right: np.full_like(right, 2.0)):
     )
 
 
-def world(seed, reads):
+def world(seed, reads, tokenizer):
     """Chains of models whose every neuron drifts on its own, but the planted ones together."""
     random = np.random.default_rng(seed)
     steps = random.normal(size=(CHAINS, GENERATIONS, 2, WIDTH)) * 0.003
@@ -106,7 +109,7 @@ def world(seed, reads):
         for generation in range(GENERATIONS):
             model = build(reads)
             shift(model, steps[chain, : generation + 1].sum(axis=0))
-            loaded = LoadedModel(model, WordTokens(), Device("cpu", torch.float32))
+            loaded = LoadedModel(model, tokenizer, Device("cpu", torch.float32))
             key = {"regime": f"r{chain}", "seed": 0, "generation": generation}
             neurons.append(
                 summarise_neurons(loaded, articles).with_columns(
@@ -119,8 +122,8 @@ def world(seed, reads):
 
 
 @pytest.fixture(scope="module")
-def planted():
-    return world(0, PLANTED)
+def planted(numbers):
+    return world(0, PLANTED, numbers)
 
 
 @pytest.mark.parametrize("quantity", ["weight_mean", "activation_mean"])
@@ -135,8 +138,8 @@ def test_association_finds_the_planted_neurons(planted, quantity):
     assert count.bonferroni == 0
 
 
-def test_association_finds_nothing_where_no_neuron_drives_the_preference():
-    neurons, scores, _ = world(1, ())
+def test_association_finds_nothing_where_no_neuron_drives_the_preference(numbers):
+    neurons, scores, _ = world(1, (), numbers)
     found = associate(neurons, scores, "right")
     count = count_significant(found["pvalue"].to_numpy())
     assert count.raw / count.tests < 0.16
