@@ -120,10 +120,9 @@ def validate(
         folders = {name: root / example for name, example in CONTROLS.items()}
         for name, folder in folders.items():
             check_folder(configs[name], folder)
-        _run_all(configs, folders, out is not None, count or (lambda done, total: None))
-        runs = {name: api.load_run(folder) for name, folder in folders.items()}
-        judged = {name: _judged(run) for name, run in runs.items()}
-        rows = [row for name, run in runs.items() for row in _rows(name, run, judged[name])]
+        found = _run_all(configs, folders, out is not None, count or (lambda done, total: None))
+        judged = {name: one.judged for name, one in found.items()}
+        rows = [row for name in configs for row in found[name].rows]
         leaning = _planted(configs["positive"])
         checks = judge(judged["positive"], judged["negative"], leaning)
     return Validation(tuple(rows), checks, folders if out is not None else {})
@@ -135,9 +134,17 @@ def _planted(config: Config) -> str:
     return min(types, key=lambda leaning: types[leaning])
 
 
-def _rows(control: str, run: api.Run, judged: Judged) -> list[Row]:
-    leaning, summary = _planted(run.config), run.summary()
-    return [
+@dataclass(frozen=True)
+class _Found:
+    """What one control's process found."""
+
+    rows: tuple[Row, ...]
+    judged: Judged
+
+
+def _found(control: str, run: api.Run) -> _Found:
+    leaning, summary, judged = _planted(run.config), run.summary(), _judged(run)
+    rows = tuple(
         Row(
             control,
             regime,
@@ -147,7 +154,8 @@ def _rows(control: str, run: api.Run, judged: Judged) -> list[Row]:
             verdict,
         )
         for regime, verdict in judged.verdicts.items()
-    ]
+    )
+    return _Found(rows, judged)
 
 
 def _judged(run: api.Run) -> Judged:
@@ -185,8 +193,8 @@ def _folder(out: str | Path | None) -> Generator[Path]:
 
 def _run_all(
     configs: dict[str, Config], folders: dict[str, Path], keep: bool, count: Count
-) -> None:
-    """Run every control in a process of its own: they share the cache, and with it the base."""
+) -> dict[str, _Found]:
+    """Run and judge every control in a process of its own; they share the cached base."""
     context = multiprocessing.get_context("spawn")
     told: Any = context.Queue()
     workers = {
@@ -199,6 +207,7 @@ def _run_all(
     }
     done = dict.fromkeys(workers, (0, 0))
     waiting = set(workers)
+    found: dict[str, _Found] = {}
     try:
         for worker in workers.values():
             worker.start()
@@ -210,8 +219,9 @@ def _run_all(
                 continue
             if isinstance(news, Exception):
                 raise news
-            if news is None:
+            if isinstance(news, _Found):
                 waiting.remove(name)
+                found[name] = news
                 continue
             done[name] = news
             if all(total for _, total in done.values()):
@@ -221,6 +231,7 @@ def _run_all(
             if worker.is_alive() and waiting:
                 worker.terminate()
             worker.join()
+    return found
 
 
 def _check_alive(workers: dict[str, Any]) -> None:
@@ -241,7 +252,7 @@ def _run_one(name: str, values: dict[str, Any], folder: str, keep: bool, told: A
         run = api.run(values, folder, listen=listen)
         if keep:
             run.report()
-        told.put((name, None))
+        told.put((name, _found(name, run)))
     except BiasloopError as error:
         told.put((name, error))
     except KeyboardInterrupt:
