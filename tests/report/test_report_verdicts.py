@@ -114,12 +114,12 @@ def test_a_withheld_share_is_no_number() -> None:
         VERDICT,
         leaning_change=None,
         bias="withheld",
-        reason="62 % of its articles lie outside what the classifier was validated on (x 60 %)",
+        reason="62 % of its articles are too damaged for the classifier to read (x 60 %)",
     )
     bias = speak(verdict).bias
     assert bias == (
-        "The share of “right” at Generation 10 is withheld: 62 % of its articles lie outside what "
-        "the classifier was validated on."
+        "The share of “right” at Generation 10 is withheld: 62 % of its articles are too damaged "
+        "for the classifier to read."
     )
     readable = replace(verdict, readable=replace(RISE, end=3))
     assert "Up to Generation 3, the last that can be read, it rose by 9.3 points" in (
@@ -157,21 +157,66 @@ def cells(verdict: Verdict) -> dict[str, list[str]]:
     }
 
 
-def test_a_verdict_in_full_has_a_row_for_every_figure() -> None:
+LEANS = "Did it lean further away from the real articles? Share of “right”"
+
+
+def test_a_verdict_in_full_has_a_row_for_every_question() -> None:
     twice = Change(0, 10, math.log(40), math.log(80), math.log(2), math.log(1.5), math.log(3), 0)
-    verdict = replace(VERDICT, signs=(SIGN, Sign(HELD_OUT, twice, 1e-6, "yes")), unread=0.12)
+    verdict = replace(
+        VERDICT, signs=(SIGN, Sign(HELD_OUT, twice, 1e-6, "yes")), unread=0.12, holm=0.03
+    )
     assert cells(verdict) == {
-        "share of “right”, %": ["54.4", "63.7", "+9.3 +6.1 to +12.4", "33.3", "amplified: yes"],
-        "text quality": ["2.32", "1.67", "−0.66 −0.72 to −0.60", "–", "worse: yes"],
-        "perplexity on held-out real text (change in %)": [
-            "40.0", "80.0", "+100 +50 to +200", "–", "worse: yes",
+        f"{LEANS}, %": [
+            "yes", "+9.3 +6.1 to +12.4", "54.4", "63.7", "33.3",
+            "away from the real articles; no movement: p < 0.001, the unreadable articles taken at "
+            "their worst; p 0.030 corrected for the number of regimes (Holm)",
         ],
-        "no movement of any leaning": ["–", "< 0.001"],
-        "held within ±5 points": ["no", "–"],
-        "Generation 10 cannot be read": ["12\u202f%", "–"],
+        "Did it stay within ±5 points? 90\u202f% interval": [
+            "no", "+9.3 +6.6 to +11.9", "–", "–", "–", "",
+        ],
+        "How many articles of Generation 10 are too damaged to read?": [
+            "12\u202f%", "–", "–", "–", "–", "the answer holds whatever they lean to",
+        ],
+        "Are its sentences less well formed? Quality index, 0 to 3": [
+            "yes", "−0.66 −0.72 to −0.60", "2.32", "1.67", "–", "up to 0.05 is negligible",
+        ],
+        "Does it forget real text? Perplexity of held-out real articles (change in %)": [
+            "yes", "+100 +50 to +200", "40.0", "80.0", "–", "up to 5\u202f% is negligible",
+        ],
     }  # fmt: skip
-    columns = verdict_table(replace(verdict, beyond_fine_tuning=True), NO_TESTS).parts[0].columns
-    assert columns[2] == "change beyond fine-tuning alone"
+    title = verdict_table(replace(verdict, beyond_fine_tuning=True), NO_TESTS).title
+    assert title.endswith("; changes less those under real articles only")
+
+
+def test_the_real_share_stands_beside_the_shares_that_are_judged() -> None:
+    corrected = replace(RISE, before=0.6, after=0.8, value=0.2, low=0.1, high=0.3)
+    found = cells(replace(VERDICT, corrected={"right": corrected}))
+    judged = found[f"{LEANS}, corrected for the classifier's errors, %"]
+    assert judged[:5] == ["yes", "+20.0 +10.0 to +30.0", "60.0", "80.0", "33.3"]
+    assert found["Share of “right” as read, %"] == [
+        "–", "+9.3 +6.1 to +12.4", "54.4", "63.7", "–", "",
+    ]  # fmt: skip
+
+
+def test_of_two_leanings_one_is_told_and_of_three_all() -> None:
+    for labels in (("left", "right"), ("left", "center", "right")):
+        found = cells(replace(VERDICT, changes=dict.fromkeys(labels, RISE)))
+        shares = [row for row in found if "Share of “" in row]
+        assert len(shares) == (3 if len(labels) == 3 else 1)
+
+
+def test_a_bias_rests_on_where_the_shares_went() -> None:
+    def rests(**given: object) -> str:
+        return cells(replace(VERDICT, **given))[f"{LEANS}, %"][-1]
+
+    assert rests().startswith("away from the real articles;")
+    assert "not all chains the same way" in rests(together=False)
+    assert rests(bias="reduced").startswith("towards the real articles;")
+    assert "whether away from the real articles is not shown" in rests(bias="moved")
+    open_ = rests(bias="not shown", together=None, pvalue=0.04, holm=0.2)
+    assert "p 0.040; p 0.20 corrected" in open_
+    held = cells(replace(VERDICT, bias="held", together=None, unread=0.12))
+    assert not any("whatever they lean to" in row[-1] for row in held.values())
 
 
 def test_a_verdict_that_cannot_be_told_has_what_was_read_and_says_why() -> None:
@@ -180,10 +225,10 @@ def test_a_verdict_that_cannot_be_told_has_what_was_read_and_says_why() -> None:
         VERDICT, leaning_change=None, changes={}, bias="withheld", reason=reason, as_read=RISE
     )
     figures = cells(verdict)
-    assert figures["share of “right”, as read, %"] == [
-        "54.4", "63.7", "+9.3 +6.1 to +12.4", "–", "–",
-    ]  # fmt: skip
-    assert "held within ±5 points" not in figures
+    assert figures[f"{LEANS}, %"][0] == "cannot be told"
+    assert figures[f"{LEANS}, %"][-1] == "the classifier tells the leanings apart too little"
+    assert figures["Share of “right” as read, %"][1:4] == ["+9.3 +6.1 to +12.4", "54.4", "63.7"]
+    assert not any("within" in row for row in figures)
     assert verdict_table(verdict, NO_TESTS).title == (
-        "synthetic: 3 chains of 1,518 articles; the classifier tells the leanings apart too little"
+        "synthetic: 3 chains of 1,518 articles, Generation 0 to 10"
     )

@@ -119,7 +119,7 @@ def test_the_page_says_what_a_reader_must_know(hostile) -> None:
     text = _strict(hostile[1])
     for part in (
         "95 % interval",
-        "Amplification: cannot be told",
+        "Bias amplified: cannot be told",
         "hardly above chance",
         "3 rows of the corpus could not be used",
         "Few articles",
@@ -263,14 +263,14 @@ def test_a_figure_that_is_gone_leaves_no_picture(make_results, tmp_path) -> None
     [
         ({"regimes": ("synthetic",), "generations": 0}, "only Generation 0", "rose by"),
         ({"metrics": ("leaning",)}, "Quality was not scored", "Text quality"),
-        ({"metrics": ("quality",)}, "Leaning was not scored", "Amplification"),
-        ({"metrics": ("perplexity",)}, "Leaning was not scored", "Amplification"),
+        ({"metrics": ("quality",)}, "Leaning was not scored", "Bias amplified:"),
+        ({"metrics": ("perplexity",)}, "Leaning was not scored", "Bias amplified:"),
         (
             {"unfinished": {"overfitting": 0, "accumulation": 1}},
-            "accumulation: not scored yet: leaning at Generation 2;",
+            "accumulation: not scored yet: leaning, quality, perplexity, diversity at",
             "rose by 0.0",
         ),
-        ({"articles": 1, "labels": ("left", "right")}, "was not measured", "NaN"),
+        ({"articles": 1, "labels": ("left", "right")}, "Bias amplified: not measured", "NaN"),
         ({"labels": ("democrat", "republican")}, "“republican”", "nan"),
         ({"labels": tuple(f"party {i}" for i in range(12))}, "“party 11”", "nan"),
         ({"collapsing": ("synthetic", "overfitting", "real", "base")}, "withheld", "nan"),

@@ -127,13 +127,14 @@ def real_shares(
 def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
     found = []
     for (regime,), own in missing.group_by("regime", maintain_order=True):
-        parts = []
+        places: dict[str, list[str]] = {}
         for (metric,), lacking in own.group_by("metric", maintain_order=True):
             where = words.generations(lacking["generation"].to_list())
             several = len(results.config.loop.seeds) > 1
             seeds = lacking["seed"].unique().sort().to_list()
             of = f" (seed {words.generations(seeds)})" if several else ""
-            parts.append(f"{metric} at Generation {where}{of}")
+            places.setdefault(f"at Generation {where}{of}", []).append(str(metric))
+        parts = [f"{', '.join(metrics)} {place}" for place, metrics in places.items()]
         found.append(
             Caution("Unfinished", f"{words.name(str(regime))}: not scored yet: {'; '.join(parts)}.")
         )

@@ -11,7 +11,7 @@ from biasloop.analysis import HELD_OUT, Change, Equivalence, Evidence, Verdict
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.tables import Cell, Part, Table
-from biasloop.report.verdicts import DETAIL, SIGNS, in_percent
+from biasloop.report.verdicts import DETAIL, SIGNS, in_percent, negligible_changes
 
 _ABSENT = Cell("–")
 _QUANTITIES = {
@@ -82,95 +82,126 @@ def pvalue(value: float | None) -> str:
 
 
 def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
-    """Lay out what a regime's verdict rests on.
+    """Lay out what a regime's verdict says and rests on, a question by row.
 
     Returns
     -------
     Table
-        Of every leaning's share and every measure of collapse the levels, the change with its
-        interval, and what it shows; then the tests of the leaning that is followed.
+        Of each question the answer, the change with its interval, the levels between which it
+        lies, and what the answer rests on.
     """
-    levels = [*_share_rows(verdict), *_text_rows(verdict)]
-    change = "change" + " beyond fine-tuning alone" * verdict.beyond_fine_tuning
-    columns = ("Generation 0", f"Generation {verdict.last}", change, "real articles", "shown?")
-    parts = [Part(columns, tuple(levels))] if levels else []
-    tests = _test_rows(verdict, evidence)
-    if tests:
-        parts.append(Part(("tests", "p after Holm"), tuple(tests)))
     rests = (
         f"{words.counted(verdict.chains, 'chain')} of {words.counted(verdict.articles, 'article')}"
     )
-    reason = DETAIL.sub("", words.visible(verdict.reason))
-    title = f"{words.name(verdict.regime)}: {rests}"
-    if reason:
-        open_ = "leaning was not measured: " if verdict.bias == "not measured" else ""
-        title += f"; {open_}{reason}"
-    return Table(title, tuple(parts))
+    title = f"{words.name(verdict.regime)}: {rests}, Generation 0 to {verdict.last}"
+    title += "; changes less those under real articles only" * verdict.beyond_fine_tuning
+    last = f"Generation {verdict.last}"
+    columns = ("answer", "change", "Generation 0", last, "real articles", "rests on")
+    rows = [*_share_rows(verdict), *_test_rows(verdict, evidence), *_text_rows(verdict)]
+    return Table(title, (Part(columns, tuple(rows)),) if rows else ())
 
 
 _Row = tuple[str, tuple[Cell, ...]]
 
 
 def _share_rows(verdict: Verdict) -> list[_Row]:
-    """Every leaning's share as read, then corrected for the classifier's errors."""
-    told: list[tuple[str, str, Change]] = [
-        (label, "", change) for label, change in verdict.changes.items()
+    """Of two leanings one mirrors the other, so only the one that is told has a row."""
+    if not verdict.leaning:
+        return []
+    judged = verdict.corrected or verdict.changes
+    errors = ", corrected for the classifier's errors" * bool(verdict.corrected)
+    answer = Cell("cannot be told" if verdict.withheld else verdict.amplified)
+    others = [label for label in judged if label != verdict.leaning and len(judged) > 2]
+    labels = (verdict.leaning, *others)
+    told: list[tuple[str, str, Change | None]] = [
+        (label, errors, judged.get(label)) for label in labels
     ]
-    told += [(label, ", corrected", change) for label, change in verdict.corrected.items()]
+    if verdict.corrected:
+        told += [(label, " as read", verdict.changes.get(label)) for label in labels]
     if verdict.as_read:
-        told.append((verdict.leaning, ", as read", verdict.as_read))
+        told.append((verdict.leaning, " as read", verdict.as_read))
     if verdict.readable:
-        until = f", up to Generation {verdict.readable.end}"
+        until = f" up to Generation {verdict.readable.end}, the last that can be read"
         told.append((verdict.leaning, until, verdict.readable))
     rows = []
     for label, of, change in told:
-        real = verdict.real.get(label) if not of else None
-        answer = verdict.amplified if label == verdict.leaning and not of else "–"
-        rows.append(
-            (
-                f"share of “{words.name(label)}”{of}, %",
-                (
-                    *_levels(change, 100, 1),
-                    _ABSENT if real is None else Cell(words.number(100 * real, 1)),
-                    Cell(f"amplified: {answer}" if answer != "–" else answer),
-                ),
-            )
+        # The real articles' shares are corrected where the judged ones are.
+        real = verdict.real.get(label) if of == errors else None
+        share = f"Share of “{words.name(label)}”{of}, %"
+        cells = (
+            _ABSENT if rows else answer,
+            *_levels(change, 100, 1),
+            _ABSENT if real is None else Cell(words.number(100 * real, 1)),
+            Cell("" if rows else _why(verdict)),
         )
+        question = "" if rows else "Did it lean further away from the real articles? "
+        rows.append((f"{question}{share}", cells))
     return rows
+
+
+#: Where a movement led.
+_WAYS = {
+    "reduced": "towards the real articles",
+    "moved": "moved, but whether away from the real articles is not shown",
+    "held": "held: no leaning moved by more than is negligible",
+    "not shown": "neither a change nor its absence is shown",
+}
+
+
+def _why(verdict: Verdict) -> str:
+    """Say in few words what the answer on bias rests on."""
+    if verdict.bias in ("withheld", "not measured"):
+        return DETAIL.sub("", words.visible(verdict.reason))
+    way = "away from the real articles" + ", not all chains the same way" * (not verdict.together)
+    way = _WAYS.get(verdict.bias, way)
+    if verdict.holm is None:
+        return way
+    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= _UNREAD)
+    return (
+        f"{way}; no movement: {pvalue(verdict.pvalue)}{worst}; {pvalue(verdict.holm)} corrected "
+        "for the number of regimes (Holm)"
+    )
+
+
+#: What each sign of collapse asks, of which measure.
+_ASKED = {
+    "quality": "Are its sentences less well formed? Quality index, 0 to 3",
+    "distinct_2": "Do its articles repeat themselves more? Share of distinct word pairs, 0 to 1",
+    "self_bleu": "Do its articles grow alike? Self-BLEU, 0 to 1",
+    HELD_OUT: "Does it forget real text? Perplexity of held-out real articles (change in %)",
+}
 
 
 def _text_rows(verdict: Verdict) -> list[_Row]:
     rows = []
+    negligible = negligible_changes()
     for sign in verdict.signs:
-        title, digits = SIGNS[sign.quantity]
+        digits = SIGNS[sign.quantity][1]
         held_out = sign.quantity == HELD_OUT
         change = in_percent(sign.change) if held_out else sign.change
-        title += " (change in %)" * held_out
         cells = _levels(change, 1, digits, 0 if held_out else digits)
-        rows.append((title, (*cells, _ABSENT, Cell(f"worse: {sign.answer}"))))
+        rests = Cell(f"up to {negligible[sign.quantity]} is negligible")
+        rows.append((_ASKED[sign.quantity], (Cell(sign.answer), *cells, _ABSENT, rests)))
     if verdict.quality and not any(sign.quantity == "quality" for sign in verdict.signs):
-        title = "built-in quality index, no sign of collapse"
-        rows.append((title, (*_levels(verdict.quality, 1, 2), _ABSENT, _ABSENT)))
+        title = "Built-in quality index, 0 to 3; no sign of collapse"
+        rows.append((title, (_ABSENT, *_levels(verdict.quality, 1, 2), _ABSENT, Cell(""))))
     return rows
 
 
 def _levels(
-    change: Change, scale: float, digits: int, of_change: int | None = None
+    change: Change | None, scale: float, digits: int, of_change: int | None = None
 ) -> tuple[Cell, ...]:
+    """Write a change, and the levels before and after it."""
+    if change is None:
+        return (_ABSENT,) * 3
     ends = (Cell(words.number(scale * end, digits)) for end in (change.before, change.after))
     of_change = digits if of_change is None else of_change
-    return (*ends, _figure(change.value, change.low, change.high, scale, of_change))
+    return (_figure(change.value, change.low, change.high, scale, of_change), *ends)
 
 
 def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
     rows = []
-    if verdict.holm is not None:
-        rows.append(("no movement of any leaning", (_ABSENT, _p(verdict.holm))))
-    trend = _one(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
-    if trend:
-        slope = _figure(trend["slope"], trend["low"], trend["high"], 100, 2)
-        title = f"trend of “{words.name(verdict.leaning)}” per generation, points"
-        rows.append((title, (slope, _p(trend["holm"]))))
+    none = (_ABSENT,) * 3
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
         margin = words.number(100 * held.margin, 1).removesuffix(".0")
@@ -178,12 +209,24 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
         open_ = held.answer == "not shown" and half >= held.margin
         note = (
             f"the interval alone is ±{words.number(100 * half, 1)}; 'biasloop power --margin "
-            f"{margin}' says how many articles and seeds show it"
+            f"{margin}' says how many articles and seeds would show it"
         )
-        rows.append((f"held within ±{margin} points", (Cell(held.answer, note * open_), _ABSENT)))
+        change = _figure(held.value, held.low, held.high, 100, 1)
+        question = f"Did it stay within ±{margin} points? 90\u202f% interval"
+        rows.append((question, (Cell(held.answer), change, *none, Cell(note * open_))))
+    trend = _one(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
+    if trend:
+        slope = _figure(trend["slope"], trend["low"], trend["high"], 100, 2)
+        question = "How far does it move per generation? Points, on a straight line through all"
+        question += ", nothing subtracted" * verdict.beyond_fine_tuning
+        rests = Cell(f"no slope: {pvalue(trend['holm'])} corrected for all trends (Holm)")
+        rows.append((question, (_ABSENT, slope, *none, rests)))
     if verdict.unread >= _UNREAD:
+        stands = verdict.bias in ("amplified", "reduced", "moved")
+        note = "the answer holds whatever they lean to" * stands
+        question = f"How many articles of Generation {verdict.last} are too damaged to read?"
         unread = Cell(words.percent(verdict.unread, 0))
-        rows.append((f"Generation {verdict.last} cannot be read", (unread, _ABSENT)))
+        rows.append((question, (unread, _ABSENT, *none, Cell(note))))
     return rows
 
 
@@ -239,10 +282,9 @@ def doubts(evidence: Evidence) -> list[Caution]:
         found.append(
             Caution(
                 "Two corrections disagree",
-                f"In {words.counted(sets, 'generation')} the share corrected by the confusion "
-                f"counts and that by EM lie more than {words.number(100 * _APART, 0)} points "
-                "apart: the classifier's errors, or its probabilities, are not those that were "
-                "measured.",
+                f"In {words.counted(sets, 'generation')} the share corrected by the classifier's "
+                "measured errors and that corrected by its probabilities (EM) lie more than "
+                f"{words.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
             )
         )
     return found
@@ -281,9 +323,12 @@ def _unread(adjusted: pl.DataFrame) -> list[Caution]:
 
 #: Measure -> what is told of a set where it fell.
 _DOUBTS = {
-    "confidence": ("it is less sure than on the real articles", "points of mean confidence"),
+    "confidence": (
+        "the classifier is less sure than on the real ones",
+        "points of mean confidence",
+    ),
     "agreement": (
-        "a second classifier, of other features, agrees with it less than on the real articles",
+        "a second classifier, of other features, agrees with it less than on the real ones",
         "points",
     ),
 }
@@ -301,8 +346,8 @@ def _shifted(shifts: pl.DataFrame) -> list[Caution]:
         found.append(
             Caution(
                 "Classifier on synthetic text",
-                f"In {doubtful.height} of {words.counted(own.height, 'set')} {what}, at worst by "
-                f"{words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
+                f"In {doubtful.height} of {words.counted(own.height, 'set')} of articles {what}, "
+                f"at worst by {words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
                 f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
                 "there may be others than those that were measured.",
             )

@@ -75,7 +75,7 @@ def instrument(card: Mapping[str, Any]) -> Instrument:
     return Instrument(
         metric=words.name(card["metric"]),
         name=words.visible(card.get("instrument", "")),
-        trained_on=f"{trained:,}" if trained else "nothing here: it came trained",
+        trained_on=f"trained on {trained:,} texts" if trained else "came trained",
         parts=tuple(f"{_PARTS[part]} (n = {found['n']:,})" for part, found in parts.items()),
         errors=tuple(
             (title, tuple(words.number(found.get(key), 3) for found in parts.values()))

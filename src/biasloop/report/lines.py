@@ -132,7 +132,7 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
         "bias_against_quality",
         "Bias against quality",
         "One path per regime; the number at a mark is the generation, the cross at a path's end "
-        f"its {words.INTERVAL}s. Sideways to the left is collapse, up or down is a moving bias. "
+        f"its {words.INTERVAL}s. To the left text quality falls, up or down the bias moves. "
         "Generations whose leaning figure is withheld are not on the path.",
         "text quality index (0 noise to 3 clean)",
         f"share of “{shown}”, %",

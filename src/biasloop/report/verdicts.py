@@ -131,17 +131,17 @@ SIGNS = {
 
 #: What each sign of collapse says of the model, for a reader who knows none of the measures.
 _WORSE = {
-    "quality": "less well-formed sentences",
-    "distinct_2": "articles repeat themselves",
-    "self_bleu": "articles grow alike",
+    "quality": "its sentences are less well formed",
+    "distinct_2": "its articles repeat themselves",
+    "self_bleu": "its articles grow alike",
     HELD_OUT: "it forgets real text",
 }
 
 
 #: The measures' short names.
 _MEASURES = {
-    "quality": "quality",
-    "distinct_2": "distinct-2",
+    "quality": "quality index",
+    "distinct_2": "distinct word pairs",
     "self_bleu": "self-BLEU",
     HELD_OUT: "perplexity",
 }
@@ -177,22 +177,24 @@ def worst_levels(verdict: Verdict) -> str:
                 words.number(end, 0 if worst == HELD_OUT else 2) for end in ends
             )
             text = f"{_MEASURES[worst]} {before} to {after}"
-            return f"{text}, on real articles only {alone}" if verdict.beyond_fine_tuning else text
+            return f"{text} (real articles only: {alone})" if verdict.beyond_fine_tuning else text
     return ""
 
 
 def collapse_measures() -> str:
     """List the measures of collapse, each with the change for the worse that is negligible."""
-    return ", ".join(
-        f"{SIGNS[measure.quantity][0]} ("
-        + (
-            f"{100 * math.expm1(measure.negligible):.0f} %"
-            if measure.quantity == HELD_OUT
-            else words.number(measure.negligible)
-        )
-        + ")"
+    amounts = negligible_changes()
+    return ", ".join(f"{SIGNS[name][0]} ({amount})" for name, amount in amounts.items())
+
+
+def negligible_changes() -> dict[str, str]:
+    """Give the change for the worse that is negligible, by measure of collapse."""
+    return {
+        measure.quantity: f"{100 * math.expm1(measure.negligible):.0f}\u202f%"
+        if measure.quantity == HELD_OUT
+        else words.number(measure.negligible)
         for measure in MEASURES
-    )
+    }
 
 
 def _collapse(verdict: Verdict) -> str:
