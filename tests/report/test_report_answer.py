@@ -195,8 +195,11 @@ def test_a_change_that_many_regimes_may_give_by_chance() -> None:
     text = said(one(bias="not shown"))
     assert "no sure change of leaning: 27 points (22 to 34) towards red may be due" in text
     assert "errors" not in text
-    assert "unreadable" not in text
-    assert "chance or unreadable articles" in said(one(bias="not shown", unread=0.06))
+    assert "cannot be read" not in text
+    open_one = one(bias="not shown", unread=0.06)
+    assert "chance or articles that cannot be read" in said(open_one)
+    assert rows(open_one)[0][2] == "not shown|may be chance or articles that cannot be read"
+    assert rows(one(bias="not shown", moved=OPEN))[0][2] == "not shown|"
 
 
 def test_one_chain_speaks_of_itself() -> None:
@@ -220,10 +223,10 @@ def test_what_cannot_be_read_is_no_number() -> None:
 def test_collapse_alone_is_not_a_growth_of_bias() -> None:
     worse = {"collapsed": "yes", "signs": (FORGETS,)}
     text = said(one(bias="not shown", moved=OPEN, **worse))
-    assert "text got worse (collapse: it forgets real text)" in text
+    assert "the model collapsed (it forgets real text)" in text
     assert "but it shows no sure change of leaning" in text
     both = said(one(**worse))
-    assert both.index("moved 27 points") < both.index("and its text got worse")
+    assert both.index("moved 27 points") < both.index("and it collapsed")
     assert "without collapse" in said(one(collapsed="no"))
     assert "collapse" not in said(one(collapsed="not shown"))
 
@@ -259,7 +262,7 @@ def test_what_was_not_measured_is_not_answered() -> None:
 def test_fine_tuning_by_itself_is_named_where_it_was_subtracted() -> None:
     for beyond in (True, False):
         (row,) = shown(RunAnswer(TWO, (one(beyond_fine_tuning=beyond),), None)).rows
-        assert ("beyond fine-tuning alone" in row[1].note) == beyond
+        assert ("less the change under real articles only" in row[1].note) == beyond
 
 
 @given(st.floats(0.001, 60), st.floats(0.001, 40), st.floats(0.001, 39))
@@ -289,20 +292,29 @@ def test_the_table_has_a_row_per_regime_and_its_cost() -> None:
     )
     assert found[0] == [
         "synthetic|its own text only",
-        "+27 points|+22 to +34",
+        "+27|+22 to +34",
         "yes|",
         "yes|it forgets real text: perplexity 20 to 40",
         "1.26 million|",
     ]
     name, moved, amplified, collapsed, tokens = found[1]
     assert name.startswith("accumulation|all text so far")
-    assert moved == "+2.0 points|−4.0 to +9.0; 30\u202f% of articles unreadable"
+    assert moved == "+2.0|−4.0 to +9.0; 30\u202f% of articles cannot be read"
     assert amplified.startswith("no|")
     assert collapsed == "no|"
     assert tokens == "4.42 million|3.5 × synthetic"
     assert found[2][0] == "real_only|real articles only"
     assert "80\u202f% of its articles" in found[2][1]
     assert found[2][2].startswith("cannot be told|")
+
+
+def test_regimes_that_end_at_different_generations_say_where() -> None:
+    uneven = rows(one(), one("accumulation", last=1))
+    assert [row[0].rsplit("; ")[1] for row in uneven] == [
+        "up to Generation 3",
+        "up to Generation 1",
+    ]
+    assert "Generation" not in rows(one(), one("accumulation"))[0][0]
 
 
 def test_one_chain_has_no_bare_yes() -> None:

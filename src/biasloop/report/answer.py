@@ -58,8 +58,8 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
     """
     rows = tuple(_entries(one, answer) for one in answer.regimes)
     columns = (
-        "Regime, trained on",
-        f"Bias change{_one_way(answer)}",
+        "Regime and what it trains on",
+        f"Bias change in points{_one_way(answer)}",
         "Bias amplified?",
         "Text collapsed?",
         "Training tokens per chain",
@@ -99,10 +99,10 @@ def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
     if verdict.bias in _MOVED and change is not None:
         text = f"the model {_movement(verdict, change, labels)}"
         if worse:
-            return f"{text}, and its text got worse (collapse: {worse})"
+            return f"{text}, and it collapsed ({worse})"
         return text + " without collapse" * (verdict.collapsed in ("no", "not in this chain"))
     if worse:
-        return f"the model's text got worse (collapse: {worse}), but it {_rest(verdict, labels)}"
+        return f"the model collapsed ({worse}), but it {_rest(verdict, labels)}"
     return f"the model {_rest(verdict, labels)}"
 
 
@@ -141,15 +141,20 @@ def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
     if change.low > 0 or change.high < 0:
         size = _points(change.value, change.low, change.high)
         way = f"{size} {_towards(verdict.leaning, labels, change.value)}"
-        reasons = ["chance"]
-        reasons += ["the classifier's errors"] * bool(verdict.corrected)
-        reasons += ["unreadable articles"] * (verdict.unread >= _SOME)
-        return f"shows no sure change of leaning: {way} may be due to {' or '.join(reasons)}"
+        return f"shows no sure change of leaning: {way} may be due to {_doubts(verdict)}"
     few = "articles or chains" if verdict.chains > 1 else "articles"
     return (
         f"shows no sure change of leaning: anything {_between(verdict, change, labels)} is "
         f"possible (too few {few} to tell)"
     )
+
+
+def _doubts(verdict: Verdict) -> str:
+    """Say what may have made a change whose interval is clear of 0, and that is not shown."""
+    reasons = ["chance"]
+    reasons += ["the classifier's errors"] * bool(verdict.corrected)
+    reasons += ["articles that cannot be read"] * (verdict.unread >= _SOME)
+    return " or ".join(reasons)
 
 
 def _between(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
@@ -274,8 +279,10 @@ def _fraction(regime: PreservationConfig) -> str:
 
 def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     verdict = one.verdict
+    uneven = len({other.verdict.last for other in answer.regimes}) > 1
+    until = f"; up to Generation {verdict.last}"
     return (
-        Entry(words.name(verdict.regime), _trains_on(one.regime)),
+        Entry(words.name(verdict.regime), _trains_on(one.regime) + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
         _collapse(verdict),
@@ -287,8 +294,8 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
 _AMPLIFIED: Mapping[str, tuple[str, str]] = {
     "amplified": ("yes", ""),
     "reduced": ("no", "closer to real text"),
-    "held": ("no", "held"),
-    "moved": ("not shown", "moved"),
+    "held": ("no", "moved by a negligible amount at most"),
+    "moved": ("not shown", "moved, but which way is not clear"),
 }
 
 
@@ -296,6 +303,9 @@ def _amplified(verdict: Verdict) -> Entry:
     if verdict.withheld:
         return Entry("cannot be told")
     answer, note = _AMPLIFIED.get(verdict.bias, (verdict.amplified, ""))
+    change = verdict.leaning_change
+    if verdict.bias == "not shown" and change and change.low * change.high > 0:
+        note = f"may be {_doubts(verdict)}"
     return Entry(answer if verdict.chains > 1 else verdict.amplified, note)
 
 
@@ -306,13 +316,13 @@ def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
     value, low, high = (100 * end for end in (change.value, change.low, change.high))
     digits = _digits(value, low, high)
     note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
-    note += "; beyond fine-tuning alone" * verdict.beyond_fine_tuning
-    if verdict.unread >= _SOME:
-        note += f"; {_unread(verdict)} of articles unreadable"
+    note += ", less the change under real articles only" * verdict.beyond_fine_tuning
+    if verdict.unread >= _SOME and not verdict.withheld:
+        note += f"; {_unread(verdict)} of articles cannot be read"
     way = f" of {words.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
     read = ", as read" * verdict.withheld
     note += f"; {_unreadable(verdict)}" * verdict.withheld
-    return Entry(f"{words.signed(value, digits)} points{way}{read}", note)
+    return Entry(f"{words.signed(value, digits)}{way}{read}", note)
 
 
 def _one_way(answer: RunAnswer) -> str:
@@ -320,7 +330,7 @@ def _one_way(answer: RunAnswer) -> str:
     told = {one.verdict.leaning for one in answer.regimes}
     if len(answer.labels) != 2 or len(told) != 1 or "" in told:
         return ""
-    return f", + towards {words.name(*told, 24)}"
+    return f" (+ towards {words.name(*told, 24)})"
 
 
 def _collapse(verdict: Verdict) -> Entry:
