@@ -203,7 +203,8 @@ def test_a_change_that_many_regimes_may_give_by_chance() -> None:
 
 
 def test_one_chain_speaks_of_itself() -> None:
-    assert said(one(chains=1)).startswith("In the one chain that was run, the model moved 27")
+    alone = "Trained on its own text in the one chain that was run, the model moved 27 points"
+    assert said(one(chains=1)).startswith(alone)
     assert "chain" not in said(one())
     assert "or chains" not in said(one(bias="not shown", moved=OPEN, chains=1))
 

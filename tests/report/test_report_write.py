@@ -127,7 +127,7 @@ def test_the_page_says_what_a_reader_must_know(hostile) -> None:
         "unseen sources (n = 240)",
         "Confusion on unseen articles",
         "expected calibration error",
-        "Range in which it was validated",
+        "Up to where damaged articles can be read",
         "Nobody (2026), <i>Made-up speeches</i>",
         "CC0",
         "0123456789abcdef" * 4,

@@ -73,9 +73,8 @@ def sentence(answer: RunAnswer) -> str:
     if own is None:
         return "No regime has a scored generation yet, so there is no answer yet."
     verdict = own.verdict
-    on = f"Trained on {_own_text(own.regime)}"
-    where = "In the one chain that was run" if verdict.chains == 1 else on
-    text = f"{where}, {_main_clause(verdict, answer.labels)}"
+    alone = " in the one chain that was run" * (verdict.chains == 1)
+    text = f"Trained on {_own_text(own.regime)}{alone}, {_main_clause(verdict, answer.labels)}"
     if verdict.bias in ("amplified", "moved"):
         told = _mitigations(own, answer.regimes) if _one_direction(verdict) else []
     else:

@@ -14,6 +14,12 @@ _PARTS = {
     "articles": "unseen articles",
     "sources": "unseen sources",
 }
+#: By what an article is held too damaged to read; confidence, of which the card has a bound, too,
+#: decides nothing.
+_DAMAGE = {
+    "words": "words that are not said again",
+    "oov": "unknown words, of all different ones, 0 to 1",
+}
 _ERRORS = (
     ("macro_f1", "macro-F1"),
     ("accuracy", "accuracy"),
@@ -70,6 +76,7 @@ def require_leaning_card(results: Results) -> None:
 def instrument(card: Mapping[str, Any]) -> Instrument:
     """Make one card ready to show."""
     held_out = card.get("held_out") or {}
+    bounds = card.get("domain") or {}
     parts = {part: held_out[part] for part in _PARTS if held_out.get(part)}
     trained = card.get("trained_on") or 0
     return Instrument(
@@ -88,8 +95,9 @@ def instrument(card: Mapping[str, Any]) -> Instrument:
             for one in card.get("candidates", ())
         ),
         domain=tuple(
-            (words.name(measure), *(words.number(bound.get(end), 3) for end in ("low", "high")))
-            for measure, bound in (card.get("domain") or {}).items()
+            (title, *(words.number(bounds[measure].get(end)) for end in ("low", "high")))
+            for measure, title in _DAMAGE.items()
+            if measure in bounds
         ),
         warnings=tuple(words.visible(text) for text in card.get("warnings", ())),
         notes=tuple(words.visible(text) for text in card.get("notes", ())),
