@@ -78,21 +78,65 @@ def test_every_regime_is_numbered_on_its_own(make_folder, random):
     before, after = series(alone), series(reproduce(found))
     for kind in ("shares", "quality"):
         assert after[kind]["fresh"] == before[kind]["fresh"]
-    assert "In files of fresh, Generation 1 is Generation 0 here." in found.notes
-    assert "Files of other, stale are numbered from 0." in found.notes
+    assert "Generation 0 is number 1 in the files of fresh." in found.notes
+    assert "Generation 0 is number 0 in the files of other, stale." in found.notes
+
+
+def test_files_of_one_chain_begin_at_one_number(make_folder, random):
+    folder = make_folder(first=1)
+    folder.bias("Fresh", random)
+    folder.first = 0
+    for counts in ((40,) * 4, (40,) * 5, (40,) * 7):  # as many, to the same number, to a later one
+        folder.metric("Fresh", random, counts=counts)
+        with pytest.raises(InputError) as caught:
+            read_published(folder.path)
+        for part in ("Fresh_Bias_Performance.csv with 1", "Fresh_Generation_Quality.csv with 0"):
+            assert part in str(caught.value)
 
 
 def test_a_numbering_that_cannot_be_decided_is_refused(make_folder, random):
     folder = make_folder(first=1)
     folder.bias("Fresh", random)
     folder.first = 0
-    folder.metric("Fresh", random)
-    with pytest.raises(InputError, match=r"Fresh_.*\.csv.*number them alike"):
+    folder.bias("Stale", random, generations=5)
+    folder.metric("Stale", random, counts=(40,) * 5)
+    with pytest.raises(
+        InputError, match=r"Stale_Bias.*, Stale_Gen.*: generations 0 to 4, where Fresh_B.* 1 to 4"
+    ):
         read_published(folder.path)
-    (folder.path / "Fresh_Generation_Quality.csv").unlink()
-    folder.bias("Stale", random, generations=5)  # 0 to 4, where fresh has 1 to 4
-    with pytest.raises(InputError, match=r"Fresh_Bias.* 1 to 4, where Stale_Bias.* have 0 to 4"):
-        read_published(folder.path)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_set_that_two_chains_begin_with_tells_the_numbering(make_folder, random, number):
+    """As of the released center-only chains: 0 to 11 and 1 to 11, with one set of number 1."""
+    folder = make_folder(first=1)
+    folder.bias("Kept", random)
+    folder.metric("Kept", random)
+    folder.bias("Other", random, articles=30)
+    folder.first = 0
+    folder.bias("Long", random, generations=5)
+    folder.metric("Long", random, counts=(40,) * 5)
+    for ending in ("Bias_Performance", "Generation_Quality"):
+        kept = pl.read_csv(folder.path / f"Kept_{ending}.csv").filter(Generation=1)
+        # Its rows in another order, and a digit less.
+        kept = kept.with_columns(pl.lit(number, dtype=pl.Int64).alias("Generation"))[::-1]
+        kept = kept.with_columns(pl.selectors.float().round(8))
+        path = folder.path / f"Long_{ending}.csv"
+        own = pl.read_csv(path).filter(pl.col("Generation") != number)
+        pl.concat([own, kept]).write_csv(path)
+    found = read_published(folder.path)
+    assert found.first == {"kept": 1, "long": number, "other": 1}
+    done = series(reproduce(found))
+    for shares in (done["shares"]["long"]["red"], done["quality"]["long"]):
+        assert len(shares) == 5 - number
+    assert done["shares"]["long"]["red"][0] == done["shares"]["kept"]["red"][0]
+    # The second set, whatever its number, is the chain's own.
+    own = folder.scores["long"][number + 1].argmax(axis=-1) == 0
+    assert done["shares"]["long"]["red"][1] == pytest.approx(100 * own.mean())
+    told = [note for note in found.notes if "comes before Generation 0" in note]
+    assert len(told) == number
+    if told:
+        assert told[0].startswith("Long_Bias_Performance.csv, Long_Generation_Quality.csv: ")
 
 
 def test_the_order_of_rows_and_columns_does_not_matter(folder, random):

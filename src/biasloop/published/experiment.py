@@ -15,7 +15,6 @@ from biasloop.published.articles import placed
 from biasloop.published.csv_file import read_csv_file
 from biasloop.published.layouts import (
     CORRELATION,
-    GENERATION,
     LAYOUTS,
     REGRESSION,
     is_neuron_table,
@@ -28,6 +27,7 @@ from biasloop.published.neuron_tables import (
     contradictions,
     read_neuron_table,
 )
+from biasloop.published.numbering import numbered_from, numbering_notes, since_first
 from biasloop.published.score_file import Part, read_part
 from biasloop.tables import BASE, LEANING_SCORES, SCORES, SET_SCORES
 
@@ -54,7 +54,7 @@ class Experiment:
     files, absent, ignored
         Names of files: read; of the same formats but not there; not of these formats.
     notes
-        How rows were matched, where the files do not say.
+        How generations were numbered and rows matched, and what in the files does not go together.
     """
 
     folder: Path
@@ -108,7 +108,9 @@ def read_published(folder: Path) -> Experiment:
             ignored.append(path.name)
     if not parts and not neurons:
         raise InputError(_nothing(folder, ignored))
-    first = _numbered_from(parts)
+    first = numbered_from(parts)
+    numbered = numbering_notes(parts, first)
+    parts = [since_first(part, first) for part in parts]
     frames, notes = placed(parts, first)
     labels = _labels(parts)
     # The paper's corpus has as many articles of each leaning; how its classifier reads them is
@@ -117,7 +119,7 @@ def read_published(folder: Path) -> Experiment:
     tables = Tables(labels, *_tables(parts, frames, labels), real_shares=even)
     regimes = _ordered({part.regime for part in parts} - {BASE})
     of_neurons = associations(neurons)
-    notes = (*_start_notes(parts, first), *notes, *contradictions(of_neurons))
+    notes = (*numbered, *notes, *contradictions(of_neurons))
     read = tuple(path.name for path in paths if path.name not in ignored)
     return Experiment(
         folder,
@@ -145,72 +147,6 @@ def _nothing(folder: Path, ignored: Sequence[str]) -> str:
         f"{folder}: no released results there{there}; wanted: {wanted}, the base model's "
         f"MODEL_{LAYOUTS[0].ending}.csv or neuron tables"
     )
-
-
-def _numbered_from(parts: Sequence[Part]) -> dict[str, int]:
-    """Decide for every regime whether its files number generations from 0 or from 1.
-
-    Raises
-    ------
-    InputError
-        If a regime begins later, its files contradict each other, or it cannot be told whether
-        its first generation is missing or numbered 1.
-    """
-    chains = {part.regime: [p for p in parts if p.regime == part.regime] for part in parts}
-    chains.pop(BASE, None)
-    first = {regime: _first_of(files) for regime, files in chains.items()}
-    last = {r: max(int(p.generation.max()) for p in files) for r, files in chains.items()}
-    for regime, files in chains.items():
-        alike = [r for r in chains if first[r] == 0 and last[r] == last[regime]]
-        if first[regime] == 1 and alike:
-            others = _names(chains[alike[0]])
-            raise InputError(
-                f"{_names(files)}: generations 1 to {last[regime]}, where {others} "
-                f"have 0 to {last[regime]}: either the first is missing, or they are numbered from "
-                "1. Add Generation 0, or move one of them to a folder of its own"
-            )
-    return first
-
-
-def _first_of(files: Sequence[Part]) -> int:
-    """Say what one regime's files call Generation 0."""
-    lowest = min(files, key=lambda part: int(part.generation.min()))
-    first = int(lowest.generation.min())
-    if first > 1:
-        raise lowest.file.error(
-            int(lowest.generation.argmin()),
-            GENERATION,
-            f"the lowest generation of '{lowest.regime}' is {first}; the first should be 0 or 1",
-        )
-    last = int(lowest.generation.max())
-    for part in files:
-        begins, ends = int(part.generation.min()), int(part.generation.max())
-        if begins > first and ends - begins == last - first:
-            raise InputError(
-                f"{part.file.path}: generations {begins} to {ends}, but {lowest.file.path.name} of "
-                f"the same regime has {first} to {last}: number them alike"
-            )
-    return first
-
-
-def _names(files: Sequence[Part]) -> str:
-    return ", ".join(part.file.path.name for part in files)
-
-
-def _start_notes(parts: Sequence[Part], first: Mapping[str, int]) -> tuple[str, ...]:
-    late = [p for p in parts if p.regime in first and int(p.generation.min()) != first[p.regime]]
-    of_one = [regime for regime in first if first[regime] == 1]
-    whose = "Their" if len(of_one) == len(first) else f"In files of {', '.join(of_one)},"
-    notes = []
-    if of_one:
-        notes.append(f"{whose} Generation 1 is Generation 0 here.")
-    if of_one and len(of_one) < len(first):
-        from_0 = ", ".join(regime for regime in first if first[regime] == 0)
-        notes.append(f"Files of {from_0} are numbered from 0.")
-    notes += [
-        f"{part.file.path.name} has no Generation {first[part.regime]}, the first." for part in late
-    ]
-    return tuple(notes)
 
 
 def _labels(parts: Sequence[Part]) -> tuple[str, ...]:
