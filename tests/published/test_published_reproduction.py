@@ -168,6 +168,24 @@ def test_the_papers_figures_are_met_only_where_the_labels_are_its_own(make_folde
     assert free.is_empty()
 
 
+def test_real_shares_are_known_of_the_papers_regimes_only(make_folder, random):
+    """Right rises from a third to all in both; the second's real articles are not known."""
+    folder = make_folder(labels=("Left", "Center", "Right"))
+    for regime in ("Synthetic", "Synthetic_Center-Only"):
+        folder.bias(regime, random)
+        path = folder.path / f"{regime}_Bias_Performance.csv"
+        last = (pl.col("Generation") == 4).cast(pl.Float64)
+        moved = {name: (1 - last) * pl.col(name) for name in ("Left_Score", "Center_Score")}
+        moved["Right_Score"] = (1 - last) * pl.col("Right_Score") + last
+        pl.read_csv(path).with_columns(**moved).write_csv(path)
+    done = reproduce(read_published(folder.path))
+    known, unknown = done.verdicts
+    assert (known.regime, known.amplified) == ("synthetic", "in this chain")
+    assert set(known.real.values()) == {1 / 3}
+    assert (unknown.regime, unknown.real) == ("synthetic_center-only", {})
+    assert unknown.amplified != "in this chain"
+
+
 def test_what_is_written_is_whole_and_the_same_again(whole, done, tmp_path):
     page = write_reproduction(done, tmp_path / "out")
     names = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ import polars as pl
 from biasloop.analysis import Evidence, Verdict, judge, outcomes, summarise, tables_evidence
 from biasloop.config import ReportConfig
 from biasloop.errors import InputError, nearest
+from biasloop.published import paper
 from biasloop.published.agreement import agreement
 from biasloop.published.experiment import Experiment
 from biasloop.published.neuron_tables import NeuronFindings, findings
@@ -75,13 +76,21 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
     summary = summarise(tables, settings.bootstrap, SEED, found)
     tested = tables_evidence(tables, followed, regimes, settings, SEED, found=found)
     neurons = findings(experiment.associations)
+    # Only these are known to have as many real articles of each leaning; the authors' center-only
+    # chains have not.
+    evenly = [regime for regime in regimes if regime in paper.REGIMES]
+    others = [regime for regime in regimes if regime not in paper.REGIMES]
+    unknown = replace(found, real_shares={})
     return Reproduction(
         experiment=experiment,
         leaning=followed,
         settings=settings,
         summary=summary,
         evidence=tested,
-        verdicts=judge(tables, followed, regimes, settings, seed=SEED, found=found),
+        verdicts=(
+            *judge(tables, followed, evenly, settings, seed=SEED, found=found),
+            *judge(tables, followed, others, settings, seed=SEED, found=unknown),
+        ),
         neurons=neurons,
         agreement=agreement(experiment, summary, tested, neurons),
     )
