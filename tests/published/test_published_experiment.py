@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import linregress
+from scipy.stats import linregress, spearmanr
 
 from biasloop.errors import InputError
 from biasloop.published import read_published, reproduce, series
@@ -328,18 +328,18 @@ def test_a_folder_must_be_there(tmp_path):
 
 
 def test_slopes_and_correlations_of_other_signs_are_told(make_folder, random):
-    """As statsmodels makes both tables of the same figures, and with one of them in disorder."""
+    """Both tables as SciPy makes them of the same figures, and with one of them in disorder."""
     folder = make_folder()
     folder.bias("Fresh", random)
     values = random.normal(size=(60, 20)), random.normal(size=20)
     fits = [linregress(x, values[1]) for x in values[0]]
     tail = "Between Neuron Weight and Text Quality Index.csv"
 
-    def write_tables(order):
+    def write_tables(order, of_pvalues):
         there = {"neuron_id": range(1, 61), "layer": [1] * 60}
         slopes = {
             "beta_coefficient": [fits[i].slope for i in order],
-            "p_value": [fits[i].pvalue for i in order],
+            "p_value": [fits[i].pvalue for i in of_pvalues],
         }
         regression = f"Regression and Statistical Tests for Relationship {tail}"
         pl.DataFrame(there | slopes).write_csv(folder.path / regression)
@@ -348,10 +348,23 @@ def test_slopes_and_correlations_of_other_signs_are_told(make_folder, random):
         pl.DataFrame(there | correlations).write_csv(pearson)
         return read_published(folder.path)
 
-    found = write_tables(range(60))
-    assert found.associations["metric"].unique().to_list() == ["quality"]
-    assert not any("another sign" in note for note in found.notes)
+    rows = list(range(60))
+    found = write_tables(rows, rows)
+    for table in (found.associations, found.correlations):
+        assert (table["metric"].unique().to_list(), table.height) == (["quality"], 60)
+    np.testing.assert_array_equal(found.correlations["pearson"], [fit.rvalue for fit in fits])
+    assert not [name for name in found.absent if "Neuron" in name and "Quality" in name]
+    told = "Neuron tables of weight_mean and quality: "
+    (note,) = [n for n in found.notes if n.startswith(told)]
+    assert note.startswith(f"{told}0 of 60 slopes have another sign")
+    assert note.endswith("is 1.00.")
     order = random.permutation(60).tolist()
-    (note,) = [n for n in write_tables(order).notes if "of another sign" in n]
+    (note,) = [n for n in write_tables(order, order).notes if n.startswith(told)]
     differ = sum(fits[i].slope * fits[k].rvalue < 0 for k, i in enumerate(order))
-    assert note.startswith(f"{differ} of 60 neurons have a slope for quality")
+    assert note.startswith(f"{told}{differ} of 60 slopes have another sign")
+    rank = spearmanr([abs(fit.rvalue) for fit in fits], [-fits[i].pvalue for i in order]).statistic
+    assert f"is {rank:.2f}. In a regression on one regressor" in note
+    # Every sign agrees, but the p-values are in another order.
+    (note,) = [n for n in write_tables(rows, order).notes if n.startswith(told)]
+    assert note.startswith(f"{told}0 of 60 slopes have another sign")
+    assert "In a regression on one regressor" in note

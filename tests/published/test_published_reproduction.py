@@ -196,6 +196,7 @@ def test_what_is_written_is_whole_and_the_same_again(whole, done, tmp_path):
         "scores.parquet",
         "leaning_scores.parquet",
         "associations.parquet",
+        "correlations.parquet",
         *(
             f"figures/{stem}.png"
             for stem in (

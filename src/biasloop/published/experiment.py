@@ -22,6 +22,8 @@ from biasloop.published.layouts import (
     own_name,
 )
 from biasloop.published.neuron_tables import (
+    CORRELATED,
+    REGRESSED,
     NeuronTable,
     associations,
     contradictions,
@@ -43,8 +45,9 @@ class Experiment:
     tables
         The scores: one chain (seed 0) per regime, generations numbered from 0, the base model as
         regime ``base``.
-    associations
-        `neurons.ASSOCIATIONS`; empty without neuron tables.
+    associations, correlations
+        `neurons.ASSOCIATIONS` of the regression and of the correlation tables, apart since the
+        authors' contradict each other; empty without such tables.
     regimes
         In the paper's order, then by name.
     base_model
@@ -60,6 +63,7 @@ class Experiment:
     folder: Path
     tables: Tables
     associations: pl.DataFrame
+    correlations: pl.DataFrame
     regimes: tuple[str, ...]
     base_model: str
     first: Mapping[str, int]
@@ -118,13 +122,14 @@ def read_published(folder: Path) -> Experiment:
     even = {label: 1 / len(labels) for label in labels if _of_paper(labels)}
     tables = Tables(labels, *_tables(parts, frames, labels), real_shares=even)
     regimes = _ordered({part.regime for part in parts} - {BASE})
-    of_neurons = associations(neurons)
-    notes = (*numbered, *notes, *contradictions(of_neurons))
+    regressed, correlated = (associations(neurons, f) for f in (REGRESSED, CORRELATED))
+    notes = (*numbered, *notes, *contradictions(regressed, correlated))
     read = tuple(path.name for path in paths if path.name not in ignored)
     return Experiment(
         folder,
         tables,
-        of_neurons,
+        regressed,
+        correlated,
         regimes,
         _base_model(parts),
         first,
@@ -222,11 +227,15 @@ def _absent(
         for column in (CORRELATION, REGRESSION[1])
         if column in table.file.columns
     }
-    for column, title in (
-        (REGRESSION[1], "Regression and Statistical Tests for Relationship"),
-        (CORRELATION, "Pearson Correlation"),
+    for column, title, of_quality in (
+        (
+            REGRESSION[1],
+            "Regression and Statistical Tests for Relationship",
+            "Generation Quality",
+        ),
+        (CORRELATION, "Pearson Correlation", "Text Quality Index"),
     ):
-        for metric, name in (("bias", "Bias Performance"), ("quality", "Generation Quality")):
+        for metric, name in (("bias", "Bias Performance"), ("quality", of_quality)):
             if (column, metric) not in held:
                 names.append(f"{title} Between Neuron Weight and {name}.csv")
     return tuple(names)

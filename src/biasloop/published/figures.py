@@ -72,15 +72,16 @@ def charts(reproduction: Reproduction) -> tuple[Chart | PathChart, ...]:
 def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
     """Draw everything as PNG: file name -> caption and bytes."""
     found = {f"{c.stem}.png": (f"{c.title}. {c.caption}", png(c)) for c in charts(reproduction)}
-    table = reproduction.experiment.associations
-    for part in table.partition_by("quantity", maintain_order=True) if table.height else ():
-        stem = words.file_stem(part["quantity"][0])
+    experiment = reproduction.experiment
+    for part in experiment.associations.partition_by("quantity", maintain_order=True):
         tested = part.filter(pl.col("pvalue").is_not_null())
         if tested.height:
             caption = "Neurons with p < 0.05 by layer: raw (light) and after Benjamini-Hochberg."
+            stem = words.file_stem(part["quantity"][0])
             found[f"neurons_{stem}.png"] = (caption, counts_png(tested))
-        correlated = part.filter(pl.col("pearson").is_not_null())
-        if correlated.height:
+    for part in experiment.correlations.partition_by("quantity", maintain_order=True):
+        if part.height:
             caption = "Pearson correlation of each layer's neurons with the metric."
-            found[f"correlations_{stem}.png"] = (caption, correlations_png(correlated))
+            stem = words.file_stem(part["quantity"][0])
+            found[f"correlations_{stem}.png"] = (caption, correlations_png(part))
     return found

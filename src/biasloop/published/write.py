@@ -26,8 +26,9 @@ _TESTS = ("trends", "contrasts", "comparisons", "correlations")
 def write_reproduction(reproduction: Reproduction, folder: Path) -> Path:
     """Write ``reproduction.html``, ``figures/*.png``, ``table.csv``, ``summary.json`` and tables.
 
-    ``scores.parquet``, ``leaning_scores.parquet`` and ``associations.parquet`` are the released
-    results as our tables. Each file appears whole or not at all; equal results give equal bytes.
+    ``scores.parquet``, ``leaning_scores.parquet``, ``associations.parquet`` and
+    ``correlations.parquet`` are the released results as our tables. Each file appears whole or not
+    at all; equal results give equal bytes.
 
     Returns
     -------
@@ -49,6 +50,7 @@ def write_reproduction(reproduction: Reproduction, folder: Path) -> Path:
         write_table(folder / "scores.parquet", experiment.tables.scores)
         write_table(folder / "leaning_scores.parquet", experiment.tables.leaning_scores)
         write_table(folder / "associations.parquet", experiment.associations)
+        write_table(folder / "correlations.parquet", experiment.correlations)
         write_text(folder / "table.csv", reproduction.agreement.write_csv(float_precision=6))
         write_json(folder / "summary.json", machine(reproduction, sorted(drawn)))
         write_text(target, text)
