@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from biasloop.analysis import paired_mean
 from biasloop.errors import InputError
 from biasloop.published import (
-    AGREEMENT,
+    RECOMPUTED,
     lines,
     read_published,
     reproduce,
@@ -55,10 +55,10 @@ def test_a_regime_without_a_metric_is_not_in_it(folder, random):
     assert (found["shares"], found["perplexity"]) == ({}, {})
 
 
-def test_the_agreement_has_every_figure_and_its_paired_test(whole, done):
-    table = done.agreement
-    assert table.schema == AGREEMENT
-    assert table.filter(pl.col("published").is_not_null()).is_empty()  # not the paper's labels
+def test_every_figure_is_there_with_its_paired_test(whole, done):
+    table = done.recomputed
+    assert table.schema == RECOMPUTED
+    assert table.drop_nulls("reference").is_empty()  # not the paper's labels
     hits = whole.scores["fresh"].argmax(axis=-1) == 1
     row = table.row(
         by_predicate=(pl.col("quantity") == "share:blue")
@@ -152,7 +152,7 @@ def test_only_neurons_of_both_tables_can_meet(folder, random):
     assert met.first == (first[7:] < 0.05).sum()
 
 
-def test_the_papers_figures_are_met_only_where_the_labels_are_its_own(make_folder, random):
+def test_references_are_met_only_where_the_labels_are_the_papers(make_folder, random):
     papers = make_folder("papers", labels=("Center", "Left", "Right"))
     papers.bias("Synthetic", random)
     other = make_folder("other", labels=("Red", "Blue"))
@@ -160,12 +160,42 @@ def test_the_papers_figures_are_met_only_where_the_labels_are_its_own(make_folde
     other.metric("Synthetic", random)
     other.neurons(random)
     held, free = (
-        reproduce(read_published(f.path)).agreement.filter(pl.col("published").is_not_null())
+        reproduce(read_published(f.path)).recomputed.drop_nulls("reference")
         for f in (papers, other)
     )
-    assert held["published"].to_list() == [54.4, 51.6, 55.9, 58.5]
-    np.testing.assert_allclose(held["difference"], held["recomputed"] - held["published"])
+    right = held.filter(quantity="share:right", regime="synthetic")
+    assert right["reference"].to_list() == [54.4, 51.6, 55.9, 58.5]
+    np.testing.assert_allclose(right["difference"], right["recomputed"] - right["reference"])
     assert free.is_empty()
+
+
+def test_what_is_printed_is_told_from_what_the_release_comes_to(make_folder, random, tmp_path):
+    folder = make_folder(labels=("Left", "Center", "Right"))
+    folder.base(random, "GPT2")
+    folder.bias("Overfitting", random)
+    done = reproduce(read_published(folder.path))
+    printed = done.recomputed.filter(source="printed")
+    there = printed.drop_nulls("recomputed")
+    assert there["quantity"].to_list() == ["share:center", "share:right"]
+    assert there["reference"].to_list() == [47.9, 46.8]
+    # What is printed and not to be had is shown as that, and never as met.
+    lacking = printed.filter(pl.col("recomputed").is_null())
+    assert lacking["reference"].to_list() == [3243, 1033, 389, 0.9196]
+    assert lacking["difference"].null_count() == 4
+    shown = lines(done)
+    for start, how in (
+        ("share “center”, %: base model", "  printed  "),
+        ("share “left”, %: base model", "  from the release  "),
+        ("share “left”, %: overfitting 2", "  from the release  "),
+        ("classifier, macro F1", "0.9196"),
+        ("Agreement: 2 figures", "4 more cannot be had"),
+        ("Recomputation: 13 figures", "largest difference"),
+    ):
+        (line,) = [line for line in shown if line.startswith(start)]
+        assert how in line
+    page = write_reproduction(done, tmp_path / "out").read_text()
+    assert "Recomputation: 13 figures" in page
+    assert "published figure" not in page + "\n".join(shown)
 
 
 def test_real_shares_are_known_of_the_papers_regimes_only(make_folder, random):
@@ -220,7 +250,7 @@ def test_what_is_written_is_whole_and_the_same_again(whole, done, tmp_path):
         (tmp_path / "out/summary.json").read_text(), parse_constant=lambda name: pytest.fail(name)
     )
     assert summary["regimes"] == ["fresh", "stale_mix"]
-    assert pl.read_csv(tmp_path / "out/table.csv").height == done.agreement.height
+    assert pl.read_csv(tmp_path / "out/table.csv").height == done.recomputed.height
     write_reproduction(reproduce(read_published(whole.path)), tmp_path / "again")
     for name in names:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

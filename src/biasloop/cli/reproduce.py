@@ -35,7 +35,7 @@ def published(
         bool, typer.Option("--json", help="print shares, quality and perplexity as JSON")
     ] = False,
 ) -> None:
-    """Hold the authors' released figures against the paper, with intervals and tests.
+    """Analyse the authors' released files anew, with intervals and tests, beside what is printed.
 
     Results of any other experiment in the same formats work, too: regimes are taken from the file
     names, labels from the columns.

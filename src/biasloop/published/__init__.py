@@ -1,19 +1,19 @@
 """Released results of the authors' experiment, or of others in its formats, analysed as a run."""
 
-from biasloop.published.agreement import AGREEMENT
 from biasloop.published.experiment import Experiment, read_published
 from biasloop.published.neuron_tables import NeuronFindings
-from biasloop.published.paper import PUBLISHED, Published
+from biasloop.published.paper import REFERENCES, Reference
+from biasloop.published.recomputed import RECOMPUTED
 from biasloop.published.reproduction import Reproduction, reproduce, series
 from biasloop.published.text import lines
 from biasloop.published.write import write_reproduction
 
 __all__ = [
-    "AGREEMENT",
-    "PUBLISHED",
+    "RECOMPUTED",
+    "REFERENCES",
     "Experiment",
     "NeuronFindings",
-    "Published",
+    "Reference",
     "Reproduction",
     "lines",
     "read_published",

@@ -11,9 +11,9 @@ from biasloop.analysis import Evidence, Verdict, judge, outcomes, summarise, tab
 from biasloop.config import ReportConfig
 from biasloop.errors import InputError, nearest
 from biasloop.published import paper
-from biasloop.published.agreement import agreement
 from biasloop.published.experiment import Experiment
 from biasloop.published.neuron_tables import NeuronFindings, findings
+from biasloop.published.recomputed import recomputed
 from biasloop.tables import BASE
 
 #: Resamples are drawn from this seed.
@@ -36,8 +36,8 @@ class Reproduction:
         What `analysis` makes of them, exactly as of a run.
     neurons
         The neuron tables, corrected.
-    agreement
-        `agreement.AGREEMENT`: published, recomputed, and what the statistics add.
+    recomputed
+        `recomputed.RECOMPUTED`: reference, recomputed, and what the statistics add.
     """
 
     experiment: Experiment
@@ -47,7 +47,7 @@ class Reproduction:
     evidence: Evidence
     verdicts: tuple[Verdict, ...]
     neurons: NeuronFindings
-    agreement: pl.DataFrame
+    recomputed: pl.DataFrame
 
 
 def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproduction:
@@ -92,7 +92,7 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
             *judge(tables, followed, others, settings, seed=SEED, found=unknown),
         ),
         neurons=neurons,
-        agreement=agreement(experiment, summary, tested, neurons),
+        recomputed=recomputed(experiment, summary, tested, neurons),
     )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import polars as pl
 
 from biasloop.published import paper
-from biasloop.published.agreement import digits
+from biasloop.published.recomputed import digits
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
 from biasloop.report.evidence import pvalue, spoken_tests
 from biasloop.report.verdicts import Spoken, speak
 from biasloop.tables import BASE
 
-_HEAD = ("", "published", "recomputed", "difference", "what the statistics add")
+_HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
+#: How a source is told in a table.
+_FROM = {"printed": "printed", "release": "from the release", None: "–"}
 
 
 def spoken(reproduction: Reproduction) -> list[Spoken]:
@@ -24,17 +26,17 @@ def spoken(reproduction: Reproduction) -> list[Spoken]:
 
 
 def shown_rows(reproduction: Reproduction) -> pl.DataFrame:
-    """Choose the rows of the agreement to print.
+    """Choose the rows to print.
 
-    They are those that the paper published; of what it did not, the followed leaning's share at
-    every generation, the other figures at the first and last, and all neurons.
+    They are those with a reference; of the others, the followed leaning's share at every
+    generation, quality and perplexity at the first and last, and all neurons.
     """
-    table = reproduction.agreement
+    table = reproduction.recomputed
     lowest = pl.col("generation").min().over("quantity", "regime")
     highest = pl.col("generation").max().over("quantity", "regime")
     ends = (pl.col("generation") == lowest) | (pl.col("generation") == highest)
     chosen = (
-        pl.col("published").is_not_null()
+        pl.col("reference").is_not_null()
         | (pl.col("quantity") == f"share:{reproduction.leaning}")
         | pl.col("quantity").str.starts_with("neurons")
         | (pl.col("quantity").is_in(["quality", "perplexity"]) & ends)
@@ -43,11 +45,12 @@ def shown_rows(reproduction: Reproduction) -> pl.DataFrame:
 
 
 def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
-    """Write the shown rows: what it is, published, recomputed, difference, what is added."""
+    """Write the shown rows, a cell for each of the head's columns."""
     return [
         (
             _what(row["quantity"], row["regime"], row["generation"]),
-            words.number(row["published"], digits(row["quantity"])),
+            words.number(row["reference"], digits(row["quantity"])),
+            _FROM[row["source"]],
             words.number(row["recomputed"], max(digits(row["quantity"]), _more(row))),
             "–" if row["difference"] is None else words.signed(row["difference"], _more(row)),
             row["adds"],
@@ -66,27 +69,56 @@ def _what(quantity: str, regime: str, generation: int) -> str:
     name, _, label = quantity.partition(":")
     if name.startswith("neurons"):
         return f"{name} with p < 0.05 for {words.name(label)}"
+    if name == "classifier":
+        return f"{name}, {label}"
     what = f"share “{words.name(label)}”, %" if name == "share" else name
     where = "base model" if regime == BASE else f"{words.name(regime)} {generation}"
     return f"{what}: {where}"
 
 
-def heading(reproduction: Reproduction) -> str:
-    """Say in a line how far the published figures are met."""
-    held = reproduction.agreement.filter(pl.col("published").is_not_null())
-    if not held.height:
-        return "No figure of the paper is of these regimes and labels: nothing to compare with."
-    points = held.filter(pl.col("quantity").str.starts_with("share:"))
-    parts = [f"{held.height} published figures recomputed"]
-    for part, unit in ((points, "points"), (held.join(points, on=_ROW, how="anti"), "")):
+def heading(reproduction: Reproduction) -> list[str]:
+    """Say how far printed figures are met, and apart from it how far those from the release are."""
+    table = reproduction.recomputed.filter(pl.col("reference").is_not_null())
+    if not table.height:
+        return ["No reference figure is of these regimes and labels: nothing to compare with."]
+    result = []
+    printed = table.filter(source="printed")
+    met = printed.drop_nulls("recomputed")
+    if met.height:
+        result.append(
+            f"Agreement: {words.counted(met.height, 'figure')} that the paper or its README prints "
+            f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
+        )
+    again = table.filter(source="release")
+    if again.height:
+        result.append(
+            f"Recomputation: {words.counted(again.height, 'figure')} that were computed from the "
+            f"same released files; {_worst(again)}. That checks this program, not the paper."
+        )
+    return result
+
+
+def _worst(rows: pl.DataFrame) -> str:
+    """Say how large the differences are, by the unit of the figures."""
+    share = pl.col("quantity").str.starts_with("share:")
+    count = pl.col("quantity").str.starts_with("neurons:")
+    parts = []
+    for kind, what, decimals in (
+        (share, " points of a share", 3),
+        (count, " neurons", 0),
+        (~share & ~count, " of quality or perplexity", 4),
+    ):
+        part = rows.filter(kind)
         if part.height:
-            worst = f"{part['difference'].abs().max():.3f}"
-            what = "of shares" if unit else "of the others"
-            parts.append(f"largest difference {what} {worst} {unit}".rstrip())
-    return "; ".join(parts) + "."
+            worst = part.select(pl.col("difference").abs().max()).item()
+            parts.append(f"{words.number(worst, decimals)}{what}")
+    return f"largest difference {', '.join(parts)}"
 
 
-_ROW = ["quantity", "regime", "generation"]
+def sources(reproduction: Reproduction) -> list[str]:
+    """Say where the references stand that are shown."""
+    there = reproduction.recomputed["source"].drop_nulls().unique()
+    return [f"{_FROM[key]}: {told}" for key, told in paper.SOURCES.items() if key in there]
 
 
 def limits(reproduction: Reproduction) -> list[str]:
@@ -124,16 +156,14 @@ def lines(reproduction: Reproduction) -> list[str]:
     if experiment.absent:
         result.append("Absent:")
         result += [f"  {words.visible(name)}" for name in experiment.absent]
-    result += ["", heading(reproduction)]
-    if reproduction.agreement["published"].count():
-        result.append(f"Published: {paper.SOURCE}.")
+    result += ["", *heading(reproduction), *sources(reproduction)]
     rows = [_HEAD, *cells(reproduction)]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     result.append("")
     for row in rows:
         left = row[0].ljust(widths[0])
-        numbers = [cell.rjust(width) for cell, width in zip(row[1:4], widths[1:], strict=True)]
-        result.append("  ".join([left, *numbers, row[4]]).rstrip())
+        middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
+        result.append("  ".join([left, *middle, row[5]]).rstrip())
     result += [""] if reproduction.verdicts else []
     for verdict in spoken(reproduction):
         answers = [f"collapse: {verdict.collapsed}"]

@@ -13,7 +13,7 @@ from biasloop.files import write_bytes, write_json, write_text
 from biasloop.published import paper
 from biasloop.published.figures import looks, pictures
 from biasloop.published.reproduction import Reproduction, series
-from biasloop.published.text import cells, heading, limits, spoken
+from biasloop.published.text import cells, heading, limits, sources, spoken
 from biasloop.report import words
 from biasloop.report.evidence import tables_of_tests
 from biasloop.report.machine import strict, verdict_json
@@ -51,7 +51,7 @@ def write_reproduction(reproduction: Reproduction, folder: Path) -> Path:
         write_table(folder / "leaning_scores.parquet", experiment.tables.leaning_scores)
         write_table(folder / "associations.parquet", experiment.associations)
         write_table(folder / "correlations.parquet", experiment.correlations)
-        write_text(folder / "table.csv", reproduction.agreement.write_csv(float_precision=6))
+        write_text(folder / "table.csv", reproduction.recomputed.write_csv(float_precision=6))
         write_json(folder / "summary.json", machine(reproduction, sorted(drawn)))
         write_text(target, text)
     except OSError as error:
@@ -65,16 +65,17 @@ def machine(reproduction: Reproduction, figures: list[str]) -> dict[str, Any]:
     neurons = reproduction.neurons
     return strict(
         {
-            "source": paper.SOURCE,
+            "sources": paper.SOURCES,
             "labels": experiment.tables.labels,
             "leaning": reproduction.leaning,
             "regimes": experiment.regimes,
             "files": experiment.files,
+            "first": experiment.first,
             "absent": experiment.absent,
             "ignored": experiment.ignored,
             "notes": limits(reproduction),
             "series": series(reproduction),
-            "agreement": reproduction.agreement.to_dicts(),
+            "recomputed": reproduction.recomputed.to_dicts(),
             "verdicts": [verdict_json(verdict) for verdict in reproduction.verdicts],
             "summary": reproduction.summary.to_dicts(),
             "tests": {
@@ -114,7 +115,7 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
     style = resources.files("biasloop.report") / "templates" / "report.css"
     return environment.get_template("reproduction.html").render(
         style=Markup(style.read_text(encoding="utf-8").strip()),  # noqa: S704 - our own file
-        source=paper.SOURCE,
+        sources=sources(reproduction),
         heading=heading(reproduction),
         verdicts=[
             (verdict, colours[judged.regime].colour)
