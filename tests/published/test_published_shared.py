@@ -110,6 +110,23 @@ def test_what_the_statistics_add(done):
     assert less["high"].item() < 0
 
 
+def test_no_regime_amplifies_where_collapse_is_controlled(done):
+    """As docs/published.md says of the paper's versions."""
+    found = series(done)
+    for regime, nearer in (("preservation", 28.0), ("accumulation", 24.0)):
+        right = found["shares"][regime]["right"]
+        assert max(right[1:]) < right[0]
+        assert min(right) > 100 / 3
+        apart = np.array(list(found["shares"][regime].values())) - 100 / 3
+        distance = np.linalg.norm(apart, axis=0)
+        assert distance[[0, 10]].round(1).tolist() == [30.9, nearer]
+        assert found["quality"][regime][0] - found["quality"][regime][10] < 0.09
+    lost = {r: found["quality"][r][0] - found["quality"][r][10] for r in found["quality"]}
+    assert lost["overfitting"] > lost["synthetic"] > 0.6
+    met = done.neurons.overlaps["weight_mean", "bias", "quality"]
+    assert met.both / met.second > met.first / met.total  # not fewer than of unrelated sets
+
+
 @pytest.mark.parametrize("regime", ["synthetic", "overfitting"])
 def test_rows_without_an_article_are_in_the_articles_order(done, regime):
     """Of all cyclic shifts of one file against the other, none correlates more than no shift."""
