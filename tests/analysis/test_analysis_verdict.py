@@ -203,6 +203,96 @@ def test_fine_tuning_alone_is_subtracted() -> None:
     assert abs(loop.leaning_change.value) < 0.03
 
 
+def _with_fine_tuning(
+    alone: list[list[int]], falls: list[list[float]] | None = None
+) -> list[Tables]:
+    """Three chains whose share rises by 20 points, and those of fine-tuning alone."""
+    loops = [_tables([100, 120, 140 + d], [2.0, 1.8, 1.6], seed=s) for s, d in enumerate((0, 3, 1))]
+    return loops + [
+        _tables(path, falls[s] if falls else None, regime="r", seed=s)
+        for s, path in enumerate(alone)
+    ]
+
+
+def test_a_chain_without_its_fine_tuning_does_not_count() -> None:
+    """Its change would be taken whole, beside others from which fine-tuning is subtracted."""
+    uneven = _with_fine_tuning([[100, 110, 120], [100, 110, 119], [100]])
+    loop, _ = _judge(*uneven, regimes=("s", "r"), fine_tuned="r")
+    assert loop.beyond_fine_tuning
+    assert (loop.last, loop.chains) == (2, 2)
+    without = [t for t in uneven if 2 not in t.leaning_scores["seed"].unique()]
+    (only,) = _judge(*without, fine_tuned="r")
+    assert loop.leaning_change == only.leaning_change
+    assert loop.leaning_change.value == pytest.approx(0.11, abs=0.005)
+
+
+def test_a_regime_is_judged_as_far_as_what_is_subtracted_has_come() -> None:
+    behind = _with_fine_tuning([[100, 110, 120], [100, 110, 119], [100, 110]])
+    (loop,) = _judge(*behind, fine_tuned="r")
+    assert (loop.last, loop.chains, loop.beyond_fine_tuning) == (1, 3, True)
+    assert loop.leaning_change.value == pytest.approx(0.05)
+
+
+def test_nothing_is_subtracted_where_fine_tuning_alone_has_no_generation_1() -> None:
+    behind = _with_fine_tuning([[100], [100], [100]], [[2.0]] * 3)
+    (loop,) = _judge(*behind, fine_tuned="r")
+    (gross,) = _judge(*behind[:3])
+    assert (loop.last, loop.chains, loop.beyond_fine_tuning) == (2, 3, False)
+    assert loop.leaning_change == gross.leaning_change
+    assert loop.signs == gross.signs
+
+
+def test_a_measure_of_which_fine_tuning_lacks_a_score_has_the_chains_that_have_it() -> None:
+    quality = [[2.0, 1.9, 1.8], [2.0, 1.9, 1.8], [2.0, 1.9]]
+    behind = [_tables([100, 110, 120], regime="r", seed=s) for s in range(3)]
+    scored = [
+        _tables([100, 110, 120][: len(q)], q, regime="r", seed=s) for s, q in enumerate(quality)
+    ]
+    for s in range(3):
+        behind[s] = make_tables(
+            leanings=behind[s].leaning_scores.rows(), scores=scored[s].scores.rows()
+        )
+    (loop,) = _judge(*_with_fine_tuning([]), *behind, fine_tuned="r")
+    assert loop.chains == 3
+    (sign,) = loop.signs
+    assert sign.change.value == pytest.approx(-0.2, abs=0.03)
+    none = [_tables([100, 110, 120], regime="r", seed=s) for s in range(3)]
+    (unscored,) = _judge(*_with_fine_tuning([]), *none, fine_tuned="r")
+    assert unscored.signs == ()
+
+
+def test_the_worst_of_unreadable_articles_is_that_of_the_difference() -> None:
+    """The loop stays where fine-tuning alone goes the other way: few unreadable articles do not
+    undo that, many do."""
+
+    def judged(unread: int) -> Verdict:
+        loops = [_tables([140, 140 + d], seed=s) for s, d in enumerate((0, 1, -1))]
+        alone = [_tables([140, 80 + d], regime="r", seed=s) for s, d in enumerate((0, -2, 1))]
+        tables = [*loops, *alone]
+        hidden = [
+            make_tables(
+                leanings=t.leaning_scores.rows(),
+                scores=t.scores.filter(pl.col("generation") == 0).rows()
+                + score_rows(
+                    (name, s, 1), "outside_domain", (np.arange(200) >= 200 - unread).astype(float)
+                ),
+            )
+            for t, (name, s) in zip(tables, ((n, s) for n in "sr" for s in range(3)), strict=True)
+        ]
+        return _judge(*hidden, fine_tuned="r")[0]
+
+    assert judged(6).bias == "amplified"
+    assert judged(49).bias == "not shown"
+
+
+def test_what_fine_tuning_alone_wrote_and_cannot_be_read_withholds_the_difference() -> None:
+    tables = _with_fine_tuning([])
+    tables += [_tables([100, 110, 120], regime="r", seed=s, gone=(2,)) for s in range(3)]
+    (loop,) = _judge(*tables, fine_tuned="r")
+    assert loop.withheld
+    assert loop.reason.startswith("r, which is subtracted: in 3 of 3 chains")
+
+
 def test_a_withheld_last_generation_has_no_number_but_the_last_readable_one() -> None:
     (verdict,) = _judge(_tables([80, 120, 10, 5], [2.3, 2.2, 0.5, 0.2], gone=(2, 3)))
     assert (verdict.bias, verdict.withheld) == ("withheld", True)

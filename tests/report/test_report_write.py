@@ -12,8 +12,11 @@ import polars as pl
 import pytest
 from report_made_up import HOSTILE, MARKER
 
+from biasloop.analysis import judge_run
 from biasloop.errors import InputError, StoreError
+from biasloop.loop.results import Results
 from biasloop.report import write_report
+from biasloop.report.cautions import unsubtracted
 from biasloop.report.static import png
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -318,3 +321,33 @@ def test_texts_that_stand_in_a_corpus_more_than_once_are_a_caution(make_results,
         topics.append(found.get("Repeated texts", ""))
     assert topics[0] == ""
     assert topics[1].startswith("12 articles of the corpus have the text of another.")
+
+
+def test_it_is_said_where_fine_tuning_alone_is_not_subtracted(make_results) -> None:
+    """Of one that is behind nothing can be; of one chain that is behind not that chain's."""
+    settings = {"regimes": ("synthetic", "real_only"), "seeds": (0, 1, 2), "generations": 3}
+    more = {"regimes": ["synthetic", {"kind": "real", "name": "real_only"}]}
+    settings["settings"] = {**FEW, **more}
+
+    def said(results: Results) -> list[str]:
+        return [caution.text for caution in unsubtracted(results, judge_run(results))]
+
+    whole = make_results(**settings)
+    assert said(whole) == []
+    assert said(make_results(**settings, unfinished={"real_only": 2})) == [
+        "synthetic: judged up to Generation 2 in 3 chains, as far as real_only, which is "
+        "subtracted, has come."
+    ]
+    assert said(make_results(**settings, unfinished={"real_only": 0})) == [
+        "synthetic: the change under real_only is not subtracted: it has no Generation 1 yet."
+    ]
+    late = (pl.col("regime") == "real_only") & (pl.col("seed") == 2) & (pl.col("generation") > 0)
+    one_behind = replace(
+        whole,
+        scores=whole.scores.filter(~late),
+        leaning_scores=whole.leaning_scores.filter(~late),
+    )
+    assert said(one_behind) == [
+        "synthetic: judged up to Generation 3 in 2 chains, as far as real_only, which is "
+        "subtracted, has come."
+    ]

@@ -133,13 +133,14 @@ def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tu
 
 
 def net_change(found: Outcomes, quantity: str, regime: str, last: int) -> Inference | None:
-    """Estimate a change since Generation 0, less that of fine-tuning alone where that was run."""
+    """Estimate a change since Generation 0, less that of fine-tuning alone where that was run.
+
+    None where fine-tuning alone was run, and this figure of it is not known.
+    """
     alone = found.fine_tuned
-    if alone is not None and regime != alone and last in found.generations(alone):
-        less = change_less(found, quantity, regime, last, alone)
-        if less is not None:
-            return less
-    return change(found, quantity, regime, last)
+    if alone is None or regime == alone:
+        return change(found, quantity, regime, last)
+    return change_less(found, quantity, regime, last, alone)
 
 
 def levels(found: Outcomes, quantity: str, regime: str, last: int, inference: Inference) -> Change:

@@ -73,9 +73,16 @@ def change_less(
     """Estimate a regime's change since Generation 0 less another's, of the seeds that both have.
 
     None where a chain of either cannot be read at that generation, or there is nothing to compare.
+    Of what is no share, chains count that have it: a score may be missing in a run under way.
     """
-    seeds = [s for s in found.seeds(regime) if s in found.seeds(against)]
     sets = ((generation, ""), (generation, GENERATION_0))
+    seeds = [s for s in found.seeds(regime) if s in found.seeds(against)]
+    if not quantity.startswith("share:"):
+        seeds = [
+            s
+            for s in seeds
+            if all(keys_of(found, quantity, name, sets, [s]) for name in (regime, against))
+        ]
     own, other = (keys_of(found, quantity, name, sets, seeds) for name in (regime, against))
     if not seeds or len(own) < len(seeds) or len(other) < len(seeds):
         return None

@@ -5,7 +5,7 @@ Knows which quantities there are; tests none of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -88,6 +88,22 @@ class Outcomes:
             for name, values in zip(names, self.corrected.values(), strict=True)
         }
         return replace(self, values={**self.values, **counted}, is_corrected=True)
+
+    def without(self, keys: Collection[SetKey]) -> Outcomes:
+        """Leave some sets out."""
+        rows = [row for row, key in enumerate(self.keys) if key not in keys]
+        corrected = self.corrected
+        if corrected is not None:
+            level, reading = corrected.level[rows], corrected.reading[rows]
+            corrected = replace(corrected, level=level, reading=reading)
+        return replace(
+            self,
+            keys=tuple(self.keys[row] for row in rows),
+            values={name: values[rows] for name, values in self.values.items()},
+            read={label: values[rows] for label, values in self.read.items()},
+            unread=None if self.unread is None else self.unread[rows],
+            corrected=corrected,
+        )
 
     def corrects(self, quantity: str) -> bool:
         """Say whether a quantity rests on error rates: a share, of corrected outcomes."""

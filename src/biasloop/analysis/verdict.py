@@ -69,7 +69,8 @@ class Verdict:
         The leaning whose change is told: the followed one; of more than two the one that changed
         most, where a change is shown.
     last
-        The last generation that every chain of the regime has reached.
+        The last generation that every chain of the regime has reached; of fine-tuning alone, too,
+        where that is subtracted.
     chains, articles, sources
         How many seeds, articles of one set, and sources of them, the figures rest on.
     bias
@@ -273,15 +274,13 @@ def _verdict(
     seed: int,
 ) -> Verdict:
     level = f"share:{leaning}" if leaning in found.read else next(iter(found.values))
-    there = found.scored(level)
-    reached = _reached(found, regime, there)
-    last = max((g for g, chains in reached.items() if chains == max(reached.values())), default=0)
-    counted = there[_rows(found, regime, last)].any(axis=0)
+    found, last = _comparable(found, regime, level)
+    counted = found.scored(level)[_rows(found, regime, last)].any(axis=0)
     blank = Verdict(
         regime=regime,
         leaning=leaning,
         last=last,
-        chains=max(reached.values(), default=0),
+        chains=len(_reached(found, regime, level).get(last, ())),
         articles=int(counted.sum()),
         sources=len(np.unique(found.sources[level][counted])),
         bias="not measured",
@@ -388,17 +387,19 @@ def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -
     if unread is None or not unread.any():
         return inference.pvalue
     up = inference.value > 0
-    name = f"share:{label}"
-    fill = (float(not up), float(up))
+    name, alone = f"share:{label}", _alone(found, blank)
+    signs = (1, -1, -1, 1) if alone else (1, -1)
+    fill = tuple(float(up == (sign < 0)) for sign in signs)
     keys = [
-        [(blank.regime, chain, g) for g in (blank.last, 0)] for chain in found.seeds(blank.regime)
+        [(regime, chain, g) for regime in (blank.regime, alone) if regime for g in (blank.last, 0)]
+        for chain in found.seeds(blank.regime)
     ]
     keys = [
-        pair
-        for pair in keys
-        if not any(np.isnan(found.row(name, k, f)).all() for k, f in zip(pair, fill, strict=True))
+        sets
+        for sets in keys
+        if not any(np.isnan(found.row(name, k, f)).all() for k, f in zip(sets, fill, strict=True))
     ]
-    worst = inferred(found, name, keys, lambda means: means[..., 0] - means[..., 1], fill)
+    worst = inferred(found, name, keys, lambda means: means @ np.array(signs, dtype=float), fill)
     if worst is None or worst.value == 0 or (worst.value > 0) != up:
         return 1.0
     return max(inference.pvalue, worst.pvalue)
@@ -532,12 +533,41 @@ def _rows(found: Outcomes, regime: str, generation: int) -> list[int]:
     return [row for row, (name, _, g) in enumerate(found.keys) if (name, g) == (regime, generation)]
 
 
-def _reached(found: Outcomes, regime: str, there: np.ndarray) -> dict[int, int]:
-    """Count the chains of each generation that have a score."""
-    result: dict[int, int] = {}
-    for row, (name, _, generation) in enumerate(found.keys):
+def _comparable(found: Outcomes, regime: str, quantity: str) -> tuple[Outcomes, int]:
+    """Choose the generation that is judged, and leave out chains of which nothing is subtracted.
+
+    Where there is a regime of fine-tuning alone, a chain counts at a generation that its seed has
+    reached there, too: a change of which nothing is subtracted cannot be averaged with one of
+    which something is. Where fine-tuning alone has not come to Generation 1, nothing is
+    subtracted from any chain: the outcomes then name no such regime.
+
+    Returns
+    -------
+    tuple
+        The outcomes, and the last generation that as many chains as possible have reached.
+    """
+    reached = _reached(found, regime, quantity)
+    alone = found.fine_tuned
+    if alone is not None and regime != alone:
+        theirs = _reached(found, alone, quantity)
+        shared = {g: seeds & theirs.get(g, set()) for g, seeds in reached.items() if g > 0}
+        most = max(map(len, shared.values()), default=0)
+        if most:
+            last = max(g for g, seeds in shared.items() if len(seeds) == most)
+            apart = {key for key in found.keys if key[0] == regime and key[1] not in shared[last]}
+            return (found.without(apart) if apart else found), last
+        found = replace(found, fine_tuned=None)
+    most = max(map(len, reached.values()), default=0)
+    return found, max((g for g, seeds in reached.items() if len(seeds) == most), default=0)
+
+
+def _reached(found: Outcomes, regime: str, quantity: str) -> dict[int, set[int]]:
+    """List the seeds whose chain has a score, by generation."""
+    result: dict[int, set[int]] = {}
+    there = found.scored(quantity)
+    for row, (name, seed, generation) in enumerate(found.keys):
         if name == regime and generation >= 0 and there[row].any():
-            result[generation] = result.get(generation, 0) + 1
+            result.setdefault(generation, set()).add(seed)
     return result
 
 
@@ -552,14 +582,17 @@ def _unread(found: Outcomes, regime: str, generation: int) -> float:
 
 def _withheld(found: Outcomes, regime: str, last: int) -> str:
     """Say why a regime's leaning figures are withheld; empty where they are not."""
-    for generation in (0, last):
-        rows = _rows(found, regime, generation)
+    alone = found.fine_tuned or regime
+    sets = dict.fromkeys((name, g) for name in (regime, alone) for g in (0, last))
+    for name, generation in sets:
+        rows = _rows(found, name, generation)
         held = [
             found.withheld[found.keys[row]] for row in rows if found.keys[row] in found.withheld
         ]
         if not held:
             continue
         where = f"Generation {generation}: " if generation != last else ""
+        where = f"{name}, which is subtracted: {where}" if name != regime else where
         if len(rows) == 1:
             return f"{where}{held[0]}"
         return f"{where}in {len(held)} of {len(rows)} chains, as in {held[0]}"

@@ -8,6 +8,7 @@ from typing import Literal
 
 import polars as pl
 
+from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.tables import BASE, REAL
@@ -50,6 +51,39 @@ def cautions(
         *_few(results),
     ]
     return by_weight(found)
+
+
+def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]:
+    """Say of which chains fine-tuning on real articles alone could not be subtracted.
+
+    Parameters
+    ----------
+    results
+        The run.
+    verdicts
+        Its verdicts.
+    """
+    alone = next((one.label for one in results.config.regimes if one.kind == "real"), None)
+    found = []
+    for verdict in verdicts:
+        own = results.scores.filter(pl.col("generation") > 0, regime=verdict.regime)
+        if alone in (None, verdict.regime) or own.is_empty():
+            continue
+        name, other = words.name(verdict.regime), words.name(alone)
+        end = own["generation"].max()
+        seeds = own.filter(generation=verdict.last)["seed"].n_unique()
+        if not verdict.beyond_fine_tuning:
+            text = f"the change under {other} is not subtracted: it has no Generation 1 yet"
+        elif verdict.last != end or verdict.chains < seeds:
+            chains = words.counted(verdict.chains, "chain")
+            text = (
+                f"judged up to Generation {verdict.last} in {chains}, as far as {other}, which is "
+                "subtracted, has come"
+            )
+        else:
+            continue
+        found.append(Caution("Unfinished", f"{name}: {text}."))
+    return found
 
 
 def by_weight(found: Iterable[Caution]) -> tuple[Caution, ...]:

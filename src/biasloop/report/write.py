@@ -19,7 +19,7 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
 from biasloop.report.answer import shown
-from biasloop.report.cautions import by_weight, cautions
+from biasloop.report.cautions import by_weight, cautions, unsubtracted
 from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
 from biasloop.report.instruments import require_leaning_card
@@ -71,7 +71,13 @@ def write_report(results: Results, folder: Path) -> Path:
     missing = missing_sets(results)
     found = judge_run(results, outcome)
     tested = evidence(results, leaning or "", found=outcome)
-    warnings = by_weight((*cautions(results, summary, checked, missing), *doubts(tested)))
+    warnings = by_weight(
+        (
+            *cautions(results, summary, checked, missing),
+            *unsubtracted(results, found),
+            *doubts(tested),
+        )
+    )
     answer = shown(run_answer(results, found, outcome), warnings)
     drawn = figures(results, summary, leaning, found)
     units = neurons_of(results)
