@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -143,6 +144,34 @@ def test_what_is_said_once_holds_for_the_next_too() -> None:
         one(), one("preservation", contrast=CUT, times=1), one("accumulation", contrast=CUT)
     )
     assert "articles cut the move by 15 points (12 to 19); accumulation by 15 points" in text
+
+
+def test_a_mitigation_that_cuts_the_move_may_still_collapse() -> None:
+    worse = {"collapsed": "yes", "signs": (FORGETS,)}
+    two = [one("preservation", contrast=CUT), one("accumulation", contrast=CUT)]
+    still = [one(o.regime.kind, contrast=CUT, **worse) for o in two]
+    end = "; the text collapsed under both, too."
+    assert said(one(**worse), *still).endswith(end)
+    apart = said(one(**worse), still[0], one("accumulation", contrast=CUT, collapsed="no"))
+    assert apart.endswith(
+        "; the text collapsed under preservation, too, and not under accumulation."
+    )
+    assert "too" not in said(one(**worse), *two)  # neither is shown
+    assert "too" not in said(one(), *still)  # nor is the reference's
+
+
+def test_collapse_is_told_beside_what_real_articles_alone_came_to() -> None:
+    worse = {"collapsed": "yes", "signs": (FORGETS,)}
+    alone = one(
+        "real", signs=(replace(FORGETS, change=replace(FORGETS.change, after=math.log(25))),)
+    )
+    for beyond in (True, False):
+        found = rows(one(beyond_fine_tuning=beyond, **worse), alone)[0][3]
+        assert found.startswith("yes|it forgets real text: perplexity 20 to 40")
+        assert ("(real articles only: to 25)" in found) == beyond
+    early = replace(FORGETS, change=replace(FORGETS.change, end=1))
+    behind = one("real", last=1, signs=(early,))
+    assert "real articles" not in rows(one(beyond_fine_tuning=True, **worse), behind)[0][3]
 
 
 def test_a_mitigation_that_made_it_worse_is_not_praised() -> None:

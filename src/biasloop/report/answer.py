@@ -87,13 +87,15 @@ def sentence(answer: RunAnswer) -> str:
 _CUT = "cut the move "
 #: As many mitigations are told of: more are in the table.
 _MOST = 3
+#: Verdicts on a collapse that is shown.
+_COLLAPSED = ("yes", "in this chain")
 #: Verdicts on a movement that is shown.
 _MOVED = ("amplified", "reduced", "moved")
 
 
 def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
     """Say what one regime's model did: its leaning first, then its text."""
-    worse = worst_sign(verdict) if verdict.collapsed in ("yes", "in this chain") else ""
+    worse = worst_sign(verdict) if verdict.collapsed in _COLLAPSED else ""
     change = verdict.leaning_change
     if verdict.bias in _MOVED and change is not None:
         text = f"the model {_movement(verdict, change, labels)}"
@@ -186,7 +188,23 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
     unshown = [_mixed(one.regime) for one in found if id(one) not in sizes]
     if unshown:
         clauses.append(f"no effect of {' or of '.join(unshown)} is shown")
+    if own.verdict.collapsed in _COLLAPSED:
+        clauses += _kept([one for one in found if id(one) in largest])
     return clauses
+
+
+def _kept(told: Sequence[RegimeAnswer]) -> list[str]:
+    """Say under which mitigations the text collapsed, too, and under which it did not."""
+    names = {words.name(one.verdict.regime): one.verdict.collapsed for one in told}
+    still = [name for name, collapsed in names.items() if collapsed in _COLLAPSED]
+    kept = [name for name, collapsed in names.items() if collapsed in ("no", "not in this chain")]
+    if len(still) == len(names) > 1:
+        still = ["both" if len(names) == 2 else "all of these"]
+    text = f"the text collapsed under {' and '.join(still)}, too" if still else ""
+    if kept:
+        did_not = ", and not" if still else "the text did not collapse"
+        text += f"{did_not} under {' or '.join(kept)}"
+    return [text] if text else []
 
 
 def _one_direction(verdict: Verdict) -> bool:
@@ -284,7 +302,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
         Entry(words.name(verdict.regime), _trains_on(one.regime) + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
-        _collapse(verdict),
+        _collapse(verdict, answer),
         _tokens(one, answer),
     )
 
@@ -332,11 +350,13 @@ def _one_way(answer: RunAnswer) -> str:
     return f" (+ towards {words.name(*told, 24)})"
 
 
-def _collapse(verdict: Verdict) -> Entry:
-    shown = verdict.collapsed in ("yes", "in this chain")
-    return Entry(
-        verdict.collapsed, f"{worst_sign(verdict)}: {worst_levels(verdict)}" if shown else ""
-    )
+def _collapse(verdict: Verdict, answer: RunAnswer) -> Entry:
+    if verdict.collapsed not in _COLLAPSED:
+        return Entry(verdict.collapsed)
+    others = (one for one in answer.regimes if one.regime.kind == "real")
+    alone = next((one.verdict for one in others if one.verdict is not verdict), None)
+    levels = worst_levels(verdict, alone if verdict.beyond_fine_tuning else None)
+    return Entry(verdict.collapsed, f"{worst_sign(verdict)}: {levels}")
 
 
 def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:

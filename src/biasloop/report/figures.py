@@ -112,18 +112,30 @@ def _section(
     return Section(anchor, title, line, text, found, columns) if found else None
 
 
+#: Where the share starts from: the sets that are no generation.
+_LEVELS = {REAL: "of the real articles", BASE: "of the untouched base model's"}
+
+
 def _share(
     summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str
 ) -> Chart | None:
-    shown = words.name(leaning)
+    shown, quantity = words.name(leaning), f"share:{leaning}"
+    pooled = summary.filter(pl.col("seed").is_null(), quantity=quantity)
+    places = {name: pooled.filter(regime=regime) for regime, name in _LEVELS.items()}
+    places["in Generation 0"] = pooled.filter(generation=0)
+    levels = [
+        f"{name} {' to '.join(dict.fromkeys((found[0], found[-1])))}\u202f%"
+        for name, rows in places.items()
+        if (found := [words.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
+    ]
     return line_chart(
         summary,
-        f"share:{leaning}",
+        quantity,
         regimes,
         stem,
         f"Articles read as “{shown}”",
-        "Share of each generation's articles whose likeliest leaning this is. Levels: the real "
-        "articles and the untouched base model, read by the same instrument.",
+        "Share of each generation's articles whose likeliest leaning this is, as the classifier "
+        f"reads them, nothing subtracted: {', '.join(levels)}.",
         "share of articles, %",
         100,
         _SHARE,

@@ -160,25 +160,28 @@ def worst_sign(verdict: Verdict) -> str:
     return _WORSE.get(worst_of(verdict), "")
 
 
-def worst_levels(verdict: Verdict) -> str:
+def worst_levels(verdict: Verdict, alone: Verdict | None = None) -> str:
     """Give what got worse the most at Generation 0 and at the last: ``self-BLEU 0.07 to 0.49``.
 
-    Where fine-tuning alone was subtracted, what that comes to is told, too: the text may have
-    become better, and still be worse than without the model's own articles.
+    Where fine-tuning alone is given, where it came to is told, too: the text may have become
+    better, and still be worse than without the model's own articles.
     """
     worst = worst_of(verdict)
-    for sign in verdict.signs:
-        if sign.quantity == worst:
-            change = sign.change
-            ends = [change.before, change.after, change.after - change.value]
-            if worst == HELD_OUT:
-                ends = [math.exp(end) for end in ends]
-            before, after, alone = (
-                words.number(end, 0 if worst == HELD_OUT else 2) for end in ends
-            )
-            text = f"{_MEASURES[worst]} {before} to {after}"
-            return f"{text} (real articles only: {alone})" if verdict.beyond_fine_tuning else text
-    return ""
+    own, real = (
+        next((sign.change for sign in one.signs if sign.quantity == worst), None) if one else None
+        for one in (verdict, alone)
+    )
+    if own is None:
+        return ""
+    held_out = worst == HELD_OUT
+
+    def level(end: float) -> str:
+        return words.number(math.exp(end), 0) if held_out else words.number(end, 2)
+
+    text = f"{_MEASURES[worst]} {level(own.before)} to {level(own.after)}"
+    if real is None or real.end != own.end:
+        return text
+    return f"{text} (real articles only: to {level(real.after)})"
 
 
 def collapse_measures() -> str:
