@@ -162,6 +162,19 @@ def test_more_chains_that_disagree_widen_the_pooled_interval(
     assert pooled["high"] - pooled["low"] > 20 * (alone["high"] - alone["low"])
 
 
+@pytest.mark.parametrize("metric", ["outside_domain", "distinct_2", "quality"])
+def test_no_interval_leaves_what_a_quantity_can_be(metric: str, get: Callable) -> None:
+    """Of three chains one has a few of 40 articles: the seeds' t interval reaches below 0."""
+    scores = [
+        row
+        for seed, few in enumerate((0, 1, 6))
+        for row in score_rows(("s", seed, 1), metric, (np.arange(40) < few).astype(float))
+    ]
+    pooled = get(summarise(make_tables(scores=scores), 200), metric, "s", 1)
+    assert pooled["low"] == 0.0
+    assert pooled["value"] > 0
+
+
 def test_nulls_are_left_out_and_counted(get: Callable) -> None:
     values = np.array([1.0, np.nan, 3.0, 8.0])
     summary = summarise(make_tables(scores=score_rows(("s", 0, 0), "perplexity", values)), 200, 0)

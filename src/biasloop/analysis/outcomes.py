@@ -40,9 +40,10 @@ class Outcomes:
         The sets, in the order of the rows.
     values
         Quantity -> shape (sets, articles), NaN where there is none. ``share:LABEL`` is 1 for an
-        article whose likeliest leaning is LABEL, else 0, NaN where the article cannot be read (it
-        lies outside what the classifier was validated on) and throughout in sets whose leaning
-        figures are withheld; ``log_holdout_perplexity`` is of the held-out real articles.
+        article whose likeliest leaning is LABEL, else 0, NaN where the article cannot be read (its
+        level of damage is one on which the classifier does not tell the leanings apart) and
+        throughout in sets whose leaning figures are withheld; ``log_holdout_perplexity`` is of the
+        held-out real articles.
     labels
         The label set.
     sources

@@ -67,6 +67,13 @@ _BOUNDS = {
     "share:": (0.0, 1.0),
     "probability:": (0.0, 1.0),
     "distance:": (0.0, 1.0),
+    "outside_domain": (0.0, 1.0),
+    "leaning_agreement": (0.0, 1.0),
+    "leaning_confidence": (0.0, 1.0),
+    "distinct_": (0.0, 1.0),
+    "repetition": (0.0, 1.0),
+    "self_bleu": (0.0, 1.0),
+    "quality": (0.0, 3.0),
 }
 
 

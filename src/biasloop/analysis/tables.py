@@ -41,8 +41,8 @@ class Tables:
     scores, leaning_scores, set_scores
         `tables.SCORES`, `tables.LEANING_SCORES`, `tables.SET_SCORES`.
     domain
-        Measure -> ``low`` and ``high`` from the leaning instrument's card: the range in which it
-        was validated.
+        Measure -> ``low`` and ``high`` from the leaning instrument's card: up to where damaged
+        articles can be read.
     outside_share
         A leaning figure is withheld when more than this share of its articles cannot be read; up to
         there those articles are left out of it. 1 reads every article, whatever it is.

@@ -13,9 +13,9 @@ from biasloop.files import write_bytes, write_json, write_text
 from biasloop.published import paper
 from biasloop.published.figures import looks, pictures
 from biasloop.published.reproduction import Reproduction, series
-from biasloop.published.text import cells, heading, limits, sources, spoken
+from biasloop.published.text import cells, heading, limits, sources
 from biasloop.report import words
-from biasloop.report.evidence import tables_of_tests
+from biasloop.report.evidence import tables_of_tests, verdict_table
 from biasloop.report.machine import strict, verdict_json
 from biasloop.report.tables import regime_tables
 from biasloop.tables import write_table
@@ -118,8 +118,13 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
         sources=sources(reproduction),
         heading=heading(reproduction),
         verdicts=[
-            (verdict, colours[judged.regime].colour)
-            for verdict, judged in zip(spoken(reproduction), reproduction.verdicts, strict=True)
+            (
+                verdict_table(verdict, reproduction.evidence),
+                colours[verdict.regime].colour,
+                "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
+                verdict.collapsed,
+            )
+            for verdict in reproduction.verdicts
         ],
         limits=limits(reproduction),
         absent=[words.visible(name) for name in experiment.absent],
