@@ -122,6 +122,23 @@ def test_error_rates_lie_between_those_of_the_places_and_no_place_is_preferred(r
     assert both.counts[0, 0, 0] == pytest.approx((start.counts + anywhere.counts)[0, 0, 0] / 2)
 
 
+def test_error_rates_of_a_damaged_level_lie_up_to_half_way_to_its_neighbours(random):
+    """Three steps of length, right in 0.9, 0.7 and 0.5; unknown words are of one step."""
+    levels = tuple(Level(words, (0.0, 0.5)) for words in ((40, np.inf), (20, 40), (10, 20)))
+    right = np.array([0.9, 0.7, 0.5])
+    rates = np.array([[[share, 1 - share], [0.1, 0.9]] for share in right])
+    found = [curve_with(rates[[level]], 20_000, random) for level in range(3)]
+    read = np.concatenate([one.read for one in found], axis=1)
+    curve = DamageCurve(found[0].labels, levels, found[0].sources, found[0].truth, read)
+    drawn = curve.drawn_rates(4000, random)[:, :, 0, 0]
+    assert drawn[:, 0].std() < 0.01  # as articles are
+    np.testing.assert_allclose(drawn.min(axis=0)[1:], (0.6, 0.5), atol=0.02)
+    np.testing.assert_allclose(drawn.max(axis=0)[1:], (0.8, 0.6), atol=0.02)
+    assert drawn[:, 1].mean() == pytest.approx(0.7, abs=0.01)
+    assert drawn[:, 1].std() == pytest.approx(0.2 / np.sqrt(12), rel=0.06)
+    assert np.corrcoef(drawn[:, 1], drawn[:, 2])[0, 1] > 0.8
+
+
 def test_what_readings_count_for_gives_the_shares_back(random):
     rates = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.3, 0.7]]])
     counted = curve_with(rates, 4000, random).corrections(rates)

@@ -207,6 +207,11 @@ class DamageCurve:
         Jeffreys' prior. A label with one source counts as one article: it shows nothing of others.
         Each draw mixes the places by weights of its own, the same on every level, all as likely.
 
+        A level is a range, and generated articles may lie at one end of it where held-out ones
+        lie all over it. So each draw goes some way, up to half, from a damaged level to the next
+        milder or worse one, by words and by unknown ones: linear interpolation to a place of
+        chance, the same on every level. Articles as they are lie where held-out ones do.
+
         Returns
         -------
         np.ndarray
@@ -226,7 +231,40 @@ class DamageCurve:
             parts.append(np.einsum("dp,dplij->dlij", mix, by_place))
         drawn = np.concatenate(parts)
         drawn += random.standard_gamma(_PRIOR, size=drawn.shape)
-        return drawn / drawn.sum(axis=-1, keepdims=True)
+        rates = drawn / drawn.sum(axis=-1, keepdims=True)
+        for milder, worse in self._neighbours:
+            way = random.uniform(-0.5, 0.5, draws)[:, None, None, None]
+            there = np.where(way < 0, rates[:, milder], rates[:, worse])
+            rates = (1 - abs(way)) * rates + abs(way) * there
+        return rates
+
+    @cached_property
+    def _neighbours(self) -> list[tuple[list[int], list[int]]]:
+        """Each level's next milder and next worse one, by words and by unknown words.
+
+        It is its own neighbour where there is none that enough articles were read on, and where
+        it is the mildest: as articles are, none is short or strange.
+        """
+        enough = self.counts.sum(axis=2).min(axis=1) >= LEAST_ARTICLES
+        found = []
+        for next_to in (
+            lambda mild, bad: mild.oov == bad.oov and mild.words[0] == bad.words[1],
+            lambda mild, bad: mild.words == bad.words and mild.oov[1] == bad.oov[0],
+        ):
+            milder, worse = list(range(len(self.levels))), list(range(len(self.levels)))
+            pairs = [
+                (one, other)
+                for one, mild in enumerate(self.levels)
+                for other, bad in enumerate(self.levels)
+                if enough[one] and enough[other] and next_to(mild, bad)
+            ]
+            for one, other in pairs:
+                milder[other] = one
+            for one, other in pairs:
+                if milder[one] != one:
+                    worse[one] = other
+            found.append((milder, worse))
+        return found
 
     def corrections(self, rates: np.ndarray | None = None) -> np.ndarray:
         """Say what a reading counts for, on average: the inverse of the error rates.
