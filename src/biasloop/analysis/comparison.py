@@ -1,8 +1,13 @@
-"""Did one regime change less than another? Paired by article and seed. Judges no single regime."""
+"""Did one regime change less than another? Paired by article and seed. Judges no single regime.
+
+Fine-tuning on real articles alone is such a regime, and its change is subtracted from the others':
+`comparable` says of which chains that can be done.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -92,3 +97,41 @@ def change_less(
         [[*one, *two] for one, two in zip(own, other, strict=True)],
         lambda means: means[..., 0] - means[..., 1] - means[..., 2] + means[..., 3],
     )
+
+
+def comparable(found: Outcomes, regime: str, quantity: str) -> tuple[Outcomes, int]:
+    """Choose the generation that is judged, and leave out chains of which nothing is subtracted.
+
+    Where there is a regime of fine-tuning alone, a chain counts at a generation that its seed has
+    reached there, too: a change of which nothing is subtracted cannot be averaged with one of
+    which something is. Where fine-tuning alone has not come to Generation 1, nothing is
+    subtracted from any chain: the outcomes then name no such regime.
+
+    Returns
+    -------
+    tuple
+        The outcomes, and the last generation that as many chains as possible have reached.
+    """
+    own = reached(found, regime, quantity)
+    alone = found.fine_tuned
+    if alone is not None and regime != alone:
+        theirs = reached(found, alone, quantity)
+        shared = {g: seeds & theirs.get(g, set()) for g, seeds in own.items() if g > 0}
+        most = max(map(len, shared.values()), default=0)
+        if most:
+            last = max(g for g, seeds in shared.items() if len(seeds) == most)
+            apart = {key for key in found.keys if key[0] == regime and key[1] not in shared[last]}
+            return (found.without(apart) if apart else found), last
+        found = replace(found, fine_tuned=None)
+    most = max(map(len, own.values()), default=0)
+    return found, max((g for g, seeds in own.items() if len(seeds) == most), default=0)
+
+
+def reached(found: Outcomes, regime: str, quantity: str) -> dict[int, set[int]]:
+    """List the seeds whose chain has a score, by generation."""
+    result: dict[int, set[int]] = {}
+    there = found.scored(quantity)
+    for row, (name, seed, generation) in enumerate(found.keys):
+        if name == regime and generation >= 0 and there[row].any():
+            result.setdefault(generation, set()).add(seed)
+    return result

@@ -34,6 +34,7 @@ from biasloop.analysis.collapse import (
     levels,
     net_change,
 )
+from biasloop.analysis.comparison import comparable, reached
 from biasloop.analysis.contrasts import GENERATION_0, inferred, sets_of
 from biasloop.analysis.corrections import with_errors
 from biasloop.analysis.equivalence import Equivalence, tost
@@ -274,13 +275,13 @@ def _verdict(
     seed: int,
 ) -> Verdict:
     level = f"share:{leaning}" if leaning in found.read else next(iter(found.values))
-    found, last = _comparable(found, regime, level)
+    found, last = comparable(found, regime, level)
     counted = found.scored(level)[_rows(found, regime, last)].any(axis=0)
     blank = Verdict(
         regime=regime,
         leaning=leaning,
         last=last,
-        chains=len(_reached(found, regime, level).get(last, ())),
+        chains=len(reached(found, regime, level).get(last, ())),
         articles=int(counted.sum()),
         sources=len(np.unique(found.sources[level][counted])),
         bias="not measured",
@@ -531,44 +532,6 @@ def _real(found: Outcomes, label: str) -> np.ndarray | None:
 
 def _rows(found: Outcomes, regime: str, generation: int) -> list[int]:
     return [row for row, (name, _, g) in enumerate(found.keys) if (name, g) == (regime, generation)]
-
-
-def _comparable(found: Outcomes, regime: str, quantity: str) -> tuple[Outcomes, int]:
-    """Choose the generation that is judged, and leave out chains of which nothing is subtracted.
-
-    Where there is a regime of fine-tuning alone, a chain counts at a generation that its seed has
-    reached there, too: a change of which nothing is subtracted cannot be averaged with one of
-    which something is. Where fine-tuning alone has not come to Generation 1, nothing is
-    subtracted from any chain: the outcomes then name no such regime.
-
-    Returns
-    -------
-    tuple
-        The outcomes, and the last generation that as many chains as possible have reached.
-    """
-    reached = _reached(found, regime, quantity)
-    alone = found.fine_tuned
-    if alone is not None and regime != alone:
-        theirs = _reached(found, alone, quantity)
-        shared = {g: seeds & theirs.get(g, set()) for g, seeds in reached.items() if g > 0}
-        most = max(map(len, shared.values()), default=0)
-        if most:
-            last = max(g for g, seeds in shared.items() if len(seeds) == most)
-            apart = {key for key in found.keys if key[0] == regime and key[1] not in shared[last]}
-            return (found.without(apart) if apart else found), last
-        found = replace(found, fine_tuned=None)
-    most = max(map(len, reached.values()), default=0)
-    return found, max((g for g, seeds in reached.items() if len(seeds) == most), default=0)
-
-
-def _reached(found: Outcomes, regime: str, quantity: str) -> dict[int, set[int]]:
-    """List the seeds whose chain has a score, by generation."""
-    result: dict[int, set[int]] = {}
-    there = found.scored(quantity)
-    for row, (name, seed, generation) in enumerate(found.keys):
-        if name == regime and generation >= 0 and there[row].any():
-            result.setdefault(generation, set()).add(seed)
-    return result
 
 
 def _unread(found: Outcomes, regime: str, generation: int) -> float:

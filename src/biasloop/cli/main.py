@@ -10,7 +10,6 @@ import typer
 
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.audit import audit
-from biasloop.cli.bench import bench
 from biasloop.cli.config import config
 from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
@@ -46,7 +45,6 @@ app.add_typer(reproduce, name="reproduce")
 app.command("simulate")(simulate)
 app.command("download")(download)
 app.command("config")(config)
-app.command("bench")(bench)
 app.command("doctor")(doctor)
 
 _INTERRUPTED = 128 + signal.SIGINT

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from biasloop.bench import baselines, operations
-from biasloop.bench.clock import timed
-from biasloop.bench.figure import Figure
-from biasloop.bench.machine import precisions
-from biasloop.bench.peak import peak
-from biasloop.bench.settings import BenchSettings
-from biasloop.bench.subjects import classifier, in_precision, language_model, texts
 from biasloop.config import MetricsConfig
 from biasloop.metrics import perplexities
 from biasloop.metrics.perplexity import MAX_TOKENS
+from stage_speed import baselines, operations
+from stage_speed.clock import timed
+from stage_speed.figure import Figure
+from stage_speed.machine import precisions
+from stage_speed.peak import peak
+from stage_speed.settings import BenchSettings
+from stage_speed.subjects import classifier, in_precision, language_model, texts
 
 #: Words of an article (a news article's beginning to a long one) and of a sentence.
 _ARTICLE = (80, 400)

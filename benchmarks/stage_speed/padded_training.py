@@ -28,7 +28,7 @@ def train_padded(
     warmup_steps: int = 0,
     schedule: str = "linear",
     on_progress: Progress | None = None,
-    **_: Any,  # noqa: ANN401
+    **_: Any,
 ) -> TrainingLog:
     """Train as `stages.train` does, in float32 and with every sample padded to 512 tokens.
 
@@ -55,7 +55,7 @@ def train_padded(
     told = 0
 
     class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             nonlocal told
             if on_progress:
                 on_progress(state.num_input_tokens_seen - told)

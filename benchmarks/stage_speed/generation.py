@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.bench import baselines, operations
-from biasloop.bench.clock import timed
-from biasloop.bench.figure import Figure
-from biasloop.bench.machine import precisions
-from biasloop.bench.peak import peak
-from biasloop.bench.settings import BenchSettings
-from biasloop.bench.subjects import in_precision, language_model
 from biasloop.config import GenerationConfig
 from biasloop.models import LoadedModel
 from biasloop.seeds import generator
 from biasloop.stages.generate import continue_prompts
+from stage_speed import baselines, operations
+from stage_speed.clock import timed
+from stage_speed.figure import Figure
+from stage_speed.machine import precisions
+from stage_speed.peak import peak
+from stage_speed.settings import BenchSettings
+from stage_speed.subjects import in_precision, language_model
 
 _ALONE = "one prompt at a time, float32"
 

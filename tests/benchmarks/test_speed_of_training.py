@@ -9,14 +9,14 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import biasloop.loop.work
-from biasloop.bench.demo import plain
-from biasloop.bench.padded_training import train_padded
-from biasloop.bench.training import operations
 from biasloop.config import GenerationConfig, ScratchConfig
 from biasloop.device import Device
 from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.stages import train
 from biasloop.stages.generate import continue_prompts
+from stage_speed.demo import plain
+from stage_speed.padded_training import train_padded
+from stage_speed.training import operations
 
 CONFIG = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128)
 SAMPLES = [list(range(10 * i, 10 * i + 4 + 3 * i)) for i in range(9)]

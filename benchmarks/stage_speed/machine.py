@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from biasloop.bench.peak import peak
 from biasloop.device import choose, multiplies_bfloat16
+from stage_speed.peak import peak
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def generate_one_by_one(
-    model: Any,  # noqa: ANN401 - `generate` comes from a mixin that type checkers do not see
+    model: Any,
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
     end: int,
@@ -36,7 +36,7 @@ def generate_one_by_one(
 
 
 def generate_in_batches(
-    model: Any,  # noqa: ANN401
+    model: Any,
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
     end: int,
@@ -65,8 +65,8 @@ def generate_in_batches(
 
 
 def classify_one_by_one(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
+    model: Any,
+    tokenizer: Any,
     texts: Sequence[str],
     max_tokens: int,
     padded: bool = False,
@@ -92,8 +92,8 @@ def classify_one_by_one(
 
 
 def perplexity_one_by_one(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
+    model: Any,
+    tokenizer: Any,
     texts: Sequence[str],
     max_tokens: int,
 ) -> np.ndarray:

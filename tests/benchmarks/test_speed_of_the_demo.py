@@ -3,9 +3,9 @@
 import pytest
 from made_up import experiment, write_corpus
 
-from biasloop.bench import BenchSettings
-from biasloop.bench.demo import measure_demo
 from biasloop.config import parse_config
+from stage_speed import BenchSettings
+from stage_speed.demo import measure_demo
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def small_demo(tmp_path, monkeypatch):
     values["loop"]["generations"] = 1
     values["metrics"]["leaning"]["damage_articles"] = 20
     monkeypatch.setattr(
-        "biasloop.bench.demo.load_config", lambda name, over=(): parse_config(values, over)
+        "stage_speed.demo.load_config", lambda name, over=(): parse_config(values, over)
     )
 
 

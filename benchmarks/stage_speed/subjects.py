@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
 from biasloop.device import Device
 from biasloop.models import LoadedModel, load_model, train_tokenizer
 from biasloop.models.load import quiet
 from biasloop.seeds import generator, integer
+from stage_speed.settings import DEMO, GPT2_SIZE, BenchSettings
 
 _WORDS = 3000
 _LETTERS = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
@@ -32,7 +32,7 @@ def texts(seed: int, count: int, low: int, high: int) -> list[str]:
 
 
 @cache
-def _tokenizer(seed: int) -> Any:  # noqa: ANN401
+def _tokenizer(seed: int) -> Any:
     return train_tokenizer(texts(seed, 400, 100, 200), 2048)
 
 
@@ -61,7 +61,7 @@ def language_model(settings: BenchSettings) -> LoadedModel:
 
 
 @cache
-def classifier(settings: BenchSettings) -> Any:  # noqa: ANN401 - `metrics.SequenceClassifier`
+def classifier(settings: BenchSettings) -> Any:
     """Build a classifier of RoBERTa-base's size, or of the demo model's, in float32."""
     import torch
     from transformers import RobertaConfig, RobertaForSequenceClassification, set_seed

@@ -7,21 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import typer
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, RobertaConfig
 from transformers import RobertaForSequenceClassification as Roberta
 from typer.testing import CliRunner
 
-from biasloop.bench import BENCHMARKS, BenchSettings, Figure, baselines, operations
-from biasloop.bench.generation import _agreement
-from biasloop.bench.machine import describe
-from biasloop.bench.subjects import classifier, language_model, texts
-from biasloop.cli.main import app
+import speed
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
 from biasloop.metrics import perplexities
 from biasloop.stages.generate import continue_prompts
+from stage_speed import BENCHMARKS, BenchSettings, Figure, baselines, operations
+from stage_speed.generation import _agreement
+from stage_speed.machine import describe
+from stage_speed.subjects import classifier, language_model, texts
 
+APP = typer.Typer()
+APP.command()(speed.speed)
 SETTINGS = BenchSettings("demo", quick=True, threads=1)
 
 
@@ -105,12 +108,12 @@ def test_a_figures_ratio():
 
 def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
     figure = Figure("leaning", "what [x]", "plain", "articles/s", 30.0, 10.0, 10.0, 0.5, "a note")
-    monkeypatch.setattr("biasloop.bench.BENCHMARKS", {"leaning": lambda settings: [figure]})
-    monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
-    monkeypatch.setattr("biasloop.bench.machine.multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr("speed.BENCHMARKS", {"leaning": lambda settings: [figure]})
+    monkeypatch.setattr("stage_speed.machine.peak", lambda precision, threads: 1e9)
+    monkeypatch.setattr("stage_speed.machine.multiplies_bfloat16", lambda device: True)
     out = tmp_path / "figures.json"
-    command = ["bench", "--stage", "leaning", "--model", "demo", "--quick", "--json", str(out)]
-    result = CliRunner().invoke(app, command)
+    command = ["--stage", "leaning", "--model", "demo", "--quick", "--json", str(out)]
+    result = CliRunner().invoke(APP, command)
     assert result.exit_code == 0, result.output
     for said in ("3.0x", "10x", "50 %", "6.0x", "[x]", "a note"):
         assert said in result.output
@@ -122,10 +125,10 @@ def test_the_command_prints_and_writes_every_figure(tmp_path, monkeypatch):
 def test_nothing_is_cut_off_and_nothing_measured_prints_nothing(monkeypatch):
     figure = Figure("quality", "x", "left-padded generate", "sentences/s", 3.0, 1.0, 1.0, 0.5)
     found = {"quality": lambda settings: [figure], "demo": lambda settings: []}
-    monkeypatch.setattr("biasloop.bench.BENCHMARKS", found)
-    monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
-    command = ["bench", "--model", "demo"]
-    result = CliRunner(env={"COLUMNS": "60"}).invoke(app, command)
+    monkeypatch.setattr("speed.BENCHMARKS", found)
+    monkeypatch.setattr("stage_speed.machine.peak", lambda precision, threads: 1e9)
+    command = ["--model", "demo"]
+    result = CliRunner(env={"COLUMNS": "60"}).invoke(APP, command)
     assert result.exit_code == 0, result.output
     assert "…" not in result.output
     assert result.output.count("model: demo") == 1
@@ -133,13 +136,13 @@ def test_nothing_is_cut_off_and_nothing_measured_prints_nothing(monkeypatch):
 
 @pytest.mark.parametrize("native", [True, False])
 def test_bfloat16_is_measured_where_there_are_instructions_for_it(monkeypatch, native):
-    monkeypatch.setattr("biasloop.bench.machine.multiplies_bfloat16", lambda device: native)
-    monkeypatch.setattr("biasloop.bench.machine.peak", lambda precision, threads: 1e9)
+    monkeypatch.setattr("stage_speed.machine.multiplies_bfloat16", lambda device: native)
+    monkeypatch.setattr("stage_speed.machine.peak", lambda precision, threads: 1e9)
     machine = describe(2)
     assert list(machine.peak) == ["float32", "bfloat16"][: 1 + native]
     assert ("no instructions" in machine.sentence) is not native
-    monkeypatch.setattr("biasloop.bench.scoring.peak", lambda precision, threads: 1e12)
-    monkeypatch.setattr("biasloop.bench.clock._TWICE", 0.0)
+    monkeypatch.setattr("stage_speed.scoring.peak", lambda precision, threads: 1e12)
+    monkeypatch.setattr("stage_speed.clock._TWICE", 0.0)
     measured = {figure.what.split(", ")[1] for figure in BENCHMARKS["perplexity"](SETTINGS)}
     assert measured == set(machine.peak)
 
@@ -149,15 +152,15 @@ def test_bfloat16_is_measured_where_there_are_instructions_for_it(monkeypatch, n
     [(["--stage", "leanin"], "leaning"), (["--json", "/no/such/folder/x.json"], "no such folder")],
 )
 def test_bad_options_are_errors_for_the_user(options, said):
-    result = CliRunner().invoke(app, ["bench", *options])
+    result = CliRunner().invoke(APP, options)
     assert isinstance(result.exception, InputError)
     assert said in str(result.exception)
 
 
 def test_every_benchmark_gives_finite_figures_of_its_stage(monkeypatch):
-    monkeypatch.setattr("biasloop.bench.clock._TWICE", 0.0)
-    monkeypatch.setattr("biasloop.bench.generation.peak", lambda precision, threads: 1e12)
-    monkeypatch.setattr("biasloop.bench.scoring.peak", lambda precision, threads: 1e12)
+    monkeypatch.setattr("stage_speed.clock._TWICE", 0.0)
+    monkeypatch.setattr("stage_speed.generation.peak", lambda precision, threads: 1e12)
+    monkeypatch.setattr("stage_speed.scoring.peak", lambda precision, threads: 1e12)
     for stage in ("leaning", "quality", "perplexity"):
         for figure in BENCHMARKS[stage](SETTINGS):
             assert figure.stage == stage

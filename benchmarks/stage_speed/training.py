@@ -10,17 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from biasloop.bench.figure import Figure
-from biasloop.bench.machine import precisions
-from biasloop.bench.padded_training import PADDED_TOKENS, train_padded
-from biasloop.bench.peak import peak
-from biasloop.bench.settings import DEMO, GPT2_SIZE, BenchSettings
 from biasloop.config import Config, load_config
 from biasloop.device import choose
 from biasloop.models import LoadedModel, load_model, train_tokenizer
 from biasloop.models.load import quiet
 from biasloop.seeds import generator, integer
 from biasloop.stages import TrainingLog, train
+from stage_speed.figure import Figure
+from stage_speed.machine import precisions
+from stage_speed.padded_training import PADDED_TOKENS, train_padded
+from stage_speed.peak import peak
+from stage_speed.settings import DEMO, GPT2_SIZE, BenchSettings
 
 #: The published protocol's samples per step and learning rate.
 _BATCH, _RATE = 8, 5e-5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def linear_weights(model: Any) -> tuple[int, int]:  # noqa: ANN401 - any transformers model
+def linear_weights(model: Any) -> tuple[int, int]:
     """Weights of a model's linear layers, and of its layer over the vocabulary (0 if it has none).
 
     The second is not counted in the first.
@@ -22,7 +22,7 @@ def linear_weights(model: Any) -> tuple[int, int]:  # noqa: ANN401 - any transfo
     return body, 0 if head is None else head.weight.numel()
 
 
-def reading(model: Any, lengths: list[int], judged: bool, causal: bool = True) -> float:  # noqa: ANN401
+def reading(model: Any, lengths: list[int], judged: bool, causal: bool = True) -> float:
     """Operations of reading texts of these lengths once.
 
     Parameters
@@ -42,13 +42,13 @@ def reading(model: Any, lengths: list[int], judged: bool, causal: bool = True) -
     return total
 
 
-def writing(model: Any, prompt: int, tokens: int) -> float:  # noqa: ANN401
+def writing(model: Any, prompt: int, tokens: int) -> float:
     """Operations of writing further tokens one after the other, after a prompt was read."""
     body, head = linear_weights(model)
     attended = sum(range(prompt + 1, prompt + tokens + 1))
     return 2.0 * (body + head) * tokens + 4 * _width(model) * attended
 
 
-def _width(model: Any) -> int:  # noqa: ANN401
+def _width(model: Any) -> int:
     """Width times layers."""
     return model.config.hidden_size * model.config.num_hidden_layers

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from biasloop.bench.demo import measure_demo
-from biasloop.bench.figure import Figure
-from biasloop.bench.generation import measure_generation
-from biasloop.bench.scoring import measure_leaning, measure_perplexity, measure_quality
-from biasloop.bench.settings import BenchSettings
-from biasloop.bench.training import measure_training
+from stage_speed.demo import measure_demo
+from stage_speed.figure import Figure
+from stage_speed.generation import measure_generation
+from stage_speed.scoring import measure_leaning, measure_perplexity, measure_quality
+from stage_speed.settings import BenchSettings
+from stage_speed.training import measure_training
 
 __all__ = ["BENCHMARKS", "BenchSettings", "Figure"]
 

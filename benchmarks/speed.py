@@ -1,21 +1,27 @@
-"""`biasloop bench`."""
+"""Each stage's speed on this machine, beside a plain baseline.
+
+Run: python benchmarks/speed.py [--help].
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from biasloop.errors import InputError, nearest
+from biasloop.device import cores
+from biasloop.errors import BiasloopError, InputError, nearest
+from biasloop.files import write_json
+from stage_speed import BENCHMARKS, BenchSettings, Figure
+from stage_speed.machine import describe, use_threads
 
-if TYPE_CHECKING:
-    from rich.table import Table
 
-    from biasloop.bench import Figure
-
-
-def bench(
+def speed(
     stage: Annotated[
         list[str] | None, typer.Option("--stage", help="only this one; may be given again")
     ] = None,
@@ -38,13 +44,6 @@ def bench(
 
     See docs/speed.md for what is measured.
     """
-    from rich.console import Console
-
-    from biasloop.bench import BENCHMARKS, BenchSettings
-    from biasloop.bench.machine import describe, use_threads
-    from biasloop.device import cores
-    from biasloop.files import write_json
-
     for name in stage or ():
         if name not in BENCHMARKS:
             raise InputError(f"--stage: '{name}': {nearest(name, BENCHMARKS)}")
@@ -87,9 +86,6 @@ def bench(
 
 
 def _table(model: str, figures: list[Figure]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(title=f"model: {escape(model)}", title_justify="left", box=None)
     for heading in ("stage", "what", "speed", "baseline", "ratio", "wanted", "of peak", "at peak"):
         numeric = heading not in {"stage", "what", "baseline"}
@@ -111,3 +107,10 @@ def _table(model: str, figures: list[Figure]) -> Table:
 
 def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(speed)
+    except BiasloopError as error:
+        sys.exit(f"speed: {error}")

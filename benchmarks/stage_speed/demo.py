@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.bench.figure import Figure
-from biasloop.bench.padded_training import train_padded
-from biasloop.bench.settings import DEMO, BenchSettings
 from biasloop.config import GenerationConfig, load_config
 from biasloop.loop import Plan, Store, contents_of, make_plan, missing_stages
 from biasloop.models import LoadedModel
 from biasloop.stages.neurons import summarise_neurons
+from stage_speed.figure import Figure
+from stage_speed.padded_training import train_padded
+from stage_speed.settings import DEMO, BenchSettings
 
 #: Of the demo's 450 steps of pre-training and 36 articles per label, this many; quick, this many.
 _STEPS, _QUICK_STEPS = 60, 15
@@ -146,10 +146,10 @@ def plain() -> Generator[None]:
 
 def _one_prompt_at_a_time(
     loaded: LoadedModel,
-    prompts: Any,  # noqa: ANN401 - token ids
+    prompts: Any,
     config: GenerationConfig,
     seed: int,
-    *_: Any,  # noqa: ANN401
+    *_: Any,
 ) -> list[Any]:
     import torch
 
@@ -174,11 +174,11 @@ def _one_prompt_at_a_time(
 
 
 def _one_article_at_a_time(
-    model: Any,  # noqa: ANN401
-    tokenizer: Any,  # noqa: ANN401
-    texts: Any,  # noqa: ANN401
+    model: Any,
+    tokenizer: Any,
+    texts: Any,
     batch_size: int,
-    *rest: Any,  # noqa: ANN401
+    *rest: Any,
 ) -> np.ndarray:
     from biasloop.metrics import perplexities
 
@@ -186,6 +186,6 @@ def _one_article_at_a_time(
     return np.concatenate([perplexities(model, tokenizer, [text], 1, *rest) for text in texts])
 
 
-def _neurons_of_one_article_at_a_time(*given: Any, batch_size: int, **options: Any) -> Any:  # noqa: ANN401
+def _neurons_of_one_article_at_a_time(*given: Any, batch_size: int, **options: Any) -> Any:
     del batch_size
     return summarise_neurons(*given, batch_size=1, **options)
