@@ -22,6 +22,7 @@ from biasloop.audit import (
     next_shares,
     share_difference,
 )
+from biasloop.audit.copies import copied
 from biasloop.cli.main import app
 from biasloop.errors import InputError
 from biasloop.theory import population_map
@@ -87,6 +88,66 @@ def test_a_planted_lean_is_found(real, tmp_path):
     assert needed["no amplification"] == pytest.approx(1 - 0.05 / lean, abs=0.02)
     assert found.refused == ""
     assert needed["no amplification"] < needed["real data unweighted"]
+
+
+def test_copies_are_told_first_and_left_out(real, tmp_path):
+    """What is left is judged as if the copies had not been there."""
+    own = write(tmp_path / "own.jsonl", np.random.default_rng(1), {"left": 30, "right": 70})
+    written = [json.loads(line) for line in own.read_text().splitlines()]
+    again = [json.loads(line) for line in real.read_text().splitlines()][::3]
+    disguises = (
+        str.upper,
+        lambda text: text.replace(" ", "\n  "),
+        lambda text: " ".join(text.split()[:40]),
+        lambda text: "As an AI model, here is the article: " + text,
+    )
+    for number, row in enumerate(again):
+        row["id"], row["body"] = f"copy-{number}", disguises[number % 4](row["body"])
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text("\n".join(map(json.dumps, [*again, *written])))
+    found = bl.audit_set(real, mixed, 0.05, overrides=CHEAP)
+    assert (found.copies, found.synthetic) == (len(again), 100)
+    assert 0 < found.of_seen < len(again)
+    without = bl.audit_set(real, own, 0.05, overrides=CHEAP)
+    assert (without.copies, without.of_seen) == (0, 0)
+    assert_frame_equal(found.leans, without.leans)
+    assert found.text == without.text
+    said = CliRunner().invoke(app, ["audit", str(real), str(mixed), "--set", *CHEAP]).output
+    share = 100 * len(again) / (len(again) + 100)
+    first = f"copied: {len(again)} of {len(again) + 100} synthetic articles ({share:.1f} %)"
+    assert said.startswith(first)
+
+
+def test_a_set_that_is_nothing_but_copies_has_no_p_value(real):
+    found = bl.audit_set(real, real, 0.05, overrides=CHEAP)
+    assert (found.copies, found.of_seen, found.synthetic) == (320, 160, 0)
+    assert found.leans.is_empty()
+    assert found.text == {}
+    result = CliRunner().invoke(app, ["audit", str(real), str(real), "--set", *CHEAP])
+    assert result.exit_code == 0
+    assert "copied: 320 of 320 synthetic articles (100.0 %)" in result.output
+    assert ", p " not in result.output
+    assert "power" not in result.output
+    as_json = CliRunner().invoke(app, ["audit", str(real), str(real), "--json", "--set", *CHEAP])
+    assert json.loads(as_json.output)["copies"] == 320
+
+
+@given(
+    st.lists(st.text("abcd ", max_size=60), max_size=6),
+    st.lists(st.text("abcd ", max_size=60), max_size=6),
+)
+def test_copies_are_those_of_a_plain_search(texts, originals):
+    def runs(text):
+        own = text.split()
+        size = min(8, len(own))
+        return [tuple(own[at : at + size]) for at in range(len(own) - size + 1) if size]
+
+    known = {run for text in originals for run in runs(text)}
+    expected = [
+        bool(own := runs(text)) and sum(run in known for run in own) / len(own) > 0.5
+        for text in texts
+    ]
+    assert copied(texts, originals).tolist() == expected
 
 
 def test_no_lean_is_not_shown(real, tmp_path):

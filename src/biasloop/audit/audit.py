@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from biasloop.analysis import (
     total_variation,
     validity,
 )
+from biasloop.audit.copies import copied
 from biasloop.audit.needed import NEEDED, needed_table
 from biasloop.audit.unpaired import Difference, mean_difference, share_difference
 from biasloop.errors import InputError
@@ -59,7 +60,11 @@ class Audit:
     Attributes
     ----------
     real, synthetic
-        How many articles each side has; the real ones are those that the classifier has not seen.
+        How many articles each side has; the real ones are those that the classifier has not seen,
+        the synthetic ones those that are no copies.
+    copies, of_seen
+        How many of the synthetic set's articles are real ones again (`copies`), which are left out
+        of everything else; and how many of these the classifier was trained on.
     leans
         `LEANS`; empty where the leaning figures are withheld.
     withheld
@@ -76,13 +81,16 @@ class Audit:
     tolerance
         That it is for, 0 to 1.
     detectable
-        The smallest difference of a share of one half that these sizes show with 80 % power.
+        The smallest difference of a share of one half that these sizes show with 80 % power; None
+        where fewer than two synthetic articles are left.
     warnings
         What to know of the instruments first.
     """
 
     real: int
     synthetic: int
+    copies: int
+    of_seen: int
     leans: pl.DataFrame
     withheld: str
     distance: tuple[float, float] | None
@@ -90,7 +98,7 @@ class Audit:
     needed: pl.DataFrame
     refused: str
     tolerance: float
-    detectable: float
+    detectable: float | None
     warnings: tuple[str, ...]
 
 
@@ -118,6 +126,13 @@ def audit(
     sizes = judged.real.height, judged.given.height
     if min(sizes) < 2:
         raise InputError(f"{sizes[0]} real and {sizes[1]} synthetic articles: at least 2 of each")
+    judged, copies, of_seen = _without_copies(judged)
+    sizes = judged.real.height, judged.given.height
+    none = pl.DataFrame(schema=LEANS), pl.DataFrame(schema=NEEDED)
+    if sizes[1] < 2:
+        why = "fewer than 2 of the synthetic articles are not real ones again"
+        counts = (*sizes, copies, of_seen)
+        return Audit(*counts, none[0], why, None, {}, none[1], "", tolerance, None, ())
     tables = _tables(judged, outside_share)
     found = outcomes(tables)
     checked = validity(tables).filter(pl.col("withheld"))
@@ -142,11 +157,13 @@ def audit(
     if withheld:
         return Audit(
             *sizes,
-            pl.DataFrame(schema=LEANS),
+            copies,
+            of_seen,
+            none[0],
             withheld,
             None,
             text,
-            pl.DataFrame(schema=NEEDED),
+            none[1],
             "",
             tolerance,
             detectable,
@@ -170,6 +187,8 @@ def audit(
         needed = needed_table(*counts, readings.corrections, tolerance, random)
     return Audit(
         *sizes,
+        copies,
+        of_seen,
         _leans(judged.labels, real, synthetic, corrected),
         "",
         (
@@ -183,6 +202,25 @@ def audit(
         detectable,
         tuple(warnings),
     )
+
+
+def _without_copies(judged: Judged) -> tuple[Judged, int, int]:
+    """Leave out the synthetic articles that are real ones; count them, and those of ``seen``."""
+    texts = judged.given["body"].to_list()
+    of_seen = copied(texts, judged.seen)
+    copies = copied(texts, judged.originals)
+    if not copies.any():
+        return judged, 0, 0
+    kept = judged.given.filter(pl.Series(~copies))
+    scores, leanings, _ = judged.given_tables
+    ids = kept["article_id"].to_list()
+    tables = (
+        scores.filter(pl.col("article_id").is_in(ids)),
+        leanings.filter(pl.col("article_id").is_in(ids)),
+        pl.DataFrame(schema=judged.given_tables[2].schema),  # of the whole set, copies and all
+    )
+    without = replace(judged, given=kept, given_tables=tables)
+    return without, int(copies.sum()), int(of_seen.sum())
 
 
 def _shifted(tables: Tables) -> list[str]:

@@ -49,6 +49,8 @@ def _as_json(found: Audit) -> dict[str, Any]:
     return {
         "real": found.real,
         "synthetic": found.synthetic,
+        "copies": found.copies,
+        "copies_of_training_articles": found.of_seen,
         "withheld": found.withheld or None,
         "leans": found.leans.to_dicts(),
         "distance": found.distance
@@ -65,6 +67,13 @@ def _as_json(found: Audit) -> dict[str, Any]:
 def _print(found: Audit) -> None:
     from biasloop.report import words
 
+    if found.copies:
+        given = found.copies + found.synthetic
+        print(
+            f"copied: {found.copies:,} of {given:,} synthetic articles "
+            f"({100 * found.copies / given:.1f} %) are real ones again, {found.of_seen:,} of them "
+            "of those that the classifier was trained on; they are left out of all that follows"
+        )
     print(
         f"{found.synthetic:,} synthetic articles against {found.real:,} real ones that the "
         "classifier has not seen, as independent samples"
@@ -99,10 +108,11 @@ def _print(found: Audit) -> None:
             f"{name}: {text.value:+.3f} (95 % {text.low:+.3f} to {text.high:+.3f}), p "
             f"{text.pvalue:.2g}"
         )
-    print(
-        f"a difference of {100 * found.detectable:.1f} points would be shown with 80 % power by "
-        "as many articles"
-    )
+    if found.detectable is not None:
+        print(
+            f"a difference of {100 * found.detectable:.1f} points would be shown with 80 % power "
+            "by as many articles"
+        )
     if found.refused:
         print(f"the real data needed cannot be told: {words.visible(found.refused)}")
     if found.needed.height:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config
+from biasloop.corpus import PARTED_ARTICLES
 from biasloop.errors import InputError
 from biasloop.loop.execute import perform
 from biasloop.loop.plan import Plan, make_plan
@@ -20,7 +21,7 @@ from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.store import Store
 from biasloop.loop.work import fit_context, read_labels, read_part
 from biasloop.metrics import Metric, metric_kind
-from biasloop.tables import ARTICLES
+from biasloop.tables import ARTICLES, read_table
 
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
@@ -83,6 +84,10 @@ class Judged:
         The label set.
     real, given
         `tables.ARTICLES`: the real articles, and those to be judged.
+    originals
+        Every real text of the corpus, of whatever part.
+    seen
+        Those that the instruments were fitted on.
     real_tables, given_tables
         Their scores, leaning scores and set scores.
     cards
@@ -92,6 +97,8 @@ class Judged:
     labels: tuple[str, ...]
     real: pl.DataFrame
     given: pl.DataFrame
+    originals: tuple[str, ...]
+    seen: tuple[str, ...]
     real_tables: Tables
     given_tables: Tables
     cards: tuple[dict[str, Any], ...]
@@ -108,6 +115,7 @@ def judge_articles(config: Config, articles: pl.DataFrame, cache: Path) -> Judge
     with fitted(config, cache) as (store, plan):
         instruments = _loaded(config, store, plan)
         real = read_part(store.path(plan.corpus), "real")
+        parts = read_table(store.path(plan.corpus) / "articles.parquet", PARTED_ARTICLES)
         cards = [
             json.loads((store.path(stage) / "instrument" / "card.json").read_text("utf-8"))
             for stage in plan.instruments.values()
@@ -117,6 +125,8 @@ def judge_articles(config: Config, articles: pl.DataFrame, cache: Path) -> Judge
             read_labels(store.path(plan.corpus)),
             real,
             articles,
+            tuple(parts["body"]),
+            tuple(parts.filter(part="instrument")["body"]),
             scored_by(instruments, real),
             scored_by(instruments, articles),
             tuple(cards),
