@@ -1,8 +1,9 @@
 """The grid of damage: real articles lie where they are not damaged, loops and scraps beyond."""
 
 import numpy as np
+import pytest
 
-from biasloop.metrics.domain import Level, fit_domain, measure, read_by_all
+from biasloop.metrics.domain import Level, _steps_of_length, fit_domain, measure, read_by_all
 
 
 def _domain(corpus):
@@ -73,3 +74,12 @@ def test_unknown_words_of_a_fold_are_those_of_the_other_folds():
     domain = fit_domain(texts, [np.array([0]), np.array([1])])
     assert domain.levels[0].oov == (0.0, 1 / 3)
     assert domain.vocabulary == frozenset({"common", "owna", "ownb", "pad"})
+
+
+@pytest.mark.parametrize(("median", "shortest"), [(30, 5), (240, 21), (500, 22), (3000, 33)])
+def test_no_step_is_shorter_than_what_intervals_were_seen_to_hold_for(median, shortest):
+    """A sixteenth of the median, or 20 words; never less than five."""
+    edges = [low for low, _ in _steps_of_length(median)]
+    assert edges[0] == pytest.approx(median / np.sqrt(2))
+    assert np.allclose(np.diff(np.log2(edges)), -1)
+    assert edges[-1] == pytest.approx(shortest, abs=1)

@@ -18,7 +18,7 @@ Progress = Callable[[int], None]
 Work = Callable[[Path, Mapping[str, Path], Progress, Path], None]
 
 #: Raise this when a stage's meaning changes, so that old outputs are not taken for new ones.
-STAGE_VERSION = 8
+STAGE_VERSION = 9
 
 
 @dataclass(frozen=True)
