@@ -351,3 +351,14 @@ def test_it_is_said_where_fine_tuning_alone_is_not_subtracted(make_results) -> N
         "synthetic: judged up to Generation 3 in 2 chains, as far as real_only, which is "
         "subtracted, has come."
     ]
+
+
+def test_decoding_settings_that_are_not_applied_are_said(make_results, tmp_path) -> None:
+    asked = {"repetition_penalty": 5.0, "suppress_tokens": [3, 4]}
+    found = {"ends": ["</s>", "<|im_end|>"], "not_applied": asked}
+    results = replace(make_results(settings=FEW), decoding=found)
+    text = write_report(results, tmp_path / "report").read_text("utf-8")
+    assert "asks for repetition_penalty 5.0, suppress_tokens [3, 4]." in text
+    assert "&lt;/s&gt; or &lt;|im_end|&gt;" in text
+    (one,) = [c for c in _summary(tmp_path / "report")["warnings"] if c["topic"] == "Decoding"]
+    assert one["level"] == "note"

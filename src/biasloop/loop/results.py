@@ -60,6 +60,9 @@ class Results:
         The real articles that nothing trains on (`tables.ARTICLES`).
     events
         Real article id -> the event that it is about, where ``corpus.columns.event`` says it.
+    decoding
+        ``ends``: the tokens that end a text; ``not_applied``: what else the base model's own
+        decoding settings ask for. Empty where no generation was written yet.
     """
 
     folder: Path
@@ -80,3 +83,4 @@ class Results:
     trained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRAINED))
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)
+    decoding: Mapping[str, Any] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from biasloop.loop.remote import RUN_FILE
 from biasloop.loop.results import Results
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
-from biasloop.loop.work import read_part
+from biasloop.loop.work import DECODING, read_part
 from biasloop.tables import (
     ARTICLES,
     CHAIN,
@@ -311,7 +311,14 @@ def read_results(root: Path, cache: Path) -> Results:
         bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
         events=_events(config, corpus_folder),
         provenance=_read_record(root)["provenance"],
+        decoding=_decoding(store, plan),
     )
+
+
+def _decoding(store: Store, plan: Plan) -> dict[str, Any]:
+    if not store.has(plan.base):
+        return {}
+    return json.loads((store.checked(plan.base) / DECODING).read_text(encoding="utf-8"))
 
 
 def _events(config: Config, corpus: Path) -> dict[str, str]:

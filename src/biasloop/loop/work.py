@@ -97,6 +97,11 @@ def write_corpus(config: Config, out: Path) -> None:
     )
 
 
+#: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
+#: is not applied.
+DECODING = "decoding.json"
+
+
 def write_base(
     config: Config, inputs: Inputs, out: Path, progress: Progress, scratch: Path
 ) -> None:
@@ -114,6 +119,8 @@ def write_base(
         write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
     else:
         loaded = load_model(config.base.model, config.base.revision, "float32")
+    ends = loaded.tokenizer.convert_ids_to_tokens(list(loaded.ends))
+    write_json(out / DECODING, {"ends": ends, "not_applied": dict(loaded.not_applied)})
     save_model(loaded, out / "model")
 
 

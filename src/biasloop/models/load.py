@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasloop.assets import ASSETS, asset_path
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
+from biasloop.models.endings import end_tokens, take_own_settings
 from biasloop.models.tokens import beginning
 
 if TYPE_CHECKING:
@@ -17,11 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on its device, in evaluation mode, with a tokenizer that can pad."""
+    """A model on its device, in evaluation mode, with a tokenizer that can pad.
+
+    ``not_applied`` is what the model's own decoding settings ask for beside end tokens; see
+    `endings`.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: Device
+    not_applied: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text: `endings.end_tokens`."""
+        return end_tokens(self.model, self.tokenizer)
 
     @property
     def context(self) -> int:
@@ -228,7 +240,7 @@ def load_model(
     if weights and place:
         model.to(torch.device(device.name))
     model.eval()
-    return LoadedModel(model, tokenizer, device)
+    return LoadedModel(model, tokenizer, device, take_own_settings(model, tokenizer))
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:

@@ -49,6 +49,7 @@ def cautions(
         *_bad_rows(results),
         *_repeated_texts(results),
         *_few(results),
+        *_decoding(results),
     ]
     return by_weight(found)
 
@@ -184,6 +185,18 @@ def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
             )
         )
     return found
+
+
+def _decoding(results: Results) -> list[Caution]:
+    asked = results.decoding.get("not_applied")
+    if not asked:
+        return []
+    listed = ", ".join(words.visible(f"{name} {value}"[:80]) for name, value in asked.items())
+    text = (
+        f"The base model's generation_config.json asks for {listed}. The config's generation "
+        "settings decide, in every way of decoding; of that file only the end tokens count."
+    )
+    return [Caution("Decoding", text, "note")]
 
 
 def _bad_rows(results: Results) -> list[Caution]:

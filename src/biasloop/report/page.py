@@ -253,6 +253,11 @@ def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
     ]
 
 
+def _ends(results: Results) -> dict[str, str]:
+    ends = results.decoding.get("ends")
+    return {"a text ends at": " or ".join(ends)} if ends else {}
+
+
 def _provenance(results: Results) -> dict[str, Any]:
     corpus = results.corpus
     parts = corpus.get("parts") or {}
@@ -273,7 +278,7 @@ def _provenance(results: Results) -> dict[str, Any]:
         ),
         "provenance": [
             (words.visible(key), words.visible(str(value)))
-            for key, value in sorted(results.provenance.items())
+            for key, value in sorted((results.provenance | _ends(results)).items())
         ],
         "stage_totals": [
             (row["kind"], f"{row['stages']:,}", words.duration(row["seconds"]))

@@ -61,7 +61,7 @@ def decode(
     prompts
         Token ids, none empty, the longest first: shorter ones are padded on the left and masked.
     new_tokens
-        At most so many are written; fewer where the model ends the text.
+        At most so many are written; fewer where the model ends the text (`LoadedModel.ends`).
     choice
         Chooses each next token; its ``rows`` are places in ``prompts``.
 
@@ -87,8 +87,8 @@ def _decode(
     import torch
 
     model: Any = loaded.model
-    end = loaded.tokenizer.eos_token_id
     device = torch.device(loaded.device.name)
+    stops, ends_at = np.array(loaded.ends), torch.tensor(loaded.ends, device=device)
     accepted = inspect.signature(model.forward).parameters
     width, count = len(prompts[0]), len(prompts)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -128,9 +128,9 @@ def _decode(
 
     written = np.empty((count, new_tokens), dtype=TOKEN)
     written[:, 0] = tokens.cpu().numpy()
-    ends = np.where(written[:, 0] == end, 1, new_tokens)
+    ends = np.where(np.isin(written[:, 0], stops), 1, new_tokens)
     equal = len(prompts[-1]) == width
-    rows, unfinished = everyone, (tokens != end)
+    rows, unfinished = everyone, ~torch.isin(tokens, ends_at)
     for step in range(1, new_tokens):
         left = int(unfinished.sum())
         if not left:
@@ -145,10 +145,10 @@ def _decode(
         names = rows[unfinished]
         chosen = choice(logits[unfinished] if left < len(rows) else logits, names.tolist())
         tokens[unfinished] = chosen
-        unfinished[unfinished.clone()] = chosen != end
+        unfinished[unfinished.clone()] = ~torch.isin(chosen, ends_at)
         at = names.cpu().numpy()
         written[at, step] = chosen.cpu().numpy()
-        ends[at[written[at, step] == end]] = step + 1
+        ends[at[np.isin(written[at, step], stops)]] = step + 1
     return [row[:stop].copy() for row, stop in zip(written, ends, strict=True)]
 
 
@@ -175,7 +175,7 @@ def decode_by_transformers(
     from transformers import GenerationConfig as Decoding
 
     model: Any = loaded.model
-    pad, end = loaded.tokenizer.pad_token_id, loaded.tokenizer.eos_token_id
+    pad, ends = loaded.tokenizer.pad_token_id, list(loaded.ends)
     device = torch.device(loaded.device.name)
     width = max(len(prompt) for prompt in prompts)
     input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)
@@ -186,10 +186,10 @@ def decode_by_transformers(
     written = model.generate(
         input_ids=input_ids.to(device),
         attention_mask=mask.to(device),
-        generation_config=Decoding(pad_token_id=pad, eos_token_id=end, use_cache=True, **options),
+        generation_config=Decoding(pad_token_id=pad, eos_token_id=ends, use_cache=True, **options),
     )[:, width:]
     continuations = []
     for row in written.cpu().numpy().astype(TOKEN):
-        stops = np.flatnonzero(row == end)
+        stops = np.flatnonzero(np.isin(row, ends))
         continuations.append(row[: stops[0] + 1].copy() if len(stops) else row.copy())
     return continuations

@@ -212,11 +212,11 @@ def articles_of(
         the model wrote (untrusted text).
     """
     articles = repeated(real, config)
-    end = loaded.tokenizer.eos_token_id
+    ends = set(loaded.ends)
     written: dict[str, array[int]] = {}
     ordered = blocks.select("article_id", "block", "continuation").sort("article_id", "block")
     for article_id, _, tokens in ordered.iter_rows():
-        written.setdefault(article_id, array("i")).extend(t for t in tokens if t != end)
+        written.setdefault(article_id, array("i")).extend(t for t in tokens if t not in ends)
     bodies = [
         loaded.tokenizer.decode(list(written.get(article_id, ())), skip_special_tokens=True)
         for article_id in articles["article_id"]

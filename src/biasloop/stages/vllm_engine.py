@@ -61,7 +61,7 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
             enable_prefix_caching=config.samples_per_prompt > 1,
             disable_log_stats=True,
         )
-        end = loaded.tokenizer.eos_token_id
+        ends = loaded.ends
         continuations: list[list[int]] = []
         try:
             for start in range(0, len(prompts), _AT_ONCE):
@@ -69,12 +69,12 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
                 outputs = engine.generate(
                     [{"prompt_token_ids": [int(token) for token in ids]} for ids in chosen],
                     [
-                        vllm.SamplingParams(**_sampling(config, seed, start + place, end))
+                        vllm.SamplingParams(**_sampling(config, seed, start + place, ends))
                         for place in range(len(chosen))
                     ],
                     use_tqdm=False,
                 )
-                written = [_tokens(output.outputs[0], end) for output in outputs]
+                written = [_tokens(output.outputs[0], ends) for output in outputs]
                 continuations += written
                 if on_progress:
                     on_progress(sum(map(len, written)))
@@ -86,9 +86,11 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
     return continue_prompts
 
 
-def _sampling(config: GenerationConfig, seed: int, place: int, end: int) -> dict[str, Any]:
+def _sampling(
+    config: GenerationConfig, seed: int, place: int, ends: Sequence[int]
+) -> dict[str, Any]:
     """Say to vLLM what `GenerationConfig` says; every prompt has a stream of its own."""
-    common = {"max_tokens": config.new_tokens, "stop_token_ids": [end], "detokenize": False}
+    common = {"max_tokens": config.new_tokens, "stop_token_ids": list(ends), "detokenize": False}
     if config.decoding == "greedy":
         return {**common, "temperature": 0.0}
     return {
@@ -99,12 +101,13 @@ def _sampling(config: GenerationConfig, seed: int, place: int, end: int) -> dict
     }
 
 
-def _tokens(output: Any, end: int) -> list[int]:  # noqa: ANN401 - of an optional library
+def _tokens(output: Any, ends: Sequence[int]) -> list[int]:  # noqa: ANN401 - optional library
     """Take a continuation's tokens; one that the model ended has its end token, once."""
     tokens = list(output.token_ids)
-    if end in tokens:
-        return tokens[: tokens.index(end) + 1]
-    return [*tokens, end] if output.finish_reason == "stop" else tokens
+    stop = next((place for place, token in enumerate(tokens) if token in ends), None)
+    if stop is not None:
+        return tokens[: stop + 1]
+    return [*tokens, ends[0]] if output.finish_reason == "stop" else tokens
 
 
 def _free() -> None:
