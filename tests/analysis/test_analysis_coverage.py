@@ -1,4 +1,4 @@
-"""A thin version of benchmarks/coverage.py, with the tolerance that its few simulations need."""
+"""A thin version of benchmarks/intervals.py, with the tolerance that its few simulations need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 
 pytestmark = pytest.mark.slow
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "intervals.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """One interval of one or several chains' mean. Knows figures and their intervals, not of what.
 
 Chains are few, and a bootstrap of few is far too narrow: of three, its variance is two thirds of
-what it should be and it knows no t (Cameron, Gelbach and Miller 2008; ``benchmarks/coverage.py``
+what it should be and it knows no t (Cameron, Gelbach and Miller 2008; ``benchmarks/intervals.py``
 shows it). So the articles' part comes from the bootstrap and the seeds' part from t. Few sources
 are widened likewise.
 """

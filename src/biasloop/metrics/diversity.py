@@ -28,7 +28,7 @@ def self_bleu(texts: Sequence[Sequence[str]]) -> list[float | None]:
 
     The self-BLEU is the mean BLEU-4 of each text against all the others; see `bleus`. Texts are
     each other's references, so their BLEUs are not independent and do not say how sure the mean
-    is: where texts share words, 95 % intervals from them cover 82.5 % (benchmarks/coverage.py).
+    is: where texts share words, 95 % intervals from them cover 82.5 % (benchmarks/intervals.py).
     A delete-one jackknife on the whole set does. With S of the set, S_i of the set without text
     i, and their mean S_., the values are the pseudo-values S + (n - 1) (S_. - S_i), centred on S:
     their mean is S, their variance over n is the jackknife's (Efron 1982), and the differences of

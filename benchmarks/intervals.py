@@ -1,6 +1,6 @@
 """Do the intervals cover and the tests keep their level? On score tables whose truth is known.
 
-    python benchmarks/coverage.py [--simulations 1000] [--json coverage.json]
+    python benchmarks/intervals.py [--simulations 1000] [--json intervals.json]
 
 Every row is a share of simulations: of intervals that hold the truth (95 % is wanted), or of
 tests that see a change where there is none (5 % is wanted). Tests of a level of 5 % are run ten
