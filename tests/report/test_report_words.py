@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from biasloop.report import words
 from biasloop.report.interactive import escape
 from biasloop.report.machine import strict
-from biasloop.report.page import script_json
+from biasloop.untrusted import script_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 

@@ -6,9 +6,6 @@ content security policy, so that no other script could run even if one got in.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -33,6 +30,7 @@ from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
+from biasloop.untrusted import content_policy, script_json
 
 #: The marks of the figures' lines as SVG paths around (16, 6).
 _MARKS = {
@@ -104,7 +102,7 @@ def page(
             for chart in figures.main
             if chart.stem in pictures
         ],
-        policy=_policy(trusted["plotly"], trusted["script"]),
+        policy=content_policy(trusted["plotly"], trusted["script"]),
         **_contents(
             results,
             answer,
@@ -138,24 +136,6 @@ def _trusted(figures: Figures) -> dict[str, str]:
         "style": (templates / "report.css").read_text(encoding="utf-8").strip(),
         "figure_data": script_json(drawn),
     }
-
-
-def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Serialise JSON for a script element, which no text in it can end."""
-    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _policy(*scripts: str) -> str:
-    hashes = [
-        base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-        for script in scripts
-    ]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _contents(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from biasloop.untrusted import visible
+
 #: Between a number and its unit: narrow, and no line break.
 _THIN = "\u202f"
 _MINUS = "\u2212"
@@ -13,19 +15,6 @@ _MINUS = "\u2212"
 INTERVAL = f"95{_THIN}% interval"
 
 _LONGEST_NAME = 48
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
-_REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """Replace what a page cannot or must not obey: control characters and reordering marks.
-
-    Tabs and line ends stay; a NUL and its like become U+FFFD; a mark that would reorder the text
-    around it is spelt out. Escaping for HTML is not done here.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
-    return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
 
 
 def name(text: str, longest: int = _LONGEST_NAME) -> str:

@@ -1,0 +1,42 @@
+"""Text that nobody checked, made safe to show on a page. Knows no table, no page and no file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Replace what a page cannot or must not obey: control characters and reordering marks.
+
+    Tabs and line ends stay; a NUL and its like become U+FFFD; a mark that would reorder the text
+    around it is spelt out. Escaping for HTML is not done here.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
+
+
+def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Serialise JSON for a script element, which no text in it can end."""
+    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def content_policy(*scripts: str) -> str:
+    """Write the content security policy of a page that runs these scripts and asks no network."""
+    hashes = [
+        base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        for script in scripts
+    ]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
