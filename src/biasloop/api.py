@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from biasloop.analysis import Verdict
     from biasloop.audit import Audit
+    from biasloop.coding import Drawn, Findings
     from biasloop.loop import Listener, Results
 
 
@@ -279,9 +280,86 @@ def audit_set(
     return judge(judged, tolerance, config.report.outside_share, config.seed)
 
 
+def write_label_sheets(
+    run: Run,
+    out: str | Path,
+    articles: int = 100,
+    coders: int = 2,
+    overlap: float = 0.25,
+    regimes: Sequence[str] = (),
+    generations: Sequence[int] = (),
+    seed: int = 0,
+) -> Drawn:
+    """Write blind sheets of real and generated articles for people to code.
+
+    Parameters
+    ----------
+    run
+        The run.
+    out
+        A new folder: ``sheets`` in it is for the coders, ``key.json`` is not.
+    articles, coders, overlap, regimes, generations, seed
+        See `coding.draw`.
+
+    Returns
+    -------
+    Drawn
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If the folder is there, or a setting does not fit the run.
+    """
+    from biasloop.coding import draw, write_sheets
+
+    drawn = draw(run.results, articles, coders, overlap, regimes, generations, seed)
+    write_sheets(drawn, Path(out))
+    return drawn
+
+
+def read_labels(
+    run: Run, paths: Sequence[str | Path], key: str | Path | None = None, seed: int = 0
+) -> Findings:
+    """Read coded sheets: agreement, and shares and changes corrected by the labels.
+
+    Parameters
+    ----------
+    run
+        The run that the sheets were written from.
+    paths
+        CSV files, or folders of them.
+    key
+        The key; None looks for ``key.json`` in the folders and one folder up.
+    seed
+        Of the bootstraps.
+
+    Raises
+    ------
+    InputError
+        If a sheet or the key does not fit; the message names file and row.
+    """
+    from biasloop.coding import find_sheets, findings, read_codes, read_key
+
+    sheets, found = find_sheets([Path(path) for path in paths], Path(key) if key else None)
+    own = read_key(found, run.results)
+    return findings(run.results, own, read_codes(sheets, own), seed=seed)
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config."""
     return json.loads(json.dumps(Config.model_json_schema()))
 
 
-__all__ = ["AssetInfo", "Run", "audit_set", "config_schema", "download", "load_run", "run", "score"]
+__all__ = [
+    "AssetInfo",
+    "Run",
+    "audit_set",
+    "config_schema",
+    "download",
+    "load_run",
+    "read_labels",
+    "run",
+    "score",
+    "write_label_sheets",
+]

@@ -40,6 +40,7 @@ from biasloop.analysis.doubt import (
     AGREEMENT,
     MEASURES_OF_DOUBT,
     SHIFTS,
+    agree_and_kappa,
     agreement,
     classifier_shifts,
 )
@@ -48,7 +49,13 @@ from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.followed import followed_leaning
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
-from biasloop.analysis.paired import Inference, chain_figure, holm, paired_mean
+from biasloop.analysis.paired import (
+    Inference,
+    chain_figure,
+    holm,
+    paired_mean,
+    two_sided,
+)
 from biasloop.analysis.planning import design_of
 from biasloop.analysis.pooling import joined_interval
 from biasloop.analysis.power import (
@@ -66,7 +73,15 @@ from biasloop.analysis.power import (
     youden,
 )
 from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import Tables, curve_of, sources_apart, tables_of
+from biasloop.analysis.tables import (
+    Tables,
+    article_grid,
+    curve_of,
+    set_keys,
+    source_codes,
+    sources_apart,
+    tables_of,
+)
 from biasloop.analysis.trend import Kendall, linear_trend, mann_kendall, paired_kendall
 from biasloop.analysis.trends import TRENDS, trends
 from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreement
@@ -111,7 +126,9 @@ __all__ = [
     "Verdict",
     "adjusted",
     "adjusted_shares",
+    "agree_and_kappa",
     "agreement",
+    "article_grid",
     "article_weights",
     "articles_needed",
     "articles_to_hold",
@@ -156,7 +173,9 @@ __all__ = [
     "run_answer",
     "saerens_shares",
     "seeds_to_hold",
+    "set_keys",
     "sign_agreement",
+    "source_codes",
     "sources_apart",
     "standard_error",
     "summarise",
@@ -165,6 +184,7 @@ __all__ = [
     "tost",
     "total_variation",
     "trends",
+    "two_sided",
     "validity",
     "verdicts",
     "walk_pvalue",

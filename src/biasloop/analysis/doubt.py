@@ -130,8 +130,8 @@ def agreement(
         one = np.array([names.index(name) for name in own["leaning"]])
         two = np.array([names.index(name) for name in own["leaning_second"]])
         weights = article_weights(np.arange(len(one)), resamples, random)
-        value = _agree(one, two, np.ones((1, len(one))), len(names))
-        draws = _agree(one, two, weights, len(names))
+        value = agree_and_kappa(one, two, np.ones((1, len(one))), len(names))
+        draws = agree_and_kappa(one, two, weights, len(names))
         ends = percentile_interval(draws)
         figures = [
             float(number) if np.isfinite(number) else None
@@ -148,8 +148,25 @@ def _likeliest(scores: pl.DataFrame) -> pl.DataFrame:
     return ordered.unique(key, keep="first", maintain_order=True).select(*key, "leaning")
 
 
-def _agree(one: np.ndarray, two: np.ndarray, weights: np.ndarray, labels: int) -> np.ndarray:
-    """Agreement and kappa under every resample, shape (resamples, 2)."""
+def agree_and_kappa(
+    one: np.ndarray, two: np.ndarray, weights: np.ndarray, labels: int
+) -> np.ndarray:
+    """How far two readings agree, and Cohen's kappa, under every resample.
+
+    Parameters
+    ----------
+    one, two
+        Index of each article's label by either reader, shape (articles,).
+    weights
+        How often each counts, shape (resamples, articles).
+    labels
+        How many there are.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (resamples, 2); kappa is NaN where agreement by chance is certain.
+    """
     total = weights.sum(axis=1)
     agree = weights @ (one == two).astype(float) / total
     eye = np.eye(labels)

@@ -11,6 +11,7 @@ import typer
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.audit import audit
 from biasloop.cli.config import config
+from biasloop.cli.label import label
 from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
 from biasloop.cli.reproduce import reproduce
@@ -40,6 +41,7 @@ app.command("neurons")(neurons)
 app.command("ablate")(ablate)
 app.command("export")(export)
 app.command("audit")(audit)
+app.add_typer(label, name="label")
 app.command("power")(power)
 app.add_typer(reproduce, name="reproduce")
 app.command("simulate")(simulate)

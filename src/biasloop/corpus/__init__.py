@@ -1,6 +1,7 @@
 """Labelled real articles: from any supported source to checked, disjoint parts."""
 
 from biasloop.corpus.corpus import BAD_ROWS, Corpus
+from biasloop.corpus.delimited import read_delimited
 from biasloop.corpus.fingerprint import fingerprint
 from biasloop.corpus.load import load_corpus
 from biasloop.corpus.split import PARTED_ARTICLES, PARTS, fresh_part, repeated_texts, split_parts
@@ -14,6 +15,7 @@ __all__ = [
     "fingerprint",
     "fresh_part",
     "load_corpus",
+    "read_delimited",
     "read_unlabelled",
     "repeated_texts",
     "split_parts",

@@ -1,0 +1,344 @@
+"""What coded articles say of a run: agreement, and shares and changes corrected by the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from biasloop import seeds
+from biasloop.analysis import (
+    Inference,
+    article_grid,
+    holm,
+    outcomes,
+    set_keys,
+    source_codes,
+    tables_of,
+)
+from biasloop.coding.agreement import (
+    AgainstClassifier,
+    Agreement,
+    against_classifier,
+    between_coders,
+)
+from biasloop.coding.codes import Key
+from biasloop.coding.draw import UNCLEAR
+from biasloop.coding.prediction_powered import LEAST_LABELS, CodedSet, inferences
+from biasloop.errors import InputError
+from biasloop.loop import Results
+from biasloop.tables import BASE, REAL
+
+#: One row per set and leaning; ``leaning`` is null for the articles in which there is none that
+#: can be told, whose shares are of all articles; the others are of the articles that have one.
+#: ``read`` by the classifier alone, ``said`` by the labels alone, ``corrected`` by both, 0 to 1;
+#: ``reason`` is why there is no interval.
+SHARES = pl.Schema(
+    {
+        "regime": pl.String,
+        "generation": pl.Int64,
+        "leaning": pl.String,
+        "articles": pl.Int64,
+        "labels": pl.Int64,
+        "read": pl.Float64,
+        "said": pl.Float64,
+        "corrected": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "reason": pl.String,
+    }
+)
+
+#: One row per regime and leaning: `SHARES` of generation ``last`` less those of ``first``.
+#: ``labels`` is the smaller number of both, ``paired`` how many prompts have a label in both;
+#: ``holm`` corrects ``pvalue`` for all leanings and regimes (of two leanings, whose changes mirror
+#: each other, one counts).
+CHANGES = pl.Schema(
+    {
+        "regime": pl.String,
+        "first": pl.Int64,
+        "last": pl.Int64,
+        "leaning": pl.String,
+        "labels": pl.Int64,
+        "paired": pl.Int64,
+        "read": pl.Float64,
+        "said": pl.Float64,
+        "corrected": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "pvalue": pl.Float64,
+        "holm": pl.Float64,
+        "reason": pl.String,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the labels say.
+
+    Attributes
+    ----------
+    options
+        What coders could choose.
+    coders
+        Coder -> how many articles they coded.
+    agreement
+        Between coders.
+    classifier
+        Coders against the classifier: of all sets together, and of each (regime, generation).
+    shares, changes
+        `SHARES`, `CHANGES`.
+    chains
+        The seeds that the figures are of: how far other seeds would differ is not in them.
+    """
+
+    options: tuple[str, ...]
+    coders: dict[str, int]
+    agreement: Agreement
+    classifier: AgainstClassifier
+    by_set: dict[tuple[str, int], AgainstClassifier]
+    shares: pl.DataFrame
+    changes: pl.DataFrame
+    chains: tuple[int, ...]
+
+
+def findings(
+    results: Results, key: Key, codes: pl.DataFrame, resamples: int = 1000, seed: int = 0
+) -> Findings:
+    """Hold the labels against the run.
+
+    Parameters
+    ----------
+    results
+        The run.
+    key
+        As from `codes.read_key`.
+    codes
+        `codes.CODES`: any subset of the rows that does not depend on what the texts say.
+    resamples, seed
+        Of the bootstraps of agreement.
+
+    Raises
+    ------
+    InputError
+        If the run has no leaning scores.
+    """
+    if not results.leaning_scores.height:
+        raise InputError(f"{results.folder}: leaning was not scored in this run")
+    sets = _coded_sets(results, key, codes)
+    return Findings(
+        key.options,
+        dict(codes.group_by("coder").len().sort("coder").iter_rows()),
+        between_coders(codes, key.options, resamples, seeds.generator(seed, "label", "alpha")),
+        *_against(sets, results.labels, key, codes, resamples, seed),
+        _shares(sets, results.labels),
+        _changes(sets, results.labels),
+        key.chains,
+    )
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A set with the names of its articles, so that labels and pairs are found."""
+
+    coded: CodedSet
+    units: dict[tuple[int, str], int]
+
+    def labelled(self) -> set[tuple[int, str]]:
+        """List the units that were coded."""
+        there = self.coded.labelled
+        return {unit for unit, place in self.units.items() if there[place]}
+
+
+def _coded_sets(results: Results, key: Key, codes: pl.DataFrame) -> dict[tuple[str, int], _Set]:
+    tables = tables_of(results)
+    found = outcomes(tables)
+    grid = list(article_grid(tables, set_keys(tables)).article_ids)
+    clusters = source_codes(tables, grid)
+    chosen: dict[tuple[str, int], None] = {}
+    for members in key.members.values():
+        for regime, _, generation, _ in members:
+            chosen.setdefault((regime, generation))
+    said = _said(key, codes, results.labels)
+    order = {REAL: -2, BASE: -1} | {r.label: i for i, r in enumerate(results.config.regimes)}
+    result = {}
+    for regime, generation in sorted(chosen, key=lambda one: (order[one[0]], one[1])):
+        units: dict[tuple[int, str], int] = {}
+        own, read, codes_of = [], [], []
+        for name, chain, number in found.keys:
+            if (name, number) != (regime, generation):
+                continue
+            if regime not in (REAL, BASE) and chain not in key.chains:
+                continue
+            row = found.keys.index((name, chain, number))
+            scored = found.scored(f"share:{results.labels[0]}")[row]
+            for place in np.flatnonzero(scored):
+                unit = (chain, grid[place])
+                units[unit] = len(units)
+                own.append(clusters[place])
+                read.append([found.read[name][row, place] for name in found.labels])
+                codes_of.append(said.get((regime, chain, generation, grid[place])))
+        blank = np.full(len(results.labels), np.nan)
+        result[regime, generation] = _Set(
+            CodedSet(
+                np.array(own),
+                np.nan_to_num(np.array(read).reshape(-1, len(blank))),
+                np.array([blank if one is None else one for one in codes_of]).reshape(
+                    -1, len(blank)
+                ),
+            ),
+            units,
+        )
+    return result
+
+
+def _said(
+    key: Key, codes: pl.DataFrame, labels: Sequence[str]
+) -> dict[tuple[str, int, int, str], np.ndarray]:
+    """Article -> the share of its coders who chose each leaning."""
+    eye = dict(zip(labels, np.eye(len(labels)), strict=True))
+    none = np.zeros(len(labels))
+    result = {}
+    for (name,), own in codes.group_by("id", maintain_order=True):
+        mean = np.mean([eye.get(label, none) for label in own["label"]], axis=0)
+        for member in key.members[str(name)]:
+            result[member] = mean
+    return result
+
+
+def _against(
+    sets: Mapping[tuple[str, int], _Set],
+    labels: Sequence[str],
+    key: Key,
+    codes: pl.DataFrame,
+    resamples: int,
+    seed: int,
+) -> tuple[AgainstClassifier, dict[tuple[str, int], AgainstClassifier]]:
+    """Hold coders against the classifier; of all sets, a text that stands in several counts once.
+
+    The last option stands for what the classifier cannot read, too.
+    """
+    options = [*labels, UNCLEAR] if UNCLEAR not in labels else list(labels)
+    unread = len(labels)
+    rows: dict[tuple[str, int], list[tuple[int, int, str]]] = {one: [] for one in sets}
+    together: list[tuple[int, int, str]] = []
+    for name, label in codes.select("id", "label").iter_rows():
+        first = True
+        for regime, chain, generation, article in key.members[name]:
+            own = sets[regime, generation]
+            place = own.units.get((chain, article))
+            if place is None:
+                continue
+            reading = own.coded.read[place]
+            read = int(np.argmax(reading)) if reading.any() else unread
+            entry = (options.index(label), read, name)
+            rows[regime, generation].append(entry)
+            if first:
+                together.append(entry)
+                first = False
+    size = max(len(options), unread + 1)
+
+    def held(found: list[tuple[int, int, str]], purpose: str) -> AgainstClassifier:
+        columns = zip(*found, strict=True) if found else ((), (), ())
+        said, read, names = (np.array(column) for column in columns)
+        random = seeds.generator(seed, "label", "kappa", purpose)
+        return against_classifier(said, read, names, size, resamples, random)
+
+    by_set = {one: held(found, f"{one[0]} {one[1]}") for one, found in rows.items()}
+    return held(together, "all"), by_set
+
+
+def _too_few(sets: Sequence[_Set], figures: Sequence[Inference] | None) -> str:
+    fewest = min(int(one.coded.labelled.sum()) for one in sets)
+    if fewest < LEAST_LABELS:
+        return f"{fewest} labels: an interval needs {LEAST_LABELS}"
+    if figures and figures[0].sources < 2:
+        return "all labels are of one source: no interval"
+    if figures and not all(np.isfinite(one.error) for one in figures):
+        return "without one of the sources no label is left: no interval"
+    return ""
+
+
+def _shares(sets: Mapping[tuple[str, int], _Set], labels: Sequence[str]) -> pl.DataFrame:
+    rows = []
+    for (regime, generation), one in sets.items():
+        count = int(one.coded.labelled.sum())
+        figures = inferences(one.coded) if count else None
+        reason = _too_few([one], figures)
+        read, said = _both_ways(one.coded)
+        for place, leaning in enumerate([*labels, None]):
+            corrected = _cells(figures[place] if figures else None, reason, 0.0)
+            plain = _number(read[place]), _number(said[place])
+            size = len(one.units)
+            rows.append(
+                (regime, generation, leaning, size, count, *plain, *corrected[:3], reason or None)
+            )
+    return pl.DataFrame(rows, schema=SHARES, orient="row")
+
+
+def _changes(sets: Mapping[tuple[str, int], _Set], labels: Sequence[str]) -> pl.DataFrame:
+    rows = []
+    for regime in dict.fromkeys(name for name, _ in sets if name not in (REAL, BASE)):
+        generations = sorted(generation for name, generation in sets if name == regime)
+        first, last = generations[0], generations[-1]
+        if first == last:
+            continue
+        ends = [sets[regime, first], sets[regime, last]]
+        coded = [one.coded for one in ends]
+        counts = [int(one.labelled.sum()) for one in coded]
+        paired = len(ends[0].labelled() & ends[1].labelled())
+        figures = inferences(*coded) if min(counts) else None
+        reason = _too_few(ends, figures)
+        before, after = (_both_ways(one) for one in coded)
+        for place, leaning in enumerate([*labels, None]):
+            plain = [_number(b[place] - a[place]) for a, b in zip(before, after, strict=True)]
+            cells = _cells(figures[place] if figures else None, reason, -1.0)
+            key = (regime, first, last, leaning, min(counts), paired)
+            rows.append((*key, *plain, *cells, None, reason or None))
+    frame = pl.DataFrame(rows, schema=CHANGES, orient="row")
+    return _with_holm(frame, labels)
+
+
+def _with_holm(frame: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
+    counted = labels[-1:] if len(labels) == 2 else labels
+    pvalues = frame["pvalue"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    family = frame["leaning"].is_in(list(counted)).fill_null(value=False).to_numpy()
+    result = np.full(frame.height, np.nan)
+    result[family] = holm(pvalues[family])
+    if len(labels) == 2:  # a change mirrors the other's
+        own = {
+            regime: result[place]
+            for place, (regime, leaning) in enumerate(frame.select("regime", "leaning").rows())
+            if leaning == labels[1]
+        }
+        for place, (regime, leaning) in enumerate(frame.select("regime", "leaning").rows()):
+            if leaning == labels[0]:
+                result[place] = own[regime]
+    return frame.with_columns(pl.Series("holm", result, dtype=pl.Float64).fill_nan(None))
+
+
+def _both_ways(coded: CodedSet) -> tuple[np.ndarray, np.ndarray]:
+    """Give shares as read and as said, each with that of no leaning at last."""
+    there = coded.said[coded.labelled]
+    none_read = 1 - coded.read.sum(axis=-1).mean() if len(coded.read) else np.nan
+    none_said = 1 - there.sum(axis=-1).mean() if len(there) else np.nan
+    return np.append(coded.as_read(), none_read), np.append(coded.as_said(), none_said)
+
+
+def _cells(
+    figure: Inference | None, reason: str, lowest: float
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """Give value, interval within bounds, and p-value; nothing where there is none."""
+    if figure is None:
+        return None, None, None, None
+    if reason:
+        return _number(figure.value), None, None, None
+    low, high = figure.interval()
+    return _number(figure.value), max(low, lowest), min(high, 1.0), _number(figure.pvalue)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
