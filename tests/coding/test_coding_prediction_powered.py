@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 import warnings
 
@@ -164,16 +163,10 @@ def test_the_interval_covers_a_planted_change_that_the_classifier_reads_the_othe
     assert as_read.mean() < -0.05
 
 
-def test_the_library_does_not_silence_other_warnings():
-    code = (
-        "import warnings, numpy as np\n"
-        "from biasloop.coding import CodedSet, inferences\n"
-        "before = list(warnings.filters)\n"
-        "read = np.eye(2)[np.arange(60) % 2]\n"
-        "said = np.where(np.arange(60)[:, None] < 30, read, np.nan)\n"
-        "inferences(CodedSet(np.arange(60), read, said))\n"
-        "import sys; assert 'ppi_py' in sys.modules\n"
-        "print(('ignore', None, Warning, None, 0) in warnings.filters)"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "False"
+def test_the_library_does_not_silence_other_warnings(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("ppi_py")]:
+        monkeypatch.delitem(sys.modules, name)
+    before = list(warnings.filters)
+    corrected_mean(made(np.random.default_rng(11)))
+    assert "ppi_py" in sys.modules
+    assert warnings.filters == before

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from biasloop.api import Run
     from biasloop.coding import Agreement, Findings
 
 label = typer.Typer(
@@ -42,7 +43,7 @@ def write(
     from biasloop import api
 
     opened = api.load_run(run)
-    folder = out or opened.folder / "labelling"
+    folder = out or _own_folder(opened, "--out")
     drawn = api.write_label_sheets(
         opened, folder, articles, coders, overlap / 100, regime or (), generation or (), seed
     )
@@ -79,11 +80,20 @@ def read(
     from biasloop.report.machine import strict
 
     opened = api.load_run(run)
-    found = api.read_labels(opened, sheets or [opened.folder / "labelling"], key, seed)
+    found = api.read_labels(opened, sheets or [_own_folder(opened, "SHEETS")], key, seed)
     if as_json:
         typer.echo(json.dumps(strict(_as_json(found)), allow_nan=False))
     else:
         _print(found)
+
+
+def _own_folder(run: Run, option: str) -> Path:
+    """Give the run's own folder for sheets; a run at a URL has none here that lasts."""
+    from biasloop.errors import InputError
+
+    if run.url:
+        raise InputError(f"{option}: name a folder here; the run itself is at {run.url}")
+    return run.folder / "labelling"
 
 
 def _as_json(found: Findings) -> dict[str, Any]:
