@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
+import polars as pl
 import pytest
 from report_made_up import build_results
 
@@ -121,3 +123,22 @@ def test_a_set_with_fewer_articles_is_read_whole(results):
 def test_what_is_not_in_the_run_is_refused(results, settings, message):
     with pytest.raises(InputError, match=message):
         draw(results, **settings)
+
+
+def test_a_prompt_with_several_samples_counts_once_before_any_twice(results):
+    config = results.config.model_copy(
+        update={
+            "generation": results.config.generation.model_copy(update={"samples_per_prompt": 2})
+        }
+    )
+    again = results.articles.with_columns(
+        pl.col("article_id") + "#2", pl.col("body") + " once more"
+    )
+    sampled = replace(results, config=config, articles=pl.concat([results.articles, again]))
+    found = members_by_set(draw(sampled, 90, seed=5))
+    units = found["synthetic", 2]
+    assert len({article.removesuffix("#2") for _, article in units}) == len(units) == 90
+    assert {(chain, article.endswith("#2")) for chain, article in units} == {
+        (chain, second) for chain in (0, 1) for second in (False, True)
+    }
+    assert {article for _, article in found[REAL, -1]} == set(results.real["article_id"])

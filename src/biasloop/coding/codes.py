@@ -9,13 +9,12 @@ from pathlib import Path
 
 import polars as pl
 
-from biasloop.coding.draw import Member, options_of
+from biasloop.coding.draw import Member, bodies_of, options_of
 from biasloop.coding.sheet import KEY
 from biasloop.corpus import read_delimited
 from biasloop.errors import InputError, nearest
 from biasloop.files import read_text, sha256_text
 from biasloop.loop import Results, config_hash
-from biasloop.tables import REAL
 from biasloop.untrusted import visible
 
 #: One row per article that a coder coded.
@@ -101,7 +100,7 @@ def read_key(path: Path, results: Results) -> Key:
         )
     if key.options != options_of(results.labels):
         raise InputError(f"{path}: its labels are not those of this run")
-    bodies = _bodies(results)
+    bodies = bodies_of(results)
     for name, articles in members.items():
         if any(sha256_text(bodies.get(one, "\0")) != hashes[name] for one in articles):
             raise InputError(
@@ -109,19 +108,6 @@ def read_key(path: Path, results: Results) -> Key:
                 "earlier state of it"
             )
     return key
-
-
-def _bodies(results: Results) -> dict[Member, str]:
-    columns = ("regime", "seed", "generation", "article_id", "body")
-    found: dict[Member, str] = {
-        (regime, chain or 0, generation, article): body or ""
-        for regime, chain, generation, article, body in results.articles.select(
-            *columns
-        ).iter_rows()
-    }
-    for article, body in results.real.select("article_id", "body").iter_rows():
-        found[REAL, 0, -1, article] = body or ""
-    return found
 
 
 def read_codes(sheets: Sequence[Path], key: Key) -> pl.DataFrame:

@@ -121,7 +121,7 @@ def draw(
             "article, 1 to 50 coders, and an overlap from 0 to 1"
         )
     sets = _sets(results, regimes, generations)
-    bodies = _bodies(results, sets)
+    bodies = bodies_of(results, sets)
     units, chains = _units(results, sets, bodies, seed)
     texts: dict[str, list[Member]] = {}
     for regime, generation in sets:
@@ -175,13 +175,13 @@ def _sets(
     return found
 
 
-def _bodies(results: Results, sets: Sequence[tuple[str, int]]) -> dict[Member, str]:
-    chosen = pl.DataFrame(sets, schema={"regime": pl.String, "generation": pl.Int64}, orient="row")
-    rows = results.articles.join(chosen, on=["regime", "generation"], how="semi")
-    rows = rows.select("regime", "seed", "generation", "article_id", "body")
+def bodies_of(results: Results, sets: Sequence[tuple[str, int]] | None = None) -> dict[Member, str]:
+    """Give the text of every article of some sets (None: of all), and of the real ones."""
+    rows = results.articles.select("regime", "seed", "generation", "article_id", "body")
     found: dict[Member, str] = {
         (regime, chain or 0, generation, article): body or ""
         for regime, chain, generation, article, body in rows.iter_rows()
+        if sets is None or (regime, generation) in sets
     }
     for article, body in results.real.select("article_id", "body").iter_rows():
         found[REAL, 0, -1, article] = body or ""
