@@ -34,9 +34,6 @@ from scipy import stats
 
 from biasloop.coding import CodedSet, Figures, change, shares
 
-# ppi-python's numba imports `coverage`, which is not the file beside this one.
-sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).parent]
-
 ARTICLES = 500
 SOURCES = 25
 LABELS = (25, 50, 100, 200)
