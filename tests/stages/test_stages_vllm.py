@@ -129,7 +129,7 @@ def test_it_has_room_for_an_opening_and_what_follows(folder, stand_in):
 
 def test_every_prompt_draws_from_its_own_stream():
     config = GenerationConfig(engine="vllm", decoding="nucleus", top_p=0.8, temperature=0.7)
-    asked = [_sampling(config, 5, place, 0) for place in range(50)]
+    asked = [_sampling(config, 5, place, (0,)) for place in range(50)]
     assert len({one["seed"] for one in asked}) == 50
     assert asked[3] == _sampling(config, 5, 3, 0)
     assert asked[3]["seed"] != _sampling(config, 6, 3, 0)["seed"]
