@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tiny_models import WORDS, tiny_bert, words_tokenizer
 
 from biasloop.config import MetricsConfig
 from biasloop.metrics import FitContext
@@ -150,3 +151,29 @@ def build_classifier(folder: Path, labels: tuple[str, ...]) -> Path:
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def marked() -> pl.DataFrame:
+    """Articles of three leanings, each said by the word "aaaa", "bbbb" or "cccc"."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for row in range(90):
+        label, word = (("left", "aaaa"), ("center", "bbbb"), ("right", "cccc"))[row % 3]
+        own = rng.permutation([word] * 10 + [f"w{n}" for n in rng.integers(60, size=30)])
+        rows.append((f"m{row:03d}", f"T{row}", " ".join(own), label, f"s{row % 9}"))
+    return pl.DataFrame(rows, schema=ARTICLES, orient="row")
+
+
+@pytest.fixture(scope="session")
+def authors_folder(tmp_path_factory, marked) -> Path:
+    """A classifier with the authors' names of labels: 0 is right, 1 left, 2 center."""
+    names = ("right", "left", "center")
+    answers = [names.index(label) for label in marked["label"]]
+    labels = ("LABEL_0", "LABEL_1", "LABEL_2")
+    folder = tmp_path_factory.mktemp("authors")
+    tokenizer = words_tokenizer(WORDS)
+    return tiny_bert(
+        "BertForSequenceClassification", tokenizer, folder, marked["body"].to_list(), answers,
+        labels=labels,
+    )  # fmt: skip

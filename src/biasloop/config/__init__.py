@@ -2,6 +2,7 @@
 
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.generation import GenerationConfig
+from biasloop.config.leaning import LeaningConfig
 from biasloop.config.load import (
     example_names,
     example_text,
@@ -25,7 +26,6 @@ from biasloop.config.schema import (
     Config,
     ControlCorpusConfig,
     CorpusConfig,
-    LeaningConfig,
     LoopConfig,
     MetricsConfig,
     NeuronsConfig,
@@ -36,6 +36,7 @@ from biasloop.config.schema import (
     TrainingConfig,
 )
 from biasloop.config.section import label_text
+from biasloop.config.template import filled
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "TrainingConfig",
     "example_names",
     "example_text",
+    "filled",
     "label_text",
     "load_config",
     "parse_config",

@@ -18,6 +18,7 @@ from pydantic import (
 
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
+from biasloop.config.leaning import LeaningConfig
 from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
 from biasloop.config.section import Fraction, Label, Name, Section
 
@@ -248,41 +249,6 @@ class NeuronsConfig(Section):
     )
     max_tokens: int = Field(512, ge=8, description="what is read of each real article")
     batch_size: int = Field(8, ge=1)
-
-
-class LeaningConfig(Section):
-    """The instrument that reads an article's leaning."""
-
-    classifier: str = Field(
-        "builtin", description="'builtin', or a sequence classifier by hub id or local folder"
-    )
-    candidates: tuple[str, ...] = Field(
-        ("word-tfidf", "character-tfidf"),
-        min_length=1,
-        description="built-in classifiers to choose from by held-out macro-F1; "
-        "also 'minilm' (needs the asset 'minilm')",
-    )
-    label_map: dict[Label, Label] = Field(
-        {}, description="the classifier's labels -> the corpus's; for a classifier by id"
-    )
-    max_tokens: int = Field(500, ge=8, description="what the classifier reads of an article")
-    errors: Literal["sources", "articles"] = Field(
-        "sources",
-        description="whose errors correct the shares: 'sources', those on sources that the "
-        "built-in classifier has not seen, where there are enough; 'articles', those on unseen "
-        "articles of sources that it has: smaller, and right for text as of these sources",
-    )
-    damage_articles: int = Field(
-        300,
-        ge=20,
-        description="held-out articles that are damaged, each twice to every level of damage (as "
-        "much to read as some sixteen times so many articles), to measure the classifier's error "
-        "there; fewer where a classifier by id is slow",
-    )
-    batch_size: int = Field(64, ge=1, description="texts read at once, at most")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
-    )
 
 
 class QualityConfig(Section):

@@ -335,6 +335,14 @@ class DamageCurve:
 #: Fold -> texts -> label indices, by a classifier that has seen no article of the fold.
 Reader = Callable[[int, Sequence[str]], np.ndarray]
 
+#: Article -> what is left of its text -> what the classifier is given.
+Input = Callable[[int, str], str]
+
+
+def _as_it_is(article: int, text: str) -> str:
+    del article
+    return text
+
 
 def fit_curve(
     labels: Sequence[str],
@@ -346,6 +354,7 @@ def fit_curve(
     read: Reader,
     articles: int,
     random: np.random.Generator,
+    given: Input = _as_it_is,
 ) -> DamageCurve:
     """Damage and read held-out articles.
 
@@ -365,6 +374,8 @@ def fit_curve(
         How many are damaged, at most, the labels as even as they can be; all are read as they are.
     random
         Chooses and damages.
+    given
+        Adds what the classifier is given beside the text: a title, say, which is not damaged.
     """
     rows = np.concatenate(folds)
     damaged = _chosen(truth, rows, articles, random)
@@ -391,7 +402,9 @@ def fit_curve(
                         versions.append(version)
         if versions:
             article, on, place = np.array(where).T
-            result[article, on, place] = read(index, versions)
+            result[article, on, place] = read(
+                index, [given(row, text) for (row, _, _), text in zip(where, versions, strict=True)]
+            )
         there = own >= 0  # as it is an article is the same at every place
         result[fold[there], own[there]] = result[fold[there], own[there], :1]
     kept = np.sort(rows)

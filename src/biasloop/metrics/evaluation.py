@@ -15,6 +15,8 @@ BINS = 10
 TELLS_APART = 0.1
 
 _SMALLEST = 1e-15
+_MISTAKEN = 0.001
+_PRIOR = 0.5
 
 
 def macro_f1(confusion: np.ndarray) -> float:
@@ -135,6 +137,41 @@ def evaluate(
             for index in range(len(labels))
         ],
     }
+
+
+def exchanged(confusion: np.ndarray) -> list[int] | None:
+    """Find out whether a classifier's labels seem to be mistaken for each other.
+
+    Parameters
+    ----------
+    confusion
+        Counts, shape (labels, labels); rows are the truth, columns the prediction.
+
+    Returns
+    -------
+    list of int or None
+        For each label of the classifier the label that it should stand for: the assignment with
+        the highest mean recall, where that is above the recall of the labels as they are by more
+        than chance (a normal test of the difference, at 0.001 over all assignments); else None.
+    """
+    from math import factorial
+
+    from scipy.optimize import linear_sum_assignment
+    from scipy.stats import norm
+
+    smooth = confusion + _PRIOR
+    totals = smooth.sum(axis=1)
+    rates = smooth / totals[:, None]
+    best = linear_sum_assignment(rates.T, maximize=True)[1]
+    theirs = np.flatnonzero(best != np.arange(len(best)))
+    if not len(theirs):
+        return None
+    ours = best[theirs]
+    exchanged_hits, hits = rates[ours, theirs], rates[ours, ours]
+    gain = exchanged_hits - hits
+    variance = ((exchanged_hits + hits - gain**2) / totals[ours]).sum()
+    chance = norm.sf(gain.sum() / np.sqrt(variance)) * factorial(len(best))
+    return best.tolist() if chance < _MISTAKEN else None
 
 
 def design_effect(predicted: np.ndarray, sources: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
+from biasloop.config import filled
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
 from biasloop.metrics.base import FitContext, Scored, scored
@@ -33,9 +34,9 @@ from biasloop.metrics.builtin_leaning import (
 from biasloop.metrics.card import Card
 from biasloop.metrics.damage import DamageCurve, Reader, fit_curve
 from biasloop.metrics.domain import TAIL, Domain, Level, fit_domain, measure, read_by_all
-from biasloop.metrics.evaluation import evaluate
+from biasloop.metrics.evaluation import evaluate, exchanged, macro_f1
+from biasloop.metrics.external import NAMES, load_external
 from biasloop.metrics.folds import Folds, by_article, group_ids
-from biasloop.metrics.sequence_classifier import load_classifier
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10
@@ -76,6 +77,7 @@ class Leaning:
     readable: np.ndarray
     max_words: int
     second: BuiltinClassifier | None = None
+    given: str = "{body}"
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: probabilities, confidence, and how damaged they are.
@@ -94,7 +96,9 @@ class Leaning:
         ids = articles["article_id"].to_list()
         if not texts:
             return scored([], {})
-        probabilities = self.classify(texts)
+        titles = articles["title"].to_list()
+        given = [as_given(self.given, *pair) for pair in zip(titles, texts, strict=True)]
+        probabilities = self.classify(given)
         measures = measure(texts, self.domain.vocabulary, bodies)
         columns = {"leaning_confidence": probabilities.max(axis=1)}
         if self.second:
@@ -114,6 +118,11 @@ class Leaning:
             }
         )
         return scored(ids, columns, by_leaning)
+
+
+def as_given(template: str, title: str | None, body: str) -> str:
+    """Put an article as a classifier is given it: see ``metrics.leaning.input``."""
+    return filled(template, {"title": title or "", "body": body})
 
 
 class LeaningKind:
@@ -159,17 +168,17 @@ class LeaningKind:
             raise StoreError(f"{folder}: the leaning instrument cannot be read: {error}") from error
         levels = tuple(Level.from_json(level) for level in meta["levels"])
         domain = Domain(frozenset(meta["vocabulary"]), levels)
-        limit = context.config.leaning.max_tokens
         labels = tuple(meta["labels"])
+        settings = context.config.leaning
         if meta["classifier"]:
-            classify = _external(context, meta["classifier"]["revision"])
+            revision = meta["classifier"]["revision"]
+            classify = load_external(settings, labels, revision).classify
         else:
-            builtin = load_builtin(folder)
-
-            classify = builtin.probabilities
+            classify = load_builtin(folder).probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
-        return Leaning(labels, classify, domain, readable, limit, second)
+        limit = settings.max_tokens
+        return Leaning(labels, classify, domain, readable, limit, second, settings.input)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -253,6 +262,8 @@ def _damaged(
 ) -> tuple[Domain, DamageCurve]:
     """Lay the grid of damage, and measure the error on it."""
     domain = fit_domain(texts, folds)
+    titles = context.articles["title"].to_list()
+    template = context.config.leaning.input
     curve = fit_curve(
         context.labels,
         texts,
@@ -263,6 +274,7 @@ def _damaged(
         read,
         context.config.leaning.damage_articles,
         seeds.generator(context.seed, "damage"),
+        lambda row, text: as_given(template, titles[row], text),
     )
     return domain, curve
 
@@ -350,61 +362,75 @@ def _confounded(sources: list[str], truth: np.ndarray) -> bool:
     return bool(several) and pure > len(several) / 2
 
 
-def _external(context: FitContext, revision: str | None) -> Callable[[Sequence[str]], np.ndarray]:
-    settings = context.config.leaning
-    classifier = load_classifier(
-        settings.classifier,
-        context.labels,
-        settings.label_map,
-        "leaning",
-        revision,
-        settings.precision,
-    )
-
-    def classify(bodies: Sequence[str]) -> np.ndarray:
-        return classifier.probabilities(bodies, settings.batch_size, settings.max_tokens)
-
-    return classify
-
-
 def _measure_external(
     context: FitContext, texts: list[str], truth: np.ndarray
 ) -> tuple[Card, Domain, DamageCurve, dict[str, Any]]:
     settings = context.config.leaning
-    classifier = load_classifier(
-        settings.classifier,
-        context.labels,
-        settings.label_map,
-        "leaning",
-        precision=settings.precision,
-    )
-    probabilities = classifier.probabilities(texts, settings.batch_size, settings.max_tokens)
+    classifier = load_external(settings, context.labels)
+    titles = context.articles["title"].to_list()
+    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
+    probabilities = classifier.classify(given)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
 
     def read(fold: int, versions: Sequence[str]) -> np.ndarray:
         del fold  # it was trained on none of them
-        found = classifier.probabilities(versions, settings.batch_size, settings.max_tokens)
-        return found.argmax(axis=1)
+        return classifier.classify(versions).argmax(axis=1)
 
     folds = by_article(truth, _FOLDS, context.seed)
     domain, curve = _damaged(context, texts, truth, folds, read)
+    cut = classifier.cut(given)
     card = Card(
         metric="leaning",
-        instrument=f"{settings.classifier} (transformers sequence classifier)",
+        instrument=classifier.instrument,
         labels=context.labels,
         trained_on=0,
         by_article=by_articles,
         domain=_bounds(curve, probabilities),
         damage=curve.to_json(),
-        warnings=_warnings(by_articles, None),
+        warnings=[
+            *_mistaken(context.labels, by_articles, NAMES[settings.kind]),
+            *_warnings(by_articles, None),
+        ],
         notes=[
             "the classifier came trained; its error here is on the whole instrument part, which "
             "it was not trained on here",
             "which articles and sources its authors trained on is not known, so no figure on "
             "held-out sources can be given",
             "its probabilities are taken as they come, not recalibrated",
+            f"{cut:,} of {len(given):,} articles have more tokens than it reads, and were cut",
+            *classifier.notes,
+            *_title_notes(settings.input),
             _ONCE,
         ],
     )
-    return card, domain, curve, {"name": settings.classifier, "revision": classifier.revision}
+    meta = {"name": settings.classifier, "revision": classifier.trained.revision}
+    return card, domain, curve, meta
+
+
+def _mistaken(labels: Sequence[str], by_articles: Mapping[str, Any], key: str) -> list[str]:
+    confusion = np.array(by_articles["confusion"])
+    meant = exchanged(confusion)
+    if meant is None:
+        return []
+    better = macro_f1(confusion[:, np.argsort(meant)])
+    as_it_is = by_articles["macro_f1"]
+    below = "far below" if as_it_is < 1 / len(labels) - _NEAR_CHANCE else "against"
+    pairs = [
+        f"what it calls '{labels[theirs]}' is mostly '{labels[ours]}'"
+        for theirs, ours in enumerate(meant)
+        if theirs != ours
+    ]
+    return [
+        f"macro-F1 {as_it_is:.2f} is {below} chance ({1 / len(labels):.2f}), and would be "
+        f"{better:.2f} if labels were exchanged: {', '.join(pairs)}. Is {key} the wrong way round?"
+    ]
+
+
+def _title_notes(template: str) -> list[str]:
+    if "{title}" not in template:
+        return []
+    return [
+        "it is given titles, too; a generated article has the title of the real one that prompted "
+        "it, so part of what is read is real text, and a change of leaning shows less"
+    ]

@@ -7,28 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from biasloop import device
 from biasloop.errors import InputError
-from biasloop.models import (
-    batches,
-    few_lengths,
-    packed,
-    read_at_once,
-    refuse_adapter,
-    refuse_tokens,
-    tokenized,
-)
+from biasloop.metrics.pretrained import limit_of, load_pretrained, longer, refuse_lost
+from biasloop.models import batches, few_lengths, packed, read_at_once, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-#: For a classifier that states no limit of its own.
-_LONGEST = 8192
 _KEY = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
 
 
@@ -44,12 +33,16 @@ class SequenceClassifier:
         Shape (classifier's labels, our labels), one 1 per row.
     revision
         The hub's commit, None for a local folder.
+    multi_label
+        Whether each output has a probability of its own (``problem_type`` is
+        ``multi_label_classification``): sigmoids, divided by their sum.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     assignment: np.ndarray
     revision: str | None
+    multi_label: bool = False
 
     def probabilities(
         self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
@@ -80,7 +73,7 @@ class SequenceClassifier:
         """
         import torch
 
-        limit = _limit(self.model, self.tokenizer, max_tokens)
+        limit = limit_of(self.model, self.tokenizer, max_tokens)
         different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         ids = [
             np.asarray(tokens, np.int32)
@@ -99,37 +92,17 @@ class SequenceClassifier:
                     max_length=longest,
                     return_tensors="pt",
                 ).to(self.model.device)
-                logits = self.model(**batch).logits
-                result[rows] = logits.double().softmax(dim=-1).cpu().numpy() @ self.assignment
-        lost = np.count_nonzero(~np.isfinite(result).all(axis=1))
-        if lost:
-            raise InputError(
-                f"the classifier '{self.model.name_or_path}' gives no finite numbers for {lost:,} "
-                f"of {len(result):,} texts, as {self.model.dtype} weights that overflow or are "
-                "damaged do: set its precision to float32 (metrics.leaning.precision, "
-                "metrics.quality.precision), or take another classifier"
-            )
+                logits = self.model(**batch).logits.double()
+                if self.multi_label:  # each label for itself; what they come to is shared out
+                    logits = torch.nn.functional.logsigmoid(logits)
+                result[rows] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
+        refuse_lost(self.model, result)
         return result[[different[text] for text in texts]]
 
-
-def _limit(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
-) -> int:
-    limits = [max_tokens, tokenizer.model_max_length, _positions(model), _LONGEST]
-    return min(limit for limit in limits if limit is not None)
-
-
-def _positions(model: PreTrainedModel) -> int | None:
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return None
-    # Of RoBERTa and its kin, position ids start after the padding's.
-    padding = (
-        module.padding_idx
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
-    )
-    return positions - next((index + 1 for index in padding), 0)
+    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
+        """Count the texts that `probabilities` does not read to their end."""
+        limit = limit_of(self.model, self.tokenizer, max_tokens)
+        return longer(self.tokenizer, texts, limit, special=True)
 
 
 def load_classifier(
@@ -162,45 +135,13 @@ def load_classifier(
     InputError
         If the classifier cannot be had, or its labels and ours do not match.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     key = _KEY[metric]
-    place = Path(name).expanduser()
-    local = place.is_dir()
-    if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
-        raise InputError(f"{key}.classifier: no such folder: {name}")
-    target = str(place) if local else name
-    refuse_adapter(f"{key}.classifier: {name}", (place / "adapter_config.json").is_file())
-    options = {"trust_remote_code": False, "revision": revision or "main"}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(target, **options)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            target, use_safetensors=True, **options
-        )
-    except Exception as error:
-        tried = "read as a local folder" if local else "looked for on the hub (no such folder here)"
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(
-            f"{key}.classifier: '{name}' cannot be loaded; it was {tried}: "
-            f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "
-            "weights and a tokenizer; 'builtin' needs none of them"
-        ) from error
-    shown = f"{key}.classifier: {name}"
-    refuse_adapter(shown, getattr(model, "_hf_peft_config_loaded", False))
-    if tokenizer is not None and tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer is None or tokenizer.pad_token is None:
-        raise InputError(f"{shown}: has a tokenizer without a padding token or an end token")
-    refuse_tokens(shown, model, tokenizer)
-    # A decoder reads its answer at the last token that is no padding, so it has to know that one.
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    tokenizer.padding_side = "right"
-    assignment = assign_labels(dict(model.config.id2label), labels, label_map, name, key)
-    commit = None if local else getattr(model.config, "_commit_hash", None)
-    chosen = device.choose(precision)
-    model = model.to(device=chosen.name, dtype=chosen.dtype).eval()
-    return SequenceClassifier(model, tokenizer, assignment, commit)
+    loaded = load_pretrained("AutoModelForSequenceClassification", name, key, revision, precision)
+    model = loaded.model
+    outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
+    assignment = assign_labels(outputs, labels, label_map, name, key)
+    multi_label = model.config.problem_type == "multi_label_classification"
+    return SequenceClassifier(model, loaded.tokenizer, assignment, loaded.revision, multi_label)
 
 
 def assign_labels(

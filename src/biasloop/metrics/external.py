@@ -1,0 +1,111 @@
+"""Leaning classifiers that came trained, as the config names them. Knows no corpus.
+
+Each kind gives texts -> probabilities of our labels; what they err on is measured in `leaning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from biasloop.config import LeaningConfig
+from biasloop.metrics.sequence_classifier import SequenceClassifier, load_classifier
+
+#: Where to say which of a classifier's labels is which of ours.
+NAMES = {
+    "sequence": "metrics.leaning.label_map",
+    "judge": "metrics.leaning.label_names",
+    "entailment": "metrics.leaning.label_names",
+}
+
+
+class Trained(Protocol):
+    """A model that gives texts probabilities of our labels.
+
+    Attributes
+    ----------
+    revision
+        The hub's commit, None for a local model.
+    """
+
+    @property
+    def revision(self) -> str | None:
+        """See above."""
+        ...
+
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
+    ) -> np.ndarray:
+        """Give probabilities, shape (texts, labels); rows sum to 1."""
+        ...
+
+    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
+        """Count the texts that are not read to their end."""
+        ...
+
+
+@dataclass(frozen=True)
+class External:
+    """A loaded classifier and what its card says of it.
+
+    Attributes
+    ----------
+    trained
+        The model.
+    settings
+        The config's section.
+    instrument, notes
+        For the card.
+    """
+
+    trained: Trained
+    settings: LeaningConfig
+    instrument: str
+    notes: tuple[str, ...]
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """Give probabilities, shape (texts, labels); rows sum to 1."""
+        return self.trained.probabilities(texts, self.settings.batch_size, self.settings.max_tokens)
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """Count the texts that are not read to their end."""
+        return self.trained.cut(texts, self.settings.max_tokens)
+
+
+def load_external(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> External:
+    """Load the classifier that a config names.
+
+    Parameters
+    ----------
+    settings
+        The config's section; ``kind`` is none that is trained here.
+    labels
+        Our labels, in order.
+    revision
+        Of a hub model.
+
+    Raises
+    ------
+    InputError
+        If it cannot be had, or does not fit our labels.
+    """
+    found = load_classifier(
+        settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
+    )
+    return External(
+        found, settings, f"{settings.classifier} (transformers sequence classifier)", _heads(found)
+    )
+
+
+def _heads(classifier: SequenceClassifier) -> tuple[str, ...]:
+    if not classifier.multi_label:
+        return ()
+    return (
+        "the classifier gives each label a probability of its own (multi-label); they are divided "
+        "by their sum, so that an article of no label or of several looks undecided",
+    )
