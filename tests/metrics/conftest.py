@@ -161,7 +161,7 @@ def marked() -> pl.DataFrame:
     for row in range(90):
         label, word = (("left", "aaaa"), ("center", "bbbb"), ("right", "cccc"))[row % 3]
         own = rng.permutation([word] * 10 + [f"w{n}" for n in rng.integers(60, size=30)])
-        rows.append((f"m{row:03d}", f"T{row}", " ".join(own), label, f"s{row % 9}"))
+        rows.append((f"m{row:03d}", f"T{row}", " ".join(own), label, f"s{row // 3 % 15}"))
     return pl.DataFrame(rows, schema=ARTICLES, orient="row")
 
 

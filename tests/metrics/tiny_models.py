@@ -63,3 +63,31 @@ def tiny_bert(architecture, tokenizer, folder, examples=None, answers=(), *, lab
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_gpt2(folder, examples=(), *, chat_template=None, words=(), positions=128):
+    """A tiny GPT-2 on whole words, trained to end its examples as they end; saved to a folder."""
+    import torch
+    import transformers
+
+    tokenizer = words_tokenizer([*WORDS, *words], pair=False, chat_template=chat_template)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer), n_embd=24, n_layer=1, n_head=2, n_positions=positions,
+        bos_token_id=None, eos_token_id=3, initializer_range=0.3, resid_pdrop=0.0,
+        embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config)
+    if examples:
+        ids = [tokenizer(example, add_special_tokens=False)["input_ids"] for example in examples]
+        assert len({len(one) for one in ids}) == 1
+        batch = torch.tensor(ids)
+        optimiser = torch.optim.AdamW(model.parameters(), 0.01)
+        for _ in range(80):
+            optimiser.zero_grad()
+            logits = model(batch[:, :-1]).logits[:, -1]
+            torch.nn.functional.cross_entropy(logits, batch[:, -1]).backward()
+            optimiser.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

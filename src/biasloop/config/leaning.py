@@ -113,13 +113,11 @@ class LeaningConfig(Section):
 
     @model_validator(mode="after")
     def _settings_are_read(self) -> Self:
-        if self.classifier == "builtin":
-            for name in ("kind", "input"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"{name} is of a classifier by id, and classifier is 'builtin': name a "
-                        "model in metrics.leaning.classifier"
-                    )
+        if self.classifier == "builtin" and self.kind != "sequence":
+            raise ValueError(
+                "kind is of a classifier by id, and classifier is 'builtin': name a model in "
+                "metrics.leaning.classifier"
+            )
         for name, kinds in _READ_BY.items():
             if (
                 self.kind not in kinds
@@ -131,13 +129,16 @@ class LeaningConfig(Section):
                 )
         return self
 
+    @property
+    def given(self) -> str:
+        """What the classifier is given of an article: ``input``, or the body for a built-in one."""
+        return _BODY if self.classifier == "builtin" else self.input
+
     @model_serializer(mode="wrap")
     def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What came later stands there only where it is read: runs of before are still known.
-        always = {"kind": "sequence", "input": _BODY}
-        later = {n: k for n, k in _READ_BY.items() if n != "label_map"}
-        return {
-            name: value
-            for name, value in handler(self).items()
-            if always.get(name, ...) != value and self.kind in later.get(name, (self.kind,))
-        }
+        unread = {name for name, kinds in _READ_BY.items() if self.kind not in kinds}
+        unread -= {"label_map"}
+        unread |= {"kind"} if self.kind == "sequence" else set()
+        unread |= {"input"} if self.given == _BODY else set()
+        return {name: value for name, value in handler(self).items() if name not in unread}

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from biasloop.config import LeaningConfig
+from biasloop.metrics.judge import load_judge
 from biasloop.metrics.sequence_classifier import SequenceClassifier, load_classifier
 
 #: Where to say which of a classifier's labels is which of ours.
@@ -94,12 +95,15 @@ def load_external(
     InputError
         If it cannot be had, or does not fit our labels.
     """
+    return _LOADERS[settings.kind](settings, labels, revision)
+
+
+def _sequence(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
     found = load_classifier(
         settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
     )
-    return External(
-        found, settings, f"{settings.classifier} (transformers sequence classifier)", _heads(found)
-    )
+    name = f"{settings.classifier} (transformers sequence classifier)"
+    return External(found, settings, name, _heads(found))
 
 
 def _heads(classifier: SequenceClassifier) -> tuple[str, ...]:
@@ -109,3 +113,30 @@ def _heads(classifier: SequenceClassifier) -> tuple[str, ...]:
         "the classifier gives each label a probability of its own (multi-label); they are divided "
         "by their sum, so that an article of no label or of several looks undecided",
     )
+
+
+def _judge(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
+    found = load_judge(
+        settings.classifier,
+        labels,
+        settings.label_names,
+        settings.prompt,
+        revision,
+        settings.precision,
+        settings.max_tokens,
+    )
+    way = (
+        "the probabilities of the answers' first tokens"
+        if found.by_first_token
+        else "the probabilities of the whole answers, of which some begin with the same token (a "
+        "longer answer is less likely for its length alone)"
+    )
+    place = "in the tokenizer's chat template" if found.chat else "as plain text (no chat template)"
+    notes = (
+        f"the prompt is put {place}, and {way} are divided by their sum; nothing is generated",
+        f"the prompt: {settings.prompt}",
+    )
+    return External(found, settings, f"{settings.classifier} (language model as judge)", notes)
+
+
+_LOADERS = {"sequence": _sequence, "judge": _judge}

@@ -178,7 +178,7 @@ class LeaningKind:
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
         limit = settings.max_tokens
-        return Leaning(labels, classify, domain, readable, limit, second, settings.input)
+        return Leaning(labels, classify, domain, readable, limit, second, settings.given)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -263,7 +263,7 @@ def _damaged(
     """Lay the grid of damage, and measure the error on it."""
     domain = fit_domain(texts, folds)
     titles = context.articles["title"].to_list()
-    template = context.config.leaning.input
+    template = context.config.leaning.given
     curve = fit_curve(
         context.labels,
         texts,
@@ -368,7 +368,7 @@ def _measure_external(
     settings = context.config.leaning
     classifier = load_external(settings, context.labels)
     titles = context.articles["title"].to_list()
-    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
+    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
     probabilities = classifier.classify(given)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
@@ -400,7 +400,7 @@ def _measure_external(
             "its probabilities are taken as they come, not recalibrated",
             f"{cut:,} of {len(given):,} articles have more tokens than it reads, and were cut",
             *classifier.notes,
-            *_title_notes(settings.input),
+            *_title_notes(settings.given),
             _ONCE,
         ],
     )

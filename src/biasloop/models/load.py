@@ -131,8 +131,8 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
         raise InputError(
             f"'{location.name}': the {what} cannot be had ({type(error).__name__}: {reason}). It "
             "is no local folder, so it was looked for on the hub: is the id right, and is the hub "
-            f"within reach? Without a hub: base.model: scratch, or an asset "
-            f"({nearest(location.name, ASSETS)})"
+            "within reach? Without a hub: a local folder, an asset "
+            f"({nearest(location.name, ASSETS)}) or, for the base model, 'scratch'"
         ) from error
 
 
