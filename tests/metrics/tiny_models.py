@@ -39,7 +39,7 @@ WORDS = [*MARKS.values(), *(f"w{n}" for n in range(60)), *MARKS, "This", "text",
 
 
 def tiny_bert(architecture, tokenizer, folder, examples=None, answers=(), *, labels=(), **config):
-    """A tiny BERT, trained on examples (texts or pairs) to give the answers; saved to a folder."""
+    """A tiny BERT, trained on examples to give the answers; saved to a folder."""
     import torch
     import transformers
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from biasloop.config import LeaningConfig
+from biasloop.metrics.entailment import load_entailment
 from biasloop.metrics.judge import load_judge
 from biasloop.metrics.sequence_classifier import SequenceClassifier, load_classifier
 
@@ -139,4 +140,22 @@ def _judge(settings: LeaningConfig, labels: Sequence[str], revision: str | None)
     return External(found, settings, f"{settings.classifier} (language model as judge)", notes)
 
 
-_LOADERS = {"sequence": _sequence, "judge": _judge}
+def _entailment(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
+    found = load_entailment(
+        settings.classifier,
+        labels,
+        settings.label_names,
+        settings.hypothesis,
+        revision,
+        settings.precision,
+        settings.max_tokens,
+    )
+    notes = (
+        "a label's probability is that of its hypothesis being entailed by the article, divided "
+        f"by the sum over the labels; the hypotheses: {' '.join(found.hypotheses)}",
+    )
+    name = f"{settings.classifier} (zero-shot by natural language inference)"
+    return External(found, settings, name, notes)
+
+
+_LOADERS = {"sequence": _sequence, "judge": _judge, "entailment": _entailment}

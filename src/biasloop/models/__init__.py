@@ -14,11 +14,12 @@ from biasloop.models.load import (
 from biasloop.models.packing import fused_activations, packed
 from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
-from biasloop.models.tokens import beginning, begun, tokenized
+from biasloop.models.tokens import as_text, beginning, begun, tokenized
 
 __all__ = [
     "LoadedModel",
     "as_products",
+    "as_text",
     "batches",
     "beginning",
     "begun",

@@ -26,7 +26,7 @@ def _plain(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int]]:
     )["input_ids"]
 
 
-def _as_text(tokenizer: Any) -> Callable[[str], str]:  # noqa: ANN401
+def as_text(tokenizer: Any) -> Callable[[str], str]:  # noqa: ANN401
     """Return what keeps a tokenizer from reading a special token's name in a text as that token.
 
     Byte-level and merging tokenizers do as they are told. One that looks whole pieces up finds
@@ -66,8 +66,7 @@ def tokenized(
     list of int
         Token ids of each text, in order.
     """
-    as_text = _as_text(tokenizer)
-    remaining = map(as_text, texts)
+    remaining = map(as_text(tokenizer), texts)
     cut = {"truncation": limit is not None, "max_length": limit}
     while some := list(islice(remaining, _AT_ONCE)):
         yield from _plain(tokenizer, some, add_special_tokens=special, **cut)
