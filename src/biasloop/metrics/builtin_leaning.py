@@ -10,7 +10,7 @@ so that neither the choice nor the calibration has seen them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,7 @@ from biasloop.metrics.embeddings import MiniLmCandidate
 from biasloop.metrics.evaluation import confusion_matrix, macro_f1
 from biasloop.metrics.folds import Folds, by_article, by_source, group_ids
 from biasloop.metrics.linear import LinearClassifier, fit_linear, fit_temperature
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate
 from biasloop.metrics.storage import load_instrument, save_instrument
 from biasloop.metrics.tfidf import Terms, TfidfCandidate
 
@@ -55,8 +56,10 @@ class Encoder(Protocol):
         ...
 
 
+Candidate = TfidfCandidate | MiniLmCandidate | EmbeddingCandidate
+
 #: The features that can be tried, by the name that the config uses. One line adds one.
-CANDIDATES: dict[str, TfidfCandidate | MiniLmCandidate] = {
+CANDIDATES: dict[str, Candidate] = {
     candidate.name: candidate
     for candidate in (
         TfidfCandidate("word-tfidf", Terms("word", 1, 2, least_articles=2), strength=1.0),
@@ -108,10 +111,10 @@ class BuiltinClassifier:
         )
 
 
-def load_builtin(folder: Path) -> BuiltinClassifier:
-    """Read back what `BuiltinClassifier.save` wrote."""
+def load_builtin(folder: Path, known: Mapping[str, Candidate] = CANDIDATES) -> BuiltinClassifier:
+    """Read back what `BuiltinClassifier.save` wrote; ``known`` as for `fit_builtin`."""
     meta, arrays = load_instrument(folder)
-    encoder = CANDIDATES[meta["candidate"]].restore(meta["encoder"], arrays)
+    encoder = known[meta["candidate"]].restore(meta["encoder"], arrays)
     return BuiltinClassifier(meta["candidate"], encoder, LinearClassifier.from_arrays(arrays))
 
 
@@ -168,7 +171,7 @@ class _Trained:
 class _Problem:
     """The prepared candidates and the truth, of which a training set is a choice of rows."""
 
-    candidates: list[TfidfCandidate | MiniLmCandidate]
+    candidates: Sequence[Candidate]
     prepared: list[Any]
     truth: np.ndarray
     groups: np.ndarray
@@ -221,6 +224,7 @@ def fit_builtin(
     labels: int,
     candidates: Sequence[str],
     seed: int,
+    known: Mapping[str, Candidate] = CANDIDATES,
 ) -> FittedBuiltin:
     """Fit the built-in classifier.
 
@@ -236,11 +240,13 @@ def fit_builtin(
     labels
         How many labels there are.
     candidates
-        Names from `CANDIDATES`, tried in this order; the first of equals is taken.
+        Names of ``known``, tried in this order; the first of equals is taken.
     seed
         Of the folds.
+    known
+        The features that can be tried, by name.
     """
-    chosen = [CANDIDATES[name] for name in candidates]
+    chosen = [known[name] for name in candidates]
     problem = _Problem(
         chosen, [c.prepare(texts) for c in chosen], truth, group_ids(sources), labels, seed
     )

@@ -1,17 +1,17 @@
-"""MiniLM sentence embeddings of whole articles. Knows one encoder, not what is done with it.
+"""Sentence embeddings of whole articles, and MiniLM's. Knows encoders, not what is done with them.
 
-The encoder (Wang et al. 2020; all-MiniLM-L6-v2 of Reimers and Gurevych) is the asset ``minilm``.
-An article is cut into chunks of the encoder's length; a chunk is the mean of its tokens' states,
-an article the mean of its chunks' unit vectors, scaled to length 1.
+An article is cut into chunks of the encoder's length; a chunk's vector is pooled from its tokens'
+states, an article's is the mean of its chunks' unit vectors, scaled to length 1. MiniLM (Wang et
+al. 2020; all-MiniLM-L6-v2 of Reimers and Gurevych) is the asset ``minilm``, and pools by the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,19 +19,107 @@ from biasloop import device
 from biasloop.assets import asset_path
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
+from biasloop.metrics.pretrained import refuse_lost
 from biasloop.models import tokenized
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _WEIGHTS = "model.safetensors"
 _CHUNK = 254
 _BATCH = 32
 
+E = TypeVar("E")
+
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    """Scale rows to length 1; zeros stay zeros, and what is not finite becomes NaN."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
+
+
+def mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Average the states of tokens that are no padding.
+
+    Parameters
+    ----------
+    states, mask
+        Shapes (texts, tokens, width) and (texts, tokens); padding is on the right.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (texts, width).
+    """
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def embed(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    chunk: int,
+    around: tuple[Sequence[int], Sequence[int]],
+    pool: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    width: int,
+    batch_size: int = _BATCH,
+) -> np.ndarray:
+    """Embed articles: the mean of their chunks' unit vectors, scaled to length 1.
+
+    Parameters
+    ----------
+    model, tokenizer
+        An encoder, on its device.
+    texts
+        Any text.
+    chunk
+        Tokens of a chunk, at most, without those around it.
+    around
+        Tokens that go before and after every chunk.
+    pool
+        Last states and mask of chunks -> their vectors; see `mean`.
+    width
+        Of a vector.
+    batch_size
+        Chunks at once.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (texts, width), float64; a text without tokens is zeros.
+
+    Raises
+    ------
+    InputError
+        If the model gives a text no finite numbers.
+    """
+    import torch
+
+    before, after = around
+    pad = tokenizer.pad_token_id
+    chunks: list[tuple[int, list[int]]] = []
+    for row, ids in enumerate(tokenized(tokenizer, texts)):
+        chunks += [
+            (row, [*before, *ids[at : at + chunk], *after]) for at in range(0, len(ids), chunk)
+        ]
+    chunks.sort(key=lambda chunk: (len(chunk[1]), chunk[0]))
+    sums = np.zeros((len(texts), width))
+    for at in range(0, len(chunks), batch_size):
+        batch = chunks[at : at + batch_size]
+        longest = max(len(ids) for _, ids in batch)
+        ids = torch.tensor([ids + [pad] * (longest - len(ids)) for _, ids in batch])
+        mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for _, i in batch])
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        with torch.inference_mode():
+            states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            vectors = _unit(pool(states, mask).double().cpu().numpy())
+        np.add.at(sums, [row for row, _ in batch], vectors)
+    result = _unit(sums)
+    refuse_lost(model, result)
+    return result
 
 
 @dataclass(frozen=True)
@@ -66,31 +154,10 @@ class MiniLmEncoder:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Encode articles, shape (texts, width), float64; a text without tokens is zeros."""
-        import torch
-
         tokenizer, model = self._loaded
         chunk = min(_CHUNK, model.config.max_position_embeddings - 2)
-        start, end, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
-        chunks: list[tuple[int, list[int]]] = []
-        for row, ids in enumerate(tokenized(tokenizer, texts)):
-            chunks += [
-                (row, [start, *ids[at : at + chunk], end]) for at in range(0, len(ids), chunk)
-            ]
-        chunks.sort(key=lambda chunk: (len(chunk[1]), chunk[0]))
-        sums = np.zeros((len(texts), model.config.hidden_size))
-        for at in range(0, len(chunks), _BATCH):
-            batch = chunks[at : at + _BATCH]
-            longest = max(len(ids) for _, ids in batch)
-            ids = torch.tensor([ids + [pad] * (longest - len(ids)) for _, ids in batch])
-            mask = torch.tensor([[1] * len(i) + [0] * (longest - len(i)) for _, i in batch])
-            ids, mask = ids.to(model.device), mask.to(model.device)
-            with torch.inference_mode():
-                states = model(input_ids=ids, attention_mask=mask).last_hidden_state
-                weights = mask.unsqueeze(-1).to(states.dtype)
-                means = (states * weights).sum(dim=1) / weights.sum(dim=1)
-            vectors = _unit(means.double().cpu().numpy())
-            np.add.at(sums, [row for row, _ in batch], vectors)
-        return _unit(sums)
+        around = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
+        return embed(model, tokenizer, texts, chunk, around, mean, model.config.hidden_size)
 
     def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Give JSON and arrays to keep: only which encoder it was."""
@@ -107,10 +174,10 @@ class MiniLmCandidate:
     def _encoder(self) -> MiniLmEncoder:
         return MiniLmEncoder(Path(asset_path("minilm")))
 
-    def prepare(self, texts: Sequence[str]) -> MiniLmPrepared:
+    def prepare(self, texts: Sequence[str]) -> Embedded[MiniLmEncoder]:
         """Embed every text, once."""
         encoder = self._encoder()
-        return MiniLmPrepared(encoder, encoder.encode(texts))
+        return Embedded(encoder, encoder.encode(texts))
 
     def restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> MiniLmEncoder:
         """Read back what `MiniLmEncoder.save` gave.
@@ -131,10 +198,10 @@ class MiniLmCandidate:
 
 
 @dataclass(frozen=True)
-class MiniLmPrepared:
+class Embedded(Generic[E]):
     """Embedded texts; nothing is fitted, so nothing can leak."""
 
-    fixed: MiniLmEncoder
+    fixed: E
     rows: np.ndarray
 
     def encode(
@@ -143,7 +210,7 @@ class MiniLmPrepared:
         """Give the embeddings of the rows ``train`` and ``test``."""
         return self.rows[train], None if test is None else self.rows[test]
 
-    def encoder(self, train: np.ndarray | None = None) -> MiniLmEncoder:
+    def encoder(self, train: np.ndarray | None = None) -> E:
         """Give the encoder itself, whatever the rows."""
         del train
         return self.fixed

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import filled
+from biasloop.config import LeaningConfig, filled
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
 from biasloop.metrics.base import FitContext, Scored, scored
@@ -27,6 +27,8 @@ from biasloop.metrics.builtin_leaning import (
     CANDIDATES,
     DESCRIPTIONS,
     BuiltinClassifier,
+    Candidate,
+    Encoder,
     fit_builtin,
     fit_second,
     load_builtin,
@@ -37,6 +39,7 @@ from biasloop.metrics.domain import TAIL, Domain, Level, fit_domain, measure, re
 from biasloop.metrics.evaluation import evaluate, exchanged, macro_f1
 from biasloop.metrics.external import NAMES, load_external
 from biasloop.metrics.folds import Folds, by_article, group_ids
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10
@@ -47,6 +50,7 @@ _NEAR_CHANCE = 0.1
 _FOLDS = 5
 _META = "leaning.json"
 _SECOND = "second"
+_EMBEDDING = "embedding"
 _ONCE = "what an article says again is not read, here and in every generation"
 
 
@@ -142,7 +146,7 @@ class LeaningKind:
         truth = _truth(context)
         settings = context.config.leaning
         texts = read_by_all(context.articles["body"].to_list(), settings.max_tokens)
-        if settings.classifier == "builtin":
+        if settings.classifier == "builtin" or settings.kind == "embedding":
             card, domain, curve = _fit_builtin(context, texts, truth, folder)
             classifier: dict[str, Any] = {}
         else:
@@ -174,7 +178,7 @@ class LeaningKind:
             revision = meta["classifier"]["revision"]
             classify = load_external(settings, labels, revision).classify
         else:
-            classify = load_builtin(folder).probabilities
+            classify = load_builtin(folder, _known(settings)).probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
         limit = settings.max_tokens
@@ -217,9 +221,13 @@ def _truth(context: FitContext) -> np.ndarray:
 def _fit_builtin(
     context: FitContext, texts: list[str], truth: np.ndarray, folder: Path
 ) -> tuple[Card, Domain, DamageCurve]:
-    labels, candidates = context.labels, context.config.leaning.candidates
+    labels, settings = context.labels, context.config.leaning
+    known = _known(settings)
+    candidates = [_EMBEDDING] if _EMBEDDING in known else settings.candidates
     sources = context.articles["source"].fill_null("").to_list()
-    fitted = fit_builtin(texts, truth, sources, len(labels), candidates, context.seed)
+    titles = context.articles["title"].to_list()
+    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
+    fitted = fit_builtin(given, truth, sources, len(labels), candidates, context.seed, known)
     fitted.classifier.save(folder)
     second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
     second.save(folder / _SECOND)
@@ -239,7 +247,10 @@ def _fit_builtin(
     domain, curve = _damaged(context, texts, truth, held_out.folds, read)
     card = Card(
         metric="leaning",
-        instrument=DESCRIPTIONS[fitted.classifier.candidate],
+        instrument=DESCRIPTIONS.get(
+            fitted.classifier.candidate,
+            f"sentence embeddings of {settings.classifier} + logistic regression",
+        ),
         labels=labels,
         trained_on=len(texts),
         by_article=by_articles,
@@ -252,9 +263,30 @@ def _fit_builtin(
         damage=curve.to_json(),
         errors=errors,
         warnings=_warnings(by_articles, by_sources, errors),
-        notes=_builtin_notes(sources, truth, by_sources is not None),
+        notes=[
+            *_builtin_notes(sources, truth, by_sources is not None),
+            *_encoder_notes(fitted.classifier.encoder),
+            *_title_notes(settings.given),
+        ],
     )
     return card, domain, curve
+
+
+def _known(settings: LeaningConfig) -> Mapping[str, Candidate]:
+    """List the features that a classifier trained here can have."""
+    if settings.kind != "embedding":
+        return CANDIDATES
+    return {_EMBEDDING: EmbeddingCandidate(_EMBEDDING, settings.strength, settings)}
+
+
+def _encoder_notes(encoder: Encoder) -> list[str]:
+    if not isinstance(encoder, SentenceEncoder):
+        return []
+    return [
+        f"embeddings are pooled by {' and '.join(encoder.pooling)}; of an article longer than the "
+        "encoder reads, pieces are embedded and averaged",
+        "the encoder came trained; which articles and sources its authors trained on is not known",
+    ]
 
 
 def _damaged(
