@@ -14,7 +14,7 @@ import numpy as np
 from biasloop.config import LeaningConfig
 from biasloop.metrics.entailment import load_entailment
 from biasloop.metrics.judge import load_judge
-from biasloop.metrics.sequence_classifier import SequenceClassifier, load_classifier
+from biasloop.metrics.sequence_classifier import load_classifier
 
 #: Where to say which of a classifier's labels is which of ours.
 NAMES = {
@@ -104,16 +104,7 @@ def _sequence(settings: LeaningConfig, labels: Sequence[str], revision: str | No
         settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
     )
     name = f"{settings.classifier} (transformers sequence classifier)"
-    return External(found, settings, name, _heads(found))
-
-
-def _heads(classifier: SequenceClassifier) -> tuple[str, ...]:
-    if not classifier.multi_label:
-        return ()
-    return (
-        "the classifier gives each label a probability of its own (multi-label); they are divided "
-        "by their sum, so that an article of no label or of several looks undecided",
-    )
+    return External(found, settings, name, found.notes)
 
 
 def _judge(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:

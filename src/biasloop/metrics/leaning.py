@@ -1,7 +1,8 @@
 """The metric ``leaning``: probabilities over the label set, and whether they mean anything.
 
-The classifier is the built-in one or any transformers sequence classifier (Wang et al. 2024 use a
-RoBERTa-base on the first 500 tokens). What an article says again is not read: a loop is no opinion.
+The classifier is trained here, on words or on an encoder's embeddings, or came trained: a sequence
+classifier (Wang et al. 2024 use a RoBERTa-base on the first 500 tokens), a judge, or a model of
+inference. What an article says again is not read: a loop is no opinion.
 The error on held-out articles and held-out sources goes on its card, and so does that on articles
 damaged level by level; every article is placed on those levels.
 """

@@ -148,7 +148,7 @@ class QualityKind:
                 f"{name} (transformers sequence classifier)",
                 0,
                 evaluate(GRADES, truth, probabilities),
-                _DETECTOR_NOTES,
+                [*_DETECTOR_NOTES, *detector.notes],
             )
         write_json(folder / _META, meta)
         card.write(folder)

@@ -99,6 +99,16 @@ class SequenceClassifier:
         refuse_lost(self.model, result)
         return result[[different[text] for text in texts]]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a card has to say of its outputs."""
+        if not self.multi_label:
+            return ()
+        return (
+            "the classifier gives each label a probability of its own (multi-label); they are "
+            "divided by their sum, so that a text of no label or of several looks undecided",
+        )
+
     def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
         """Count the texts that `probabilities` does not read to their end."""
         limit = limit_of(self.model, self.tokenizer, max_tokens)
