@@ -86,7 +86,7 @@ def test_what_an_architecture_takes_for_its_end_by_default_is_none(folder):
 
 def test_the_other_engine_is_told_every_end():
     config = GenerationConfig(decoding="nucleus", block_tokens=4, new_tokens=5)
-    assert _sampling(config, 0, 0, (7, 9))["stop_token_ids"] == [7, 9]
+    assert _sampling(config, 0, (0,), (7, 9))["stop_token_ids"] == [7, 9]
 
     class Output:
         token_ids = (1, 2, 9, 3)

@@ -129,12 +129,12 @@ def test_it_has_room_for_an_opening_and_what_follows(folder, stand_in):
 
 def test_every_prompt_draws_from_its_own_stream():
     config = GenerationConfig(engine="vllm", decoding="nucleus", top_p=0.8, temperature=0.7)
-    asked = [_sampling(config, 5, place, (0,)) for place in range(50)]
+    asked = [_sampling(config, 5, (place,), (0,)) for place in range(50)]
     assert len({one["seed"] for one in asked}) == 50
-    assert asked[3] == _sampling(config, 5, 3, (0,))
-    assert asked[3]["seed"] != _sampling(config, 6, 3, (0,))["seed"]
+    assert asked[3] == _sampling(config, 5, (3,), (0,))
+    assert asked[3]["seed"] != _sampling(config, 6, (3,), (0,))["seed"]
     assert {(one["top_p"], one["temperature"]) for one in asked} == {(0.8, 0.7)}
-    greedy = _sampling(GenerationConfig(engine="vllm"), 5, 0, (0,))
+    greedy = _sampling(GenerationConfig(engine="vllm"), 5, (0,), (0,))
     assert greedy["temperature"] == 0.0
 
 

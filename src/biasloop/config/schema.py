@@ -215,7 +215,7 @@ class LoopConfig(Section):
         ge=1,
         le=1024,
         description="parts that each set of articles is generated and scored in, each a stage of "
-        "its own: with --executor ray they run side by side. Sampled articles depend on it",
+        "its own: with --executor ray they run side by side. No part of what is computed",
     )
     bias_direction: Literal["auto", "gradient", "contrast", "none"] = Field(
         "none",

@@ -79,8 +79,14 @@ class Plan:
             *self.updated.values(),
             *self.neurons.values(),
         ]
-        everything += [source for stage in everything for source in stage.inputs.values()]
-        return {stage.key: stage for stage in everything}
+        found: dict[str, Stage] = {}
+        while everything:
+            found |= {stage.key: stage for stage in everything if stage.key not in found}
+            read = [source for stage in everything for source in stage.inputs.values()]
+            everything = list(
+                {stage.key: stage for stage in read if stage.key not in found}.values()
+            )
+        return found
 
     @property
     def _streams(self) -> list[Stage]:

@@ -63,7 +63,7 @@ def computed_part(config: Config) -> dict[str, Any]:
     shown_or_kept = {
         "report": True,
         "executor": True,
-        "loop": {"keep_models"},
+        "loop": {"keep_models", "shards"},
         "training": {"checkpoint_minutes", "report_to"},
     }
     return config.model_dump(mode="json", exclude=shown_or_kept)
@@ -72,7 +72,7 @@ def computed_part(config: Config) -> dict[str, Any]:
 #: What can change while a run goes on: its finished articles and scores stay what they are.
 _GROWS: dict[str, set[str] | None] = {
     "name": None,
-    "loop": {"generations", "seeds", "shards", "bias_direction"},
+    "loop": {"generations", "seeds", "bias_direction"},
     "regimes": None,
     "metrics": None,
     "neurons": None,

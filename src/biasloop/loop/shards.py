@@ -6,7 +6,8 @@ Knows how a set is cut, not who runs the parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from biasloop.config import Config, without_folders
@@ -25,30 +26,40 @@ def generate_stage(
     generation: int,
     stream_name: str = "generate",
 ) -> Stage:
-    """Lay out how a model writes from the real articles; every shard has its own seed.
+    """Lay out how a model writes from the real articles.
 
-    Streams of other names are independent of each other where articles are sampled.
+    Streams of other names are independent of each other where articles are sampled; every prompt
+    has random numbers of its own, in whatever shard it is.
     """
     stream = integer(config.seed, stream_name, seed, generation + 1)
     inputs = {"corpus": corpus, "model": model}
+    whole = _generate(config, f"{name}: generate", inputs, stream, work.WHOLE)
     if config.loop.shards == 1:
-        return _generate(config, f"{name}: generate", inputs, stream, work.WHOLE)
-    shards = {
-        f"{work.SHARD}{shard.number}": _generate(
+        return whole
+    shards = [
+        _generate(
             config,
             f"{name}: generate {shard.number + 1}/{shard.count}",
             inputs,
-            integer(stream, "shard", shard.number),
+            stream,
             shard,
         )
         for shard in _shards(config)
-    }
+    ]
+    return _joined(whole, f"{name}: join articles", shards, work.join_generated)
+
+
+def _joined(
+    whole: Stage, name: str, shards: list[Stage], join: Callable[[work.Inputs, Path], None]
+) -> Stage:
+    """Lay out how shards become what one stage would have written."""
     return Stage(
         "join",
-        f"{name}: join articles",
+        name,
         {},
-        shards,
-        lambda out, paths, progress, scratch: work.join_generated(paths, out),
+        {f"{work.SHARD}{number}": stage for number, stage in enumerate(shards)},
+        lambda out, paths, progress, scratch: join(paths, out),
+        whole=whole,
     )
 
 
@@ -122,11 +133,8 @@ def score_stage(
     read = {"corpus": corpus, "base": base}
     read |= {key: stage for key, stage in inputs.items() if key == "articles"}
     parts = {
-        f"{metric}-{shard.number}": _score(
-            config, name, metric, {**read, "instrument": instrument}, shard
-        )
+        f"{metric}-0": _score_in_shards(config, name, metric, {**read, "instrument": instrument})
         for metric, instrument in instruments.items()
-        for shard in ([work.WHOLE] if metric_kind(metric).whole_set else _shards(config))
     }
     if "model" in inputs:
         parts["holdout"] = _score_holdout(config, name, corpus, inputs["model"])
@@ -177,6 +185,14 @@ def second_stream(
         {"articles": articles},
     )
     return {"articles": articles, "scores": scores}
+
+
+def _score_in_shards(config: Config, name: str, metric: str, inputs: Mapping[str, Stage]) -> Stage:
+    whole = _score(config, name, metric, inputs, work.WHOLE)
+    if config.loop.shards == 1 or metric_kind(metric).whole_set:
+        return whole
+    shards = [_score(config, name, metric, inputs, shard) for shard in _shards(config)]
+    return _joined(whole, f"{name}: join {metric}", shards, work.join_shards_of_scores)
 
 
 def _score(

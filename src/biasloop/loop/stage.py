@@ -42,6 +42,9 @@ class Stage:
         How much work it is, in tokens: for the time left only.
     shared
         Whether its output belongs in the cache, for all runs, and not in the run folder.
+    whole
+        The stage whose output it makes in another way, from shards: it has that one's key, so that
+        nothing which is computed depends on the number of shards.
     """
 
     kind: str
@@ -51,10 +54,13 @@ class Stage:
     work: Work = field(compare=False, repr=False)
     cost: float = 0.0
     shared: bool = False
+    whole: Stage | None = None
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of the kind, the settings and the inputs' keys."""
+        if self.whole:
+            return self.whole.key
         return sha256_text(
             canonical_json(
                 {
@@ -69,4 +75,6 @@ class Stage:
     @property
     def folder_name(self) -> str:
         """Name of its output folder."""
+        if self.whole:
+            return self.whole.folder_name
         return f"{self.kind}-{self.key[:20]}"

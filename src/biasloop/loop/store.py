@@ -152,16 +152,17 @@ class Store:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
+        of = stage.whole or stage
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         write_json(
             folder / MANIFEST,
             seal(
                 {
-                    "kind": stage.kind,
-                    "name": stage.name,
-                    "key": stage.key,
-                    "settings": dict(stage.settings),
-                    "inputs": {name: source.key for name, source in stage.inputs.items()},
+                    "kind": of.kind,
+                    "name": of.name,
+                    "key": of.key,
+                    "settings": dict(of.settings),
+                    "inputs": {name: source.key for name, source in of.inputs.items()},
                     "files": files,
                     "seconds": round(seconds, 3),
                     "finished": finished,

@@ -45,19 +45,32 @@ _SCORE_TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_score
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``count`` contiguous parts of a table, as even as can be; the first are longer."""
+    """One of ``count`` contiguous parts of a table, as even as can be; the first are longer.
+
+    A table is cut at multiples of ``unit`` rows only.
+    """
 
     number: int
     count: int
 
-    def of(self, table: pl.DataFrame) -> pl.DataFrame:
+    def of(self, table: pl.DataFrame, unit: int = 1) -> pl.DataFrame:
         """Cut the shard out of a table."""
-        size, longer = divmod(table.height, self.count)
+        size, longer = divmod(-(-table.height // unit), self.count)
         start = self.number * size + min(self.number, longer)
-        return table[start : start + size + (self.number < longer)]
+        end = start + size + (self.number < longer)
+        return table[start * unit : end * unit]
 
 
 WHOLE = Shard(0, 1)
+
+#: Articles that are written, or scored, together at most. The last bits of a number depend on what
+#: else is in its batch: units are the same ones however many shards there are.
+UNIT = 64
+
+
+def _units(table: pl.DataFrame, unit: int) -> list[pl.DataFrame]:
+    """Cut a table into units; an empty one is one unit."""
+    return [table[at : at + unit] for at in range(0, max(1, table.height), unit)]
 
 
 def read_part(corpus: Path, part: str) -> pl.DataFrame:
@@ -205,12 +218,17 @@ def write_generated(
     write = continue_with_vllm(folder) if by_vllm else None
     loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
     whole = read_part(inputs["corpus"], "real")
-    if generation.prompts == "openings" and shard != WHOLE:
-        # So that a message counts all articles that cannot be used, not those of one shard.
+    if generation.prompts == "openings":
+        # So that a message counts all articles that cannot be used, not those of one unit.
         check_prompts(whole, generation, loaded.room)
         openings_of(loaded.tokenizer, whole, generation.opening_tokens)
-    real = shard.of(whole)
-    blocks = generate_blocks(loaded, real, generation, seed, progress, write)
+    unit = max(UNIT, generation.batch_size)
+    real = shard.of(whole, unit)
+    blocks = pl.concat(
+        generate_blocks(loaded, part, generation, seed, progress, write)
+        # vLLM loads the model anew for each call, and chooses by itself what goes together.
+        for part in ([real] if by_vllm else _units(real, unit))
+    )
     write_table(out / "blocks.parquet", blocks)
     write_table(out / "articles.parquet", articles_of(loaded, real, blocks, generation))
 
@@ -284,8 +302,15 @@ def write_scores(
     """Score a set of articles, or a shard of it, for a metric."""
     context = fit_context(config, inputs, pl.DataFrame(schema=ARTICLES))
     instrument = metric_kind(metric).load(context, inputs["instrument"] / "instrument")
-    scored = instrument.score(shard.of(_articles(inputs)))
-    _write_scores(out, scored.scores, scored.leaning_scores, scored.set_scores)
+    articles = _articles(inputs)
+    parts = [articles] if metric_kind(metric).whole_set else _units(shard.of(articles, UNIT), UNIT)
+    scored = [instrument.score(part) for part in parts]
+    _write_scores(
+        out,
+        _by_metric([one.scores for one in scored]),
+        pl.concat(one.leaning_scores for one in scored),
+        pl.concat(one.set_scores for one in scored),
+    )
 
 
 def write_holdout_scores(config: Config, inputs: Inputs, out: Path) -> None:
@@ -300,14 +325,24 @@ def join_generated(inputs: Inputs, out: Path) -> None:
         write_table(out / f"{table}.parquet", pl.concat(_shards(inputs, table, schema)))
 
 
+def join_shards_of_scores(inputs: Inputs, out: Path) -> None:
+    """Put the shards of one metric's scores together."""
+    join_scores(_shard_names(inputs), inputs, out)
+
+
 def join_scores(order: Sequence[str], inputs: Inputs, out: Path) -> None:
     """Put a set's scores together: metric by metric, and in each the articles in order."""
     whole = [
         pl.concat([read_table(inputs[name] / f"{table}.parquet", schema) for name in order])
         for table, schema in _SCORE_TABLES.items()
     ]
-    by_metric = whole[0].partition_by("metric", maintain_order=True) or [whole[0]]
-    _write_scores(out, pl.concat(by_metric), *whole[1:])
+    _write_scores(out, _by_metric(whole[:1]), *whole[1:])
+
+
+def _by_metric(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put score tables together: metric by metric, and in each the articles in order."""
+    whole = pl.concat(tables)
+    return pl.concat(whole.partition_by("metric", maintain_order=True) or [whole])
 
 
 def _articles(inputs: Inputs) -> pl.DataFrame:
@@ -317,8 +352,11 @@ def _articles(inputs: Inputs) -> pl.DataFrame:
 
 
 def _shards(inputs: Inputs, table: str, schema: pl.Schema) -> list[pl.DataFrame]:
-    names = sorted((n for n in inputs if n.startswith(SHARD)), key=lambda n: int(n[len(SHARD) :]))
-    return [read_table(inputs[name] / f"{table}.parquet", schema) for name in names]
+    return [read_table(inputs[name] / f"{table}.parquet", schema) for name in _shard_names(inputs)]
+
+
+def _shard_names(inputs: Inputs) -> list[str]:
+    return sorted((n for n in inputs if n.startswith(SHARD)), key=lambda n: int(n[len(SHARD) :]))
 
 
 def _holdout_perplexity(config: Config, inputs: Inputs) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, packed
-from biasloop.seeds import generator
+from biasloop.seeds import generator, integer
 from biasloop.stages.decode import (
     TOKEN,
     Tokens,
@@ -81,6 +81,8 @@ def continue_prompts(
                 choice = _choice(config, seed, [names[i] if names else (i,) for i in batch])
                 written = decode(loaded, chosen, config.new_tokens, choice)
             else:
+                if names:  # whatever was written before
+                    make_deterministic(integer(seed, "nucleus", *names[batch[0]]))
                 written = decode_by_transformers(loaded, chosen, _options(config))
             for i, tokens in zip(batch, written, strict=True):
                 continuations[i] = tokens

@@ -43,7 +43,7 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
         config: GenerationConfig,
         seed: int,
         on_progress: Callable[[int], None] | None = None,
-        *_: object,
+        names: Sequence[tuple[str | int, ...]] | None = None,
     ) -> list[list[int]]:
         import torch
 
@@ -63,14 +63,15 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
         )
         ends = loaded.ends
         continuations: list[list[int]] = []
+        streams = names or [(place,) for place in range(len(prompts))]
         try:
             for start in range(0, len(prompts), _AT_ONCE):
                 chosen = prompts[start : start + _AT_ONCE]
                 outputs = engine.generate(
                     [{"prompt_token_ids": [int(token) for token in ids]} for ids in chosen],
                     [
-                        vllm.SamplingParams(**_sampling(config, seed, start + place, ends))
-                        for place in range(len(chosen))
+                        vllm.SamplingParams(**_sampling(config, seed, name, ends))
+                        for name in streams[start : start + _AT_ONCE]
                     ],
                     use_tqdm=False,
                 )
@@ -87,7 +88,7 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
 
 
 def _sampling(
-    config: GenerationConfig, seed: int, place: int, ends: Sequence[int]
+    config: GenerationConfig, seed: int, name: tuple[str | int, ...], ends: Sequence[int]
 ) -> dict[str, Any]:
     """Say to vLLM what `GenerationConfig` says; every prompt has a stream of its own."""
     common = {"max_tokens": config.new_tokens, "stop_token_ids": list(ends), "detokenize": False}
@@ -97,7 +98,7 @@ def _sampling(
         **common,
         "temperature": config.temperature,
         "top_p": config.top_p,
-        "seed": integer(seed, "vllm", place),
+        "seed": integer(seed, "vllm", *name),
     }
 
 
