@@ -112,6 +112,7 @@ def run(
     listen: Listener | None = None,
     executor: Literal["local", "ray"] = "local",
     address: str | None = None,
+    reuse: Sequence[str | Path] = (),
 ) -> Run:
     """Run an experiment, or go on with it where it stopped.
 
@@ -130,6 +131,8 @@ def run(
         cluster.
     address
         Of the Ray cluster; None takes ``RAY_ADDRESS``, one on this machine, or starts one on it.
+    reuse
+        Other runs, whose finished stages are taken where they are the same; see docs/faults.md.
 
     Returns
     -------
@@ -159,13 +162,14 @@ def run(
     if address and executor != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --executor ray")
     checked = _as_config(config, overrides)
+    others = [load_run(place).folder for place in reuse]
     contents = contents_of(checked)
     plan = make_plan(checked, contents)
     folder, remote = open_remote(out or Path("runs") / checked.name, cache_folder())
     check_folder(checked, folder, begun=remote is not None and remote.is_begun)
     with locked(folder):
         open_run(checked, folder, contents)
-        store = Store(folder, cache_folder(), remote)
+        store = Store(folder, cache_folder(), remote, others, share=True)
         if remote:
             remote.push_records(folder)
             store.publish(plan.stages.values())

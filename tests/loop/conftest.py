@@ -11,6 +11,24 @@ def _no_pictures(blank):
     """Write every report of these tests without its pictures."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _computed_here(request):
+    """Take no stage from another run, where it is how stages are computed that is tested."""
+    import biasloop.loop
+
+    if request.module.__name__ == "test_loop_reuse":
+        yield
+        return
+    store = biasloop.loop.Store
+
+    def unshared(*arguments, share=False):
+        return store(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(biasloop.loop, "Store", unshared)
+        yield
+
+
 @pytest.fixture(scope="session")
 def corpus_file(tmp_path_factory):
     return write_corpus(tmp_path_factory.mktemp("corpus") / "articles.jsonl")

@@ -29,6 +29,10 @@ def run(
         str | None,
         typer.Option(help="of the Ray cluster [default: RAY_ADDRESS, else this machine]"),
     ] = None,
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
     ] = False,
@@ -48,7 +52,7 @@ def run(
         _show_cost(config, overrides or (), calibrate, as_json)
         return
     with listener(as_json) as listen:
-        finished = api.run(config, out, overrides or (), listen, executor, address)
+        finished = api.run(config, out, overrides or (), listen, executor, address, reuse or ())
     path = finished.current_report()
     answer = answer_of(path) if path else None
     if path is None or answer is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from biasloop.device import return_freed_memory
 from biasloop.loop.events import Event, Listener
@@ -18,16 +18,23 @@ from biasloop.loop.store import Store
 _PROGRESS_EVERY = 0.5
 
 
-def missing_stages(plan: Plan, store: Store, targets: Sequence[Stage] | None = None) -> list[Stage]:
+def missing_stages(
+    plan: Plan,
+    store: Store,
+    targets: Sequence[Stage] | None = None,
+    is_there: Callable[[Stage], bool] | None = None,
+) -> list[Stage]:
     """List the stages that have to run, in an order in which they can.
 
     A stage runs only if a target needs it: a pruned model whose articles and scores are there is
-    not trained again. ``targets`` are the plan's own by default.
+    not trained again. ``targets`` are the plan's own by default; ``is_there`` says which stages
+    need not run, by default those that the store has.
     """
     ordered: dict[str, Stage] = {}
+    is_there = is_there or store.has
 
     def visit(stage: Stage) -> None:
-        if stage.key in ordered or store.has(stage):
+        if stage.key in ordered or is_there(stage):
             return
         for source in stage.inputs.values():
             visit(source)
@@ -36,6 +43,34 @@ def missing_stages(plan: Plan, store: Store, targets: Sequence[Stage] | None = N
     for target in plan.targets if targets is None else targets:
         visit(target)
     return list(ordered.values())
+
+
+def take_finished(
+    plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None = None
+) -> list[Stage]:
+    """Take what is finished in other runs or the cache; list the stages that have to run still.
+
+    A model's weights are taken where a stage that has to run reads them, or they are to be kept.
+
+    Raises
+    ------
+    StoreError
+        If the disk fails.
+    """
+    with explained("taking finished stages", store.root):
+        missing = missing_stages(
+            plan, store, targets, lambda stage: store.has(stage) or store.take(stage)
+        )
+        to_run = {stage.key for stage in missing}
+        for stage in plan.stages.values() if targets is None else ():
+            if stage.key in to_run or store.has(stage) or store.is_pruned(stage):
+                continue
+            if not (stage.key in kept_models(plan) and store.take(stage)):
+                store.take(stage, weights=False)
+    for message in store.damaged:
+        listen(Event("warning", message=message))
+    store.damaged.clear()
+    return missing
 
 
 class Clock:
@@ -76,7 +111,7 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
         If an input was altered, or the disk fails; the message names the file.
     """
     with explained(stage.name, store.root), store.alone(stage):
-        if store.has(stage):
+        if store.has(stage) or store.take(stage):
             return 0.0
         start = time.monotonic()
         # An instrument of its own, fitted outside a run, may have inputs that it never reads.
@@ -89,6 +124,8 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         store.forget_scratch(stage)
+    with explained(f"{stage.name}: sharing", store.cache):
+        store.share(stage)
     return_freed_memory()
     return seconds
 
@@ -113,7 +150,7 @@ def execute(
     with explained("clearing up", store.root):
         store.root.mkdir(parents=True, exist_ok=True)
         store.remove_leftovers()
-    missing = missing_stages(plan, store, targets)
+    missing = take_finished(plan, store, listen, targets)
     total = len(plan.stages) if targets is None else len(missing)
     clock = Clock(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
@@ -155,6 +192,17 @@ def execute(
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
+def kept_models(plan: Plan) -> set[str]:
+    """Return the keys of the fine-tuned models whose weights a finished run keeps."""
+    last = plan.config.loop.generations
+    generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
+    return {
+        stage.key
+        for (_, _, generation), stage in plan.finetuned.items()
+        if generation in generations[plan.config.loop.keep_models]
+    }
+
+
 def prune_weights(
     plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]
 ) -> None:
@@ -162,14 +210,7 @@ def prune_weights(
 
     ``waiting`` are stages that run, or will, though their weights were deleted before.
     """
-    last = plan.config.loop.generations
-    generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
-    kept = {stage.key for stage in wanted}
-    kept |= {
-        stage.key
-        for (_, _, generation), stage in plan.finetuned.items()
-        if generation in generations[plan.config.loop.keep_models]
-    }
+    kept = {stage.key for stage in wanted} | kept_models(plan)
     needed = {
         source.key
         for stage in (*waiting, *plan.stages.values())

@@ -22,7 +22,7 @@ from biasloop import errors
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import canonical_json
 from biasloop.loop.events import Event, Listener
-from biasloop.loop.execute import Clock, missing_stages, prune_weights
+from biasloop.loop.execute import Clock, prune_weights, take_finished
 from biasloop.loop.faults import explained
 from biasloop.loop.plan import Plan
 from biasloop.loop.ray_task import Channel, Outcome, Told, run_stage
@@ -73,7 +73,7 @@ def execute_on_ray(
     begun = time.monotonic()
     with explained("clearing up", store.root):
         store.remove_leftovers()
-    missing = missing_stages(plan, store, targets)
+    missing = take_finished(plan, store, listen, targets)
     total = len(plan.stages) if targets is None else len(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
     if missing:
@@ -254,6 +254,8 @@ class _Driver:
         del self.running[reference]
         if self.store.remote:
             self.store.remote.note(stage.folder_name)
+        with explained(f"{stage.name}: sharing", self.store.cache):
+            self.store.share(stage)
         self.clock.finished(stage, outcome.seconds)
         self._tell("finish", stage, outcome.tokens, outcome.seconds)
         at_work = [*self.clock.waiting]

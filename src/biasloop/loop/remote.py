@@ -105,10 +105,8 @@ class Remote:
             for name in (MANIFEST, PRUNED):
                 self._remove(f"{_STAGES}/{folder.name}/{name}")
             for path in files:
-                if path != folder / PRUNED:
-                    name = path.relative_to(folder).as_posix()
-                    self._put(path, f"{_STAGES}/{folder.name}/{name}")
-        self.note(folder.name)
+                name = path.relative_to(folder).as_posix()
+                self._put(path, f"{_STAGES}/{folder.name}/{name}")
 
     def pull(self, folder: Path, weights: bool = True) -> None:
         """Copy a finished stage here, whole or not at all.

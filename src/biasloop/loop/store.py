@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import fcntl
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from biasloop.files import (
     sync_folder,
     write_json,
 )
+from biasloop.loop.copying import copy_stage, is_finished
 from biasloop.loop.integrity import (
     MANIFEST,
     PRUNED,
@@ -33,22 +34,42 @@ from biasloop.loop.stage import Stage
 
 
 class Store:
-    """The outputs of a run's stages, and of the shared ones in the cache.
+    """The outputs of a run's stages, and of those that all runs share in the cache.
 
     Parameters
     ----------
     root
         The run folder.
     cache
-        Folder of outputs that all runs share, such as pre-trained base models.
+        Folder of outputs that all runs share: base models and, by ``share``, other stages.
     remote
         Where the run is kept, if not in ``root``, which is then its mirror.
+    reuse
+        Other run folders, whose finished stages are taken before those of the cache.
+    share
+        Copy what every finished stage wrote, but for the weights of models, into the cache, and
+        take it from there.
+
+    Attributes
+    ----------
+    damaged
+        One message for each copy that was found damaged elsewhere, and so was not taken.
     """
 
-    def __init__(self, root: Path, cache: Path, remote: Remote | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        cache: Path,
+        remote: Remote | None = None,
+        reuse: Sequence[Path] = (),
+        share: bool = False,
+    ) -> None:
         self.root = root
         self.cache = cache
         self.remote = remote
+        self.homes = (*reuse, *([cache] if share else []))
+        self.shares = share
+        self.damaged: list[str] = []
         self._sound: set[str] = set()
 
     def _home(self, stage: Stage) -> Path:
@@ -127,6 +148,70 @@ class Store:
         folder = self.path(stage).parent
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{stage.folder_name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def take(self, stage: Stage, weights: bool = True) -> bool:
+        """Copy a stage that is finished in another run, or in the cache; whole or not at all.
+
+        Every file is held against its hash. A damaged entry of the cache is removed.
+
+        Parameters
+        ----------
+        stage
+            What is wanted.
+        weights
+            Whether a model's weights are: only a copy that has them is then taken. Without, they
+            count as pruned.
+
+        Returns
+        -------
+        bool
+            Whether it was taken.
+        """
+        if stage.shared:
+            return False
+        for home in self.homes:
+            source = home / "stages" / stage.folder_name
+            if not is_finished(source, weights):
+                continue
+            try:
+                with self.writing(stage) as folder:
+                    copy_stage(source, folder, stage.key, weights)
+            except StoreError as error:
+                reason = str(error).removesuffix(f"; {REMEDY}")
+                self.damaged.append(f"{reason}: it is not taken, and computed again")
+                if home == self.cache:
+                    self._discard(stage)
+                continue
+            self._sound.add(stage.key)
+            return True
+        return False
+
+    def share(self, stage: Stage) -> None:
+        """Copy a finished stage into the cache, for other runs; a model without its weights."""
+        target = self.cache / "stages" / stage.folder_name
+        # The models of a bias direction are weights and nothing else.
+        unwanted = stage.shared or stage.kind == "contrast" or not self._has_here(stage)
+        if not self.shares or unwanted or is_finished(target, weights=False):
+            return
+        with self._sharing():
+            remove_leftovers(target.parent, target.name)
+            if not target.exists():
+                with new_folder(target) as folder:
+                    copy_stage(self.path(stage), folder, stage.key, weights=False)
+
+    def _discard(self, stage: Stage) -> None:
+        target = self.cache / "stages" / stage.folder_name
+        with self._sharing():
+            if target.exists():
+                remove_folder(target)
+
+    @contextlib.contextmanager
+    def _sharing(self) -> Generator[None]:
+        folder = self.cache / "stages"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".sharing").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
