@@ -1,5 +1,7 @@
 """Whole files or none, named random streams, tables that hold to their schema."""
 
+import os
+
 import numpy as np
 import polars as pl
 import pytest
@@ -80,3 +82,17 @@ def test_equal_tables_give_equal_bytes_and_wrong_ones_are_refused(tmp_path):
 def test_nearest_names_what_is_near_or_all_there_is():
     assert nearest("quailty", ["quality", "leaning"]) == "did you mean 'quality'?"
     assert nearest("zzz", ["quality", "leaning"]) == "known: leaning, quality"
+
+
+@pytest.mark.parametrize(("mask", "file", "folder"), [(0o077, 0o600, 0o700), (0o002, 0o664, 0o775)])
+def test_what_is_written_has_the_rights_that_the_umask_gives(tmp_path, mask, file, folder):
+    before = os.umask(mask)
+    try:
+        files.write_text(tmp_path / "file", "x")
+        with files.new_folder(tmp_path / "out") as out:
+            files.write_text(out / "inner", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == file
+    assert (tmp_path / "out").stat().st_mode & 0o777 == folder
+    assert (tmp_path / "out" / "inner").stat().st_mode & 0o777 == file

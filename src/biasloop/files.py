@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -64,19 +65,25 @@ def _sync_file(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
+def _beside(path: Path) -> Path:
+    """Name something temporary that is to become ``path``; see `remove_leftovers`."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = _beside(path)
+    # Unlike tempfile's, with the rights that the user's umask gives.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -103,9 +110,9 @@ def new_folder(target: Path) -> Generator[Path]:
         that one is kept: equal inputs give equal content.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    temporary = _beside(target)
+    temporary.mkdir()
     try:
-        temporary.chmod(0o755)
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
