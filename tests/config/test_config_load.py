@@ -191,3 +191,26 @@ def test_a_folder_called_as_what_is_built_in_does_not_stand_for_it(tmp_path, mon
         meant = name in BUILT_IN[key]
         assert read(name) == (name if meant else str(tmp_path / name))
         assert read(f"./{name}") == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("key", BUILT_IN)
+def test_a_path_in_an_override_is_of_the_current_folder_first(tmp_path, monkeypatch, key):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        (folder / "mine").mkdir(parents=True)
+    (there / "only").mkdir()
+    for name in BUILT_IN[key]:
+        (here / name).mkdir()
+    (there / "run.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(here)
+
+    def read(value):
+        found = load_config(there / "run.yaml", [f"{key}={value}"])
+        for section in key.split("."):
+            found = getattr(found, section)
+        return found
+
+    assert read("mine") == str(here / "mine")
+    assert read("only") == str(there / "only")
+    assert read("nowhere") == "nowhere"
+    assert [read(name) for name in BUILT_IN[key]] == BUILT_IN[key]

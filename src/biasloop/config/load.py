@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -170,7 +171,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         Path of a YAML file, or the name of an example (see `example_names`). Paths inside the
         file are relative to the file.
     overrides
-        ``dotted.key=value`` texts, applied in order.
+        ``dotted.key=value`` texts, applied in order. A path in one is relative to the current
+        folder or, where nothing is there, to the file.
 
     Raises
     ------
@@ -183,8 +185,36 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     values = read_yaml(_read_file(path), str(path))
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping of sections, for example 'corpus: ...'")
-    config = parse_config(values, overrides, str(path))
+    config = parse_config(values, [_from_here(text) for text in overrides], str(path))
     return _resolve_paths(config, path.parent)
+
+
+#: The keys whose value may be a path, and what is built in under a name of its own.
+_INPUTS = {
+    "corpus.source": ("conventions", "control"),
+    "base.model": ("scratch",),
+    "metrics.leaning.classifier": ("builtin",),
+    "metrics.quality.classifier": ("builtin",),
+}
+
+
+def _from_here(assignment: str) -> str:
+    """Make the path that an override gives absolute, where it is one from the current folder."""
+    key, _, text = assignment.partition("=")
+    key = key.strip()
+    value = read_yaml(text, f"--set {shortened(key)}") if key in _INPUTS else None
+    if not isinstance(value, str) or value in _INPUTS[key]:
+        return assignment
+    return f"{key}={json.dumps(_absolute(value, Path()))}"
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """Return the absolute path of what is there in a folder by a name; else the name."""
+    try:
+        beside = folder / Path(name).expanduser()
+        return str(beside.resolve()) if beside.exists() else name
+    except (OSError, RuntimeError, ValueError):  # no path, or no such user: its reader will say so
+        return name
 
 
 def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
@@ -198,18 +228,22 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
     leaning, quality = metrics.leaning, metrics.quality
     classifiers = {
         "leaning": leaning.model_copy(
-            update={"classifier": renamed(leaning.classifier, "builtin")}
+            update={
+                "classifier": renamed(leaning.classifier, *_INPUTS["metrics.leaning.classifier"])
+            }
         ),
         "quality": quality.model_copy(
-            update={"classifier": renamed(quality.classifier, "builtin")}
+            update={
+                "classifier": renamed(quality.classifier, *_INPUTS["metrics.quality.classifier"])
+            }
         ),
     }
     return config.model_copy(
         update={
             "corpus": corpus.model_copy(
-                update={"source": renamed(corpus.source, "conventions", "control")}
+                update={"source": renamed(corpus.source, *_INPUTS["corpus.source"])}
             ),
-            "base": base.model_copy(update={"model": renamed(base.model, "scratch")}),
+            "base": base.model_copy(update={"model": renamed(base.model, *_INPUTS["base.model"])}),
             "metrics": metrics.model_copy(update=classifiers),
         }
     )
@@ -217,15 +251,7 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
 
 def _resolve_paths(config: Config, folder: Path) -> Config:
     """Make paths of inputs absolute, so that the config means the same from anywhere."""
-
-    def absolute(name: str) -> str:
-        try:
-            beside = folder / Path(name).expanduser()
-            return str(beside.resolve()) if beside.exists() else name
-        except (OSError, RuntimeError):  # no path, or no such user: its reader will say so
-            return name
-
-    return _with_inputs(config, absolute)
+    return _with_inputs(config, lambda name: _absolute(name, folder))
 
 
 def without_folders(config: Config) -> Config:
