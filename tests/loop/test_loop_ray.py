@@ -257,7 +257,7 @@ CRASHED = "base model: generate 1/2"
         FakeRay(),
         FakeRay([CRASHED] * 2),
         FakeRay([CRASHED] * 2, "OutOfMemoryError"),
-        FakeRay([CRASHED] * 9, "NodeDiedError"),  # its node being lost is not the stage's doing
+        FakeRay([CRASHED] * 4, "NodeDiedError"),
     ],
 )
 def test_every_stage_runs_once_and_after_its_inputs(on_fake, fake):
@@ -278,11 +278,12 @@ def test_every_stage_runs_once_and_after_its_inputs(on_fake, fake):
     [
         ("WorkerCrashedError", "1/2: its worker process died, 3 times; .*generate.memory_gb"),
         ("OutOfMemoryError", "1/2: its node ran out of memory, 3 times"),
+        ("NodeDiedError", "1/2: its node was lost, 5 times: .*generate.memory_gb"),
     ],
 )
-def test_a_worker_that_always_dies_is_not_replaced_for_ever(on_fake, kind, says):
+def test_a_stage_that_always_dies_is_not_tried_for_ever(on_fake, kind, says):
     with pytest.raises(BiasloopError, match=says):
-        on_fake(FakeRay([CRASHED] * 3, kind))
+        on_fake(FakeRay([CRASHED] * 99, kind))
 
 
 def test_what_a_stage_says_reaches_the_user(tiny, tmp_path, monkeypatch):

@@ -36,6 +36,9 @@ _LOOK_EVERY = 0.5
 #: A stage whose worker process dies this often while its node lives is not tried again.
 _MOST_CRASHES = 3
 
+#: A stage whose node is lost this often is taken to be what kills it.
+_MOST_LOSSES = 5
+
 #: Seconds that a cluster gets to answer.
 _KNOCK_SECONDS = 10.0
 
@@ -52,8 +55,9 @@ def execute_on_ray(
 ) -> None:
     """Run every missing stage on a Ray cluster.
 
-    A stage whose node is lost runs again elsewhere; so does, three times at most, one whose worker
-    process dies. An error that a user can act on ends the run, as it does on one machine.
+    A stage whose node is lost runs again elsewhere, as often as five times; so does, three times at
+    most, one whose worker process dies. An error that a user can act on ends the run, as it does
+    on one machine.
 
     Parameters
     ----------
@@ -166,6 +170,7 @@ class _Driver:
     running: dict[Any, Stage] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     crashes: Counter[str] = field(default_factory=Counter)
+    losses: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.clock = Clock([*self.missing])
@@ -235,6 +240,13 @@ class _Driver:
         try:
             outcome: Outcome = self.ray.get(reference)
         except (lost.NodeDiedError, lost.ObjectLostError) as error:
+            self.losses[stage.key] += 1
+            if self.losses[stage.key] >= _MOST_LOSSES:
+                raise BiasloopError(
+                    f"{stage.name}: its node was lost, {_MOST_LOSSES} times: does the stage bring "
+                    f"it down? executor.stages.{stage.kind}.memory_gb reserves memory for it; what "
+                    "is finished is kept, and the same command goes on from there"
+                ) from error
             self._again(reference, stage, "its node was lost", error)
             return
         except (lost.WorkerCrashedError, lost.OutOfMemoryError) as error:
