@@ -163,3 +163,60 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(project
     stages = [path for path in folder.glob("runs/*/stages/*") if path.is_dir()]
     assert stages
     assert all((stage / "stage.json").is_file() for stage in stages)
+
+
+def in_process(monkeypatch, capsys, *arguments):
+    from biasloop.cli import main
+
+    monkeypatch.setenv("BIASLOOP_TRACEBACK", "")
+    monkeypatch.setattr(sys, "argv", ["biasloop", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0, capsys.readouterr()
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch, capsys, tmp_path):
+    def wrong(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory", "inner/table.parquet")
+
+    monkeypatch.setattr("biasloop.api.load_run", wrong)
+    code, plain = in_process(monkeypatch, capsys, "report", str(tmp_path))
+    assert code == 3
+    assert plain.err == "biasloop: inner/table.parquet: No such file or directory\n"
+    code, shown = in_process(monkeypatch, capsys, "--traceback", "report", str(tmp_path))
+    assert code == 3
+    assert "Traceback" in shown.err
+    assert "in wrong" in shown.err
+    assert shown.err.endswith(plain.err)
+
+
+def test_the_version_is_printed(monkeypatch, capsys):
+    from biasloop import __version__
+
+    code, shown = in_process(monkeypatch, capsys, "--version")
+    assert (code, shown.out) == (0, f"biasloop {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["neurons", "URL"],
+        ["ablate", "URL"],
+        ["export", "URL", "new"],
+        ["power", "--change", "5", "--run", "URL"],
+        ["score", "articles.csv", "--metric", "diversity", "--run", "URL"],
+    ],
+)
+def test_a_url_reaches_what_opens_runs_as_it_is_given(monkeypatch, capsys, tmp_path, command):
+    from biasloop.errors import InputError
+
+    def opened(place):
+        raise InputError(f"asked for {place}")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "articles.csv").write_text("body\nSome words.\n")
+    monkeypatch.setattr("biasloop.api.load_run", opened)
+    arguments = ["s3://bucket/runs/one" if word == "URL" else word for word in command]
+    code, shown = in_process(monkeypatch, capsys, *arguments)
+    assert (code, shown.err) == (2, "biasloop: asked for s3://bucket/runs/one\n")

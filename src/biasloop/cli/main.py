@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
+import traceback
+from typing import Annotated
 
 import typer
 
+from biasloop import __version__
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.audit import audit
 from biasloop.cli.config import config
@@ -22,6 +26,9 @@ from biasloop.cli.validate import validate
 from biasloop.cli.verify import clean, verify
 from biasloop.errors import BiasloopError, StoreError
 
+#: Set by ``--traceback``.
+_TRACEBACK = "BIASLOOP_TRACEBACK"
+
 app = typer.Typer(
     name="biasloop",
     help="Does bias grow when a language model is trained on its own output? Start with "
@@ -31,6 +38,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"biasloop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    with_traceback: Annotated[
+        bool, typer.Option("--traceback", help="with an error, show where in the code it arose")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print it and end"),
+    ] = False,
+) -> None:
+    if with_traceback:
+        os.environ[_TRACEBACK] = "1"
+
+
 app.command("run")(run)
 app.command("report")(report)
 app.command("verify")(verify)
@@ -66,6 +95,11 @@ def _printable(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def _show_traceback() -> None:
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exc()
+
+
 def main() -> None:
     """Run the command line; an error that a user can act on is one message and no traceback."""
     # What a cluster's scheduler sends before it kills ends as cleanly as Ctrl-C.
@@ -73,6 +107,7 @@ def main() -> None:
     try:
         app()
     except BiasloopError as error:
+        _show_traceback()
         print(f"biasloop: {_printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
@@ -88,5 +123,6 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
+        _show_traceback()
         print(f"biasloop: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(StoreError.exit_code)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from biasloop.loop import Listener, Results
     from biasloop.neurons import Ablation, Findings
 
-_Run = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="a run folder or its URL")]
 _Metric = Annotated[
     str | None,
     typer.Option(help="whose neurons: leaning:LABEL, quality, ... [default: the followed leaning]"),
@@ -40,7 +40,7 @@ _Recompute = Annotated[
 
 def neurons(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="run folders, of one base model")
+        list[str], typer.Argument(metavar="RUN...", help="run folders or URLs, of one base model")
     ],
     metric: Annotated[
         list[str] | None,
@@ -84,7 +84,7 @@ def neurons(
     results = [run.results for run in opened]
     names = metric or [_followed(results[0]), "quality"]
     found = find(results, names, quantity, site, method, include_withheld)
-    folder = out or runs[0] / "neurons"
+    folder = out or opened[0].folder / "neurons"
     write_findings(folder, found)
     report = opened[0].report() if out is None else None
     if as_json:
@@ -185,7 +185,7 @@ def ablate(
     with _listening(recompute and not as_json) as listen:
         found = check(
             results,
-            _associations(run, source),
+            _associations(opened.folder, source),
             name,
             leaning,
             cache_folder(),
@@ -198,7 +198,7 @@ def ablate(
             listen=listen,
             on_set=None if as_json else counter("sets of neurons"),
         )
-    folder = out or run / "neurons"
+    folder = out or opened.folder / "neurons"
     write_ablation(folder, found)
     report = opened.report() if out is None else None
     if as_json:
@@ -260,7 +260,8 @@ def export(
 
     if out.exists():
         raise InputError(f"{out}: is there already; give a new folder")
-    results = api.load_run(run).results
+    opened = api.load_run(run)
+    results = opened.results
     name = metric or (_followed(results) if top else "")
     place = place_of(results, regime, seed, generation)
     with _listening(recompute) as listen, new_folder(out) as folder:
@@ -269,7 +270,7 @@ def export(
             folder,
             cache_folder(),
             place,
-            _associations(run, source) if top else None,
+            _associations(opened.folder, source) if top else None,
             name,
             top,
             intervention,

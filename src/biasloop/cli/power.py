@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -61,7 +60,7 @@ def power(
     target: Annotated[float, typer.Option("--power", help="wanted, 0 to 1")] = 0.8,
     alpha: Annotated[float, typer.Option(help="two-sided level of the test")] = 0.05,
     run: Annotated[
-        Path | None, typer.Option(help="a run folder to estimate what is not given from")
+        str | None, typer.Option(help="a run folder to estimate what is not given from")
     ] = None,
     regime: Annotated[
         str | None, typer.Option(help="of that run [default: the config's first]")
@@ -153,7 +152,7 @@ def power(
 
 
 def _estimated(  # noqa: ANN202
-    run: Path, regime: str | None, leaning: str | None, alpha: float, known: bool
+    run: str, regime: str | None, leaning: str | None, alpha: float, known: bool
 ):
     """Estimate a run's design; its classifier's errors only where they are not ``known``."""
     from biasloop import api

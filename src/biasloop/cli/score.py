@@ -17,7 +17,7 @@ def score(
     metric: Annotated[
         list[str], typer.Option("--metric", help="leaning, quality, perplexity or diversity")
     ],
-    run: Annotated[Path | None, typer.Option(help="take the instruments of this run")] = None,
+    run: Annotated[str | None, typer.Option(help="take the instruments of this run")] = None,
     config: Annotated[
         str | None, typer.Option(help="fit the instruments on this config's corpus")
     ] = None,
