@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from biasloop.device import return_freed_memory
 from biasloop.loop.events import Event, Listener
@@ -61,11 +61,11 @@ def take_finished(
         missing = missing_stages(
             plan, store, targets, lambda stage: store.has(stage) or store.take(stage)
         )
-        to_run = {stage.key for stage in missing}
+        to_run, kept = {stage.key for stage in missing}, kept_models(plan)
         for stage in plan.stages.values() if targets is None else ():
             if stage.key in to_run or store.has(stage) or store.is_pruned(stage):
                 continue
-            if not (stage.key in kept_models(plan) and store.take(stage)):
+            if not (stage.key in kept and store.take(stage)):
                 store.take(stage, weights=False)
     for message in store.damaged:
         listen(Event("warning", message=message))
@@ -76,24 +76,38 @@ def take_finished(
 class Clock:
     """Estimates the time left from what the stages of each kind have taken so far."""
 
-    def __init__(self, stages: list[Stage]) -> None:
-        self.waiting = list(stages)
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._waiting = {stage.key: stage for stage in stages}
+        self._kinds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for stage in stages:
+            self._count(stage, 1)
         self.rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def _count(self, stage: Stage, sign: int) -> None:
+        of = self._kinds[stage.kind]
+        of[0] += sign
+        of[1] += sign * (stage.cost or 1.0)
+
+    @property
+    def waiting(self) -> list[Stage]:
+        """The stages that have not finished."""
+        return list(self._waiting.values())
 
     def finished(self, stage: Stage, seconds: float) -> None:
         """Note what a stage took; it waits no more."""
-        self.waiting.remove(stage)
+        del self._waiting[stage.key]
+        self._count(stage, -1)
         rate = self.rates[stage.kind]
         rate[0] += seconds
         rate[1] += stage.cost or 1.0
 
     def left(self) -> float | None:
         """Seconds to go; None until every kind that waits has been seen once."""
-        if any(stage.kind not in self.rates for stage in self.waiting):
+        waiting = {kind: cost for kind, (count, cost) in self._kinds.items() if count}
+        if waiting.keys() - self.rates.keys():
             return None
         return sum(
-            (stage.cost or 1.0) * self.rates[stage.kind][0] / self.rates[stage.kind][1]
-            for stage in self.waiting
+            cost * self.rates[kind][0] / self.rates[kind][1] for kind, cost in waiting.items()
         )
 
 
@@ -130,6 +144,42 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
     return seconds
 
 
+class _Readers:
+    """How many stages that are to run read each model: without looking at the store each time."""
+
+    def __init__(
+        self, plan: Plan, store: Store, wanted: Sequence[Stage], missing: Sequence[Stage]
+    ) -> None:
+        to_run = {stage.key for stage in missing}
+        others = [
+            stage
+            for stage in plan.stages.values()
+            if stage.key not in to_run and not (store.has(stage) or store.is_pruned(stage))
+        ]
+        self._kept = kept_models(plan) | {stage.key for stage in wanted}
+        self._kept |= {source.key for stage in others for source in stage.inputs.values()}
+        self._left = Counter(
+            source.key for stage in missing for source in _once(stage.inputs.values())
+        )
+
+    def finished(self, stage: Stage) -> list[Stage]:
+        """Note that a stage has run; return the models that nothing reads any more."""
+        sources = _once(stage.inputs.values())
+        self._left.subtract(source.key for source in sources)
+        return [
+            model
+            for model in (stage, *sources)
+            if model.kind == "finetune"
+            and model.key not in self._kept
+            and not self._left[model.key]
+        ]
+
+
+def _once(stages: Iterable[Stage]) -> list[Stage]:
+    """Return each stage once."""
+    return list({stage.key: stage for stage in stages}.values())
+
+
 def execute(
     plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None = None
 ) -> None:
@@ -154,8 +204,8 @@ def execute(
     total = len(plan.stages) if targets is None else len(missing)
     clock = Clock(missing)
     listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
-    for stage in missing:
-        done = total - len(clock.waiting)
+    readers = _Readers(plan, store, targets or (), missing)
+    for done, stage in enumerate(missing, start=total - len(missing)):
         start = time.monotonic()
         listen(Event("start", stage.kind, stage.name, done, total, left=clock.left()))
         tokens, told = 0, start
@@ -187,7 +237,8 @@ def execute(
         listen(
             Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
         )
-        prune_weights(plan, store, targets or (), clock.waiting)
+        for model in readers.finished(stage):
+            store.prune(model)
     prune_weights(plan, store, targets or (), ())
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
