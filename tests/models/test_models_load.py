@@ -37,15 +37,6 @@ def load_again(folder):
     return AutoModelForCausalLM.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_an_adapter_is_refused_beside_its_model_and_alone(folder, whole):
-    (folder / "adapter_config.json").write_text("{}")
-    if not whole:
-        (folder / "config.json").unlink()
-    with pytest.raises(InputError, match="holds a PEFT adapter: merge it"):
-        load_model(str(folder))
-
-
 def test_an_adapter_that_transformers_attached_is_refused(folder, monkeypatch):
     """As it does with a hub id, where no folder can be looked at first."""
     from transformers import GPT2LMHeadModel

@@ -11,6 +11,7 @@ from biasloop.corpus.file import check_columns
 from biasloop.corpus.saved import rows_of
 from biasloop.corpus.source import Source
 from biasloop.errors import InputError
+from biasloop.hub import check_hub, switched_off
 
 PREFIX = "hub:"
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
@@ -38,6 +39,8 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
             f"corpus.source: '{config.source}': there is a local '{name}' here, which would be "
             "read instead of the hub's: work in another folder, or name a file in it"
         )
+    shown = f"corpus.source: '{config.source}'"
+    check_hub(shown, name, "dataset", config.revision)
     try:
         # trust_remote_code is never passed: datasets 4 and later run no scripts at all.
         return datasets.load_dataset(
@@ -54,6 +57,8 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
                 + f" to one of {', '.join(names[:100])}"
                 + (f" and {len(names) - 100:,} more" if len(names) > 100 else "")
             ) from error
+        if (off := switched_off()) and not isinstance(error, ValueError):
+            raise InputError(f"{shown}: cannot be had: {off}") from error
         reason = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
             f"corpus.source: '{config.source}' cannot be had ({type(error).__name__}: {reason}). "

@@ -111,11 +111,20 @@ class Plan:
 def content_of(model: str) -> Any:  # noqa: ANN401 - JSON
     """Name a model's content: hashes of its files where it is local, else its id."""
     location = resolve_model(model)
+    if location.adapter and location.name != str(location.adapter.folder):
+        base = content_of(location.adapter.base)
+        revision = location.adapter.revision
+        own = _files_of(location.adapter.folder)
+        return {"adapter": own, "base": base, "revision": revision}
     if not location.is_local:
         return location.name
     folder = Path(location.name)
     if location.gguf_file:
         return sha256_file(folder / location.gguf_file)
+    return _files_of(folder)
+
+
+def _files_of(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 

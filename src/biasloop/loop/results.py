@@ -62,7 +62,8 @@ class Results:
         Real article id -> the event that it is about, where ``corpus.columns.event`` says it.
     decoding
         ``ends``: the tokens that end a text; ``not_applied``: what else the base model's own
-        decoding settings ask for. Empty where no generation was written yet.
+        decoding settings ask for; ``adapter``: the one merged into it, if any. Empty where no
+        generation was written yet.
     """
 
     folder: Path

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -133,7 +134,10 @@ def write_base(
     else:
         loaded = load_model(config.base.model, config.base.revision, "float32")
     ends = loaded.tokenizer.convert_ids_to_tokens(list(loaded.ends))
-    write_json(out / DECODING, {"ends": ends, "not_applied": dict(loaded.not_applied)})
+    found: dict[str, Any] = {"ends": ends, "not_applied": dict(loaded.not_applied)}
+    if loaded.adapter:
+        found["adapter"] = {"type": loaded.adapter.kind, "base": loaded.adapter.base}
+    write_json(out / DECODING, found)
     save_model(loaded, out / "model")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
+from biasloop.hub import check_hub, switched_off
 from biasloop.models import refuse_adapter, refuse_tokens, tokenized
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def load_pretrained(
     shown = f"{key}.classifier: {name}"
     refuse_adapter(shown, (place / "adapter_config.json").is_file())
     options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
+    if not local:
+        check_hub(f"{key}.classifier: '{name}'", name, "model", revision)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(target, **options)
         model, loading = getattr(transformers, loader).from_pretrained(
@@ -86,6 +89,8 @@ def load_pretrained(
     except Exception as error:
         tried = "read as a local folder" if local else "looked for on the hub (no such folder here)"
         reason = (str(error).strip().splitlines() or [""])[0]
+        if not local and (off := switched_off()):
+            raise InputError(f"{key}.classifier: '{name}' cannot be loaded: {off}") from error
         raise InputError(
             f"{key}.classifier: '{name}' cannot be loaded; it was {tried}: "
             f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "

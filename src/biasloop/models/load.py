@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from biasloop.assets import ASSETS, asset_path
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
+from biasloop.hub import check_hub, switched_off
+from biasloop.models.adapters import Adapter, find_adapter, link_without_adapter, merge
 from biasloop.models.endings import end_tokens, take_own_settings
 from biasloop.models.tokens import beginning
 
@@ -22,13 +26,14 @@ class LoadedModel:
     """A model on its device, in evaluation mode, with a tokenizer that can pad.
 
     ``not_applied`` is what the model's own decoding settings ask for beside end tokens; see
-    `endings`.
+    `endings`. ``adapter`` is the adapter that was merged into it.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: Device
     not_applied: Mapping[str, Any] = field(default_factory=dict)
+    adapter: Adapter | None = None
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -60,11 +65,12 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
 
 @dataclass(frozen=True)
 class ModelLocation:
-    """Where transformers finds a model: a folder or hub id, and a GGUF file inside it."""
+    """Where transformers finds a model: a folder or hub id, a GGUF file inside it, an adapter."""
 
     name: str
     gguf_file: str | None = None
     revision: str | None = None
+    adapter: Adapter | None = None
 
     @property
     def is_local(self) -> bool:
@@ -95,7 +101,8 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     if path.is_file() and path.suffix == ".gguf":
         return ModelLocation(str(path.parent), path.name)
     if path.is_dir():
-        refuse_adapter(str(path), (path / "adapter_config.json").is_file())
+        if adapter := find_adapter(path):
+            return _under(adapter)
         if not (path / "config.json").is_file():
             raise InputError(f"{path}: not a model folder: it has no config.json")
         return ModelLocation(str(path))
@@ -110,6 +117,28 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
         raise InputError(f"{name}: no such model folder or file")
     return ModelLocation(name, revision=revision)
+
+
+def _under(adapter: Adapter) -> ModelLocation:
+    """Find the model under an adapter."""
+    if adapter.base == str(adapter.folder):
+        return ModelLocation(adapter.base, adapter=adapter)
+    try:
+        base = resolve_model(adapter.base, adapter.revision)
+    except InputError as error:
+        raise InputError(f"{adapter.folder}: the model under its adapter: {error}") from error
+    return replace(base, adapter=adapter)
+
+
+@contextmanager
+def _without_adapter(location: ModelLocation) -> Generator[ModelLocation]:
+    """Give a place of the model where transformers finds no adapter to attach."""
+    if location.adapter is None or str(location.adapter.folder) != location.name:
+        yield location
+        return
+    with TemporaryDirectory(prefix="biasloop-") as place:
+        link_without_adapter(location.adapter.folder, Path(place))
+        yield replace(location, name=place)
 
 
 def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -128,6 +157,8 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
             raise InputError(
                 f"{location.name}: the {what} cannot be read ({type(error).__name__}: {reason})"
             ) from error
+        if off := switched_off():
+            raise InputError(f"'{location.name}': the {what} cannot be had: {off}") from error
         raise InputError(
             f"'{location.name}': the {what} cannot be had ({type(error).__name__}: {reason}). It "
             "is no local folder, so it was looked for on the hub: is the id right, and is the hub "
@@ -148,7 +179,8 @@ def refuse_adapter(name: str, is_adapter: bool) -> None:
         raise InputError(
             f"{name}: holds a PEFT adapter: merge it into its model (merge_and_unload of peft) and "
             "give the folder that save_pretrained then writes, or remove adapter_config.json to "
-            "use the model without it"
+            "use the model without it. An adapter in a local folder (hf download) is merged where "
+            "it is the base model"
         )
 
 
@@ -209,13 +241,26 @@ def load_model(
     InputError
         If the model or its tokenizer cannot be read; the message says what was tried.
     """
+    quiet()
+    device = choose(precision)
+    with _without_adapter(resolve_model(name, revision)) as location:
+        return _load_from(name, location, device, weights, place)
+
+
+def _load_from(
+    name: str, location: ModelLocation, device: Device, weights: bool, place: bool
+) -> LoadedModel:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    quiet()
-    device = choose(precision)
-    location = resolve_model(name, revision)
-    tokenizer = _load("tokenizer", location, AutoTokenizer)
+    adapter = location.adapter
+    if not location.is_local:
+        check_hub(f"'{location.name}'", location.name, "model", location.revision)
+    own_words = adapter and any(
+        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
+    )
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    tokenizer = _load("tokenizer", words, AutoTokenizer)
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
@@ -232,6 +277,8 @@ def load_model(
         model.__dict__.pop("is_quantized", None)
         model.config.__dict__.pop("quantization_config", None)
     refuse_adapter(name, getattr(model, "_hf_peft_config_loaded", False))
+    if adapter and weights:
+        model = merge(model, adapter)
     refuse_tokens(name, model, tokenizer)
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
@@ -240,7 +287,7 @@ def load_model(
     if weights and place:
         model.to(torch.device(device.name))
     model.eval()
-    return LoadedModel(model, tokenizer, device, take_own_settings(model, tokenizer))
+    return LoadedModel(model, tokenizer, device, take_own_settings(model, tokenizer), adapter)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:

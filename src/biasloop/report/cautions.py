@@ -188,15 +188,20 @@ def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
 
 
 def _decoding(results: Results) -> list[Caution]:
+    found = []
+    if adapter := results.decoding.get("adapter"):
+        kind, base = (words.visible(str(adapter[key])[:200]) for key in ("type", "base"))
+        text = f"The base model is {base} with a PEFT adapter ({kind}) merged into it."
+        found.append(Caution("Adapter", text, "note"))
     asked = results.decoding.get("not_applied")
     if not asked:
-        return []
+        return found
     listed = ", ".join(words.visible(f"{name} {value}"[:80]) for name, value in asked.items())
     text = (
         f"The base model's generation_config.json asks for {listed}. The config's generation "
         "settings decide, in every way of decoding; of that file only the end tokens count."
     )
-    return [Caution("Decoding", text, "note")]
+    return [*found, Caution("Decoding", text, "note")]
 
 
 def _bad_rows(results: Results) -> list[Caution]:
