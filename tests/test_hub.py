@@ -3,7 +3,6 @@
 The client is huggingface_hub's own.
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -15,59 +14,34 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from biasloop.config import CorpusConfig, ScratchConfig
+from biasloop.config import CorpusConfig
 from biasloop.corpus import load_corpus
 from biasloop.errors import InputError
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from biasloop.models import load_model
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """A hub with ``some/tiny``; ``some/gated`` is gated, anything else is missing."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = train_tokenizer(["a model of a few words"], 300)
-    save_model(
-        build_scratch_model(tokenizer, ScratchConfig(layers=1, width=16, context=128), 0), folder
-    )
+def hub():
+    """A hub with an empty ``some/tiny``; ``some/gated`` is gated, anything else is missing."""
 
     class Handler(BaseHTTPRequestHandler):
-        def answer(self, status, body=b"", **headers):
+        def answer(self, status, reason):
             self.send_response(status)
-            for key, value in headers.items():
-                self.send_header(key.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Error-Code", reason)
+            self.send_header("Content-Length", "0")
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
 
-        def do_GET(self):
+        def do_HEAD(self):
             path = unquote(urlsplit(self.path).path)
             if "some/gated" in path:
-                return self.answer(403, X_Error_Code="GatedRepo")
+                return self.answer(403, "GatedRepo")
             if "some/tiny" not in path:
-                return self.answer(404, X_Error_Code="RepoNotFound")
-            if "/resolve/" in path:
-                revision, name = path.split("/resolve/")[1].split("/", 1)
-                if revision not in ("main", COMMIT):
-                    return self.answer(404, X_Error_Code="RevisionNotFound")
-                file = folder / name
-                if not file.is_file():
-                    return self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
-                tag = f'"{name}"'
-                return self.answer(200, file.read_bytes(), ETag=tag, X_Repo_Commit=COMMIT)
-            if "/tree/" in path:
-                names = [] if path.count("/tree/main/") else sorted(folder.iterdir())
-                listed = [
-                    {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": f.name}
-                    for f in names
-                ]
-                return self.answer(200, json.dumps(listed).encode())
-            info = {"id": "some/tiny", "sha": COMMIT, "siblings": [], "tags": []}
-            return self.answer(200, json.dumps(info).encode())
+                return self.answer(404, "RepoNotFound")
+            if "/resolve/main/" not in path:
+                return self.answer(404, "RevisionNotFound")
+            return self.answer(404, "EntryNotFound")
 
-        do_HEAD = do_GET  # noqa: N815
+        do_GET = do_HEAD  # noqa: N815
 
         def log_message(self, *arguments):
             pass
