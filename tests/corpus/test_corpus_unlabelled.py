@@ -1,5 +1,7 @@
 """Articles that are only scored: ids where there are none, and what is refused."""
 
+import json
+
 import polars as pl
 import pytest
 
@@ -46,3 +48,66 @@ def test_what_is_refused(tmp_path, name, text, message):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.jsonl: no such file"):
         read_unlabelled(tmp_path / "none.jsonl")
+
+
+TURNS = {
+    "openai": (
+        "messages",
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Write."},
+            {"role": "assistant", "content": "First article."},
+            {"role": "user", "content": "More."},
+            {"role": "assistant", "content": [{"type": "text", "text": "Second."}]},
+        ],
+    ),
+    "sharegpt": (
+        "conversations",
+        [
+            {"from": "human", "value": "Write."},
+            {"from": "gpt", "value": "First article."},
+            {"from": "gpt", "value": "Second."},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TURNS)
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_of_a_conversation_the_assistant_s_turns_are_read(tmp_path, form, ending):
+    column, turns = TURNS[form]
+    path = tmp_path / f"chat.{ending}"
+    if ending == "jsonl":
+        path.write_text(json.dumps({column: turns}) + "\n")
+    elif ending == "csv":
+        pl.DataFrame({column: [json.dumps(turns)]}).write_csv(path)
+    else:
+        plain = [
+            {key: "Second." if isinstance(value, list) else value for key, value in turn.items()}
+            for turn in turns
+        ]
+        pl.DataFrame({column: [plain]}).write_parquet(path)
+    for body in ("body", column):
+        assert read_unlabelled(path, body)["body"].to_list() == ["First article.\n\nSecond."]
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ([{"role": "user", "content": "Hi"}], "the assistant says nothing"),
+        ([{"role": "assistant", "content": " "}], "the assistant says nothing"),
+        ("hello", "no list of turns"),
+        ([1, 2], "no list of turns"),
+    ],
+)
+def test_a_conversation_without_an_answer_is_a_bad_row(tmp_path, turns, reason):
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"messages": turns}) + "\n")
+    with pytest.raises(InputError, match=reason):
+        read_unlabelled(path)
+
+
+def test_a_body_stands_before_a_conversation(tmp_path):
+    path = tmp_path / "both.jsonl"
+    path.write_text(json.dumps({"body": "The text.", "messages": TURNS["openai"][1]}) + "\n")
+    assert read_unlabelled(path)["body"].to_list() == ["The text."]

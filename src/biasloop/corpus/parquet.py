@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
 from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, Table, shown
 from biasloop.errors import InputError
 
@@ -53,6 +54,10 @@ def _is_plain(kind: pa.DataType) -> bool:
     return any(is_one(kind) for is_one in _PLAIN)
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
 def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
     """Hold what the file claims to hold against its size."""
     for group in range(metadata.num_row_groups):
@@ -81,6 +86,8 @@ def _values(column: pa.Array) -> list[object]:
     if any(is_one(column.type) for is_one in _TEXT):
         binary = column.cast(pa.large_binary())  # text that is no UTF-8 must not raise for all rows
         return [_text(value) for value in binary.to_pylist()]
+    if pa.types.is_nested(column.type):  # a conversation
+        return [json.dumps(value, default=str) for value in column.to_pylist()]
     return column.to_pylist()
 
 
@@ -121,8 +128,9 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, 
 def read_parquet(path: Path) -> Table:
     """Read a Parquet file; its rows count from 1.
 
-    Classes that `datasets` stores as numbers are read by their names. Values of a type that is
-    neither text nor a number are opaque: only their type is known.
+    Classes that `datasets` stores as numbers are read by their names, conversations
+    (`chat.COLUMNS`) as JSON. Other values of a type that is neither text nor a number are opaque:
+    only their type is known.
 
     Raises
     ------
@@ -141,7 +149,11 @@ def read_parquet(path: Path) -> Table:
     twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if twice:
         raise InputError(f"{path}: names a column twice: {', '.join(twice[:5])[:300]}")
-    plain = [field.name for field in schema if _is_plain(field.type)]
+    plain = [
+        field.name
+        for field in schema
+        if _is_plain(field.type) or (field.name in CONVERSATIONS and _is_list(field.type))
+    ]
     classes = _classes(schema)
     opaque = {field.name: _Other(str(field.type)) for field in schema if field.name not in plain}
     name = shown(Path(path.name))

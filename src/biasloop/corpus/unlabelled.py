@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
+from biasloop.corpus.chat import assistant_text
 from biasloop.corpus.check import BadRowError, text_of
 from biasloop.corpus.file import ENDINGS, FORMATS, located
 from biasloop.corpus.packed import unpacked_name
@@ -18,10 +20,10 @@ from biasloop.tables import ARTICLES
 def _article(record: Record, number: int, columns: dict[str, str]) -> dict[str, str]:
     if record.fields is None:
         raise BadRowError(record.reason)
-    article = {
-        field: text_of(record.fields.get(columns.get(field, "")), field, MAX_RECORD)
-        for field in ARTICLES
-    }
+    values = {field: record.fields.get(columns.get(field, "")) for field in ARTICLES}
+    if columns["body"] in CONVERSATIONS:
+        values["body"] = assistant_text(values["body"])
+    article = {field: text_of(value, field, MAX_RECORD) for field, value in values.items()}
     if "article_id" not in columns:
         article["article_id"] = f"row-{number}"
     elif not article["article_id"].strip():
@@ -35,7 +37,8 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     """Read a Parquet, CSV or JSONL file as `tables.ARTICLES`.
 
     ``article_id`` (or ``id``), ``title``, ``label`` and ``source`` are taken where the file has
-    them; ids are row numbers elsewhere.
+    them; ids are row numbers elsewhere. Of a chat data set (`chat.COLUMNS`, where there is no
+    column ``body``, or it is named) the body is what the assistant says.
 
     Raises
     ------
@@ -53,6 +56,8 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
         table = FORMATS[kind](path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if body not in table.columns and body == "body":
+        body = next((name for name in CONVERSATIONS if name in table.columns), body)
     if body not in table.columns:
         found = ", ".join(name[:60] for name in table.columns[:30])
         raise InputError(f"{path}: no column '{body[:60]}'; it has: {found}; set --body")
