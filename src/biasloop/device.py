@@ -79,7 +79,7 @@ def multiplies_better_by_onednn() -> bool:
     """Whether float32 matrices are trained faster by oneDNN than by torch's own products.
 
     Those are MKL's, which keeps its AVX-512 kernels for Intel's processors. With AVX2 it is the
-    faster one on any: docs/training-speed.md.
+    faster one on any: docs/speed.md.
     """
     found = _capabilities()
     return bool(found.get("avx512_f")) and "intel" not in str(found.get("cpu_name", "")).lower()
