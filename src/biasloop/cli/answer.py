@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def answer_of(report: Path) -> dict[str, Any] | None:
@@ -16,23 +20,35 @@ def answer_of(report: Path) -> dict[str, Any] | None:
 
 def show(answer: dict[str, Any], report: Path) -> None:
     """Print it, as wide as the terminal; no text of it is read as markup."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if Console().is_terminal else 110)
+    console = _console()
     console.print(Text(f"\n{answer['sentence']}\n", style="bold"))
     if answer["rows"]:
-        table = Table(box=box.HORIZONTALS, show_lines=True)
-        for name in answer["columns"]:
-            table.add_column(Text(name), overflow="fold")
-        for row in answer["rows"]:
-            table.add_row(*(_cell(entry) for entry in row))
-        console.print(table)
+        print_table(answer["columns"], answer["rows"])
     if answer["untold"]:
         console.print(Text(f"Not answered: {answer['untold']}."))
     print(f"report: {report.resolve()}")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[dict[str, str]]]) -> None:
+    """Print a table whose cells have a text and a note."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.HORIZONTALS, show_lines=True)
+    for name in columns:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(entry) for entry in row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if Console().is_terminal else 110)
 
 
 def _cell(entry: dict[str, str]) -> Any:  # noqa: ANN401 - rich is imported late

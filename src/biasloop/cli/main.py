@@ -14,6 +14,7 @@ import typer
 from biasloop import __version__
 from biasloop.cli.assets import doctor, download
 from biasloop.cli.audit import audit
+from biasloop.cli.compare import compare
 from biasloop.cli.config import config
 from biasloop.cli.label import label
 from biasloop.cli.neurons import ablate, export, neurons
@@ -62,6 +63,7 @@ def _options(
 
 app.command("run")(run)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("verify")(verify)
 app.command("clean")(clean)
 app.command("validate")(validate)
