@@ -1,11 +1,15 @@
 """Simulated chains against the exact path and against sampling theory."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from biasloop import seeds
 from biasloop.errors import InputError
 from biasloop.theory import command, fit_beta, measure, mle_chain, run, settings, wmle_chain
+from biasloop.theory.chain import _base
 from biasloop.theory.settings import unlimited
 
 
@@ -164,3 +168,30 @@ def test_command_line_names_every_choice():
         "--samples inf --replicates 1 --regime preservation --real-fraction 0.25 "
         "--real-weight one --seed 0"
     )
+
+
+def test_a_base_of_draws_is_its_maximum_likelihood_fit():
+    """Generation 0 of many replicates scatters with the base; of an exact one it does not."""
+    exact = wmle_chain(generations=1, samples=200_000, replicates=8, seed=3)
+    drawn = wmle_chain(generations=1, samples=200_000, replicates=8, seed=3, pretrained_samples=500)
+    spread = [measure(chain)["mean"][0].std() for chain in (exact, drawn)]
+    assert spread[1] > 4 * spread[0]
+    middle = [measure(chain)["mean"][0].mean() for chain in (exact, drawn)]
+    assert middle[1] == pytest.approx(middle[0], abs=4 * spread[1] / np.sqrt(8))
+    # The base itself, of the first replicate, by scipy's fit of the same draws.
+    given = drawn.settings
+    random = seeds.generator(3, "simulate", "base", 0)
+    sample = given.family.draw(np.array([3.0, 2.0]), 500, random)
+    a, b, _, _ = stats.beta.fit(np.exp(sample[0]), floc=0, fscale=1)
+    (base,) = _base(given, range(1), (1, 2))
+    assert base == pytest.approx((a, b), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "given", [("mle", 100), ("wmle", math.inf)], ids=["no base is used", "unlimited data"]
+)
+def test_a_base_of_draws_needs_a_base_and_draws(given):
+    with pytest.raises(InputError, match="--pretrained-samples 50"):
+        settings(given[0], samples=given[1], pretrained_samples=50)
+    with pytest.raises(InputError, match="--pretrained-samples 1: give a whole number"):
+        settings("wmle", pretrained_samples=1)

@@ -52,6 +52,10 @@ def simulate(
             "one leaves them unweighted"
         ),
     ] = "density",
+    pretrained_samples: Annotated[
+        int | None,
+        typer.Option(help="fit the base to so many draws, as the paper does [default: exact]"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the sampling")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="folder for figures, paths.parquet and summary.json")
@@ -77,6 +81,7 @@ def simulate(
             real_fraction=real_fraction,
             real_weight=real_weight,
             seed=seed,
+            pretrained_samples=pretrained_samples,
         )
     )
     written = theory.save(chain, out) if out is not None else []

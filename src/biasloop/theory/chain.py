@@ -49,6 +49,7 @@ def wmle_chain(
     real_fraction: float | None = None,
     real_weight: str = "density",
     seed: int = 0,
+    pretrained_samples: int | None = None,
 ) -> Chain:
     """Weighted maximum likelihood, generation after generation.
 
@@ -75,6 +76,7 @@ def wmle_chain(
             real_fraction=real_fraction,
             real_weight=real_weight,
             seed=seed,
+            pretrained_samples=pretrained_samples,
         )
     )
 
@@ -146,7 +148,7 @@ def _run_block(given: Settings, replicates: range) -> Floats:
     family, rule = given.family, get_regime(given.regime)
     generators = [seeds.generator(given.seed, "simulate", replicate) for replicate in replicates]
     truth = np.broadcast_to(given.real_array(), (len(replicates), len(given.real)))
-    previous = np.broadcast_to(np.array(given.pretrained), truth.shape)
+    previous = _base(given, replicates, truth.shape)
     kept: list[_Part] = []
     path = np.empty((given.generations, *truth.shape))
     for generation in range(given.generations):
@@ -167,6 +169,23 @@ def _run_block(given: Settings, replicates: range) -> Floats:
                 f"{replicates.stop - 1}): {error}. Use fewer --generations or more --samples"
             ) from error
     return path
+
+
+def _base(given: Settings, replicates: range, shape: tuple[int, ...]) -> Floats:
+    """Give the base of each replicate: exact, or fitted to draws from it."""
+    exact = np.broadcast_to(np.array(given.pretrained), shape)
+    if given.pretrained_samples is None:
+        return exact
+    family = given.family
+    drawn = [
+        family.draw(
+            parameters,
+            given.pretrained_samples,
+            seeds.generator(given.seed, "simulate", "base", replicate),
+        )
+        for parameters, replicate in zip(exact, replicates, strict=True)
+    ]
+    return family.fit(np.array([family.sample_moments(sample, None)[1] for sample in drawn]))
 
 
 def _counts(given: Settings, generation: int) -> list[tuple[bool, int]]:

@@ -27,6 +27,9 @@ _PANELS = {
     "tail": "Tail mass / real tail mass",
 }
 _MAXIMUM_ROWS = 12
+#: The generations of the paper's figure, and a shade for each.
+_OVERLAID = (0, 4, 6, 10)
+_SHADES = ("#9dc3e3", "#5b9bd0", "#2a6ea8", "#0b3a63")
 _REAL_COLOUR = "#555555"
 _COLOUR = "#1f6fb2"
 _EXACT_COLOUR = "#c8501e"
@@ -72,6 +75,41 @@ def density_png(chain: Chain) -> bytes:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    return _png(figure)
+
+
+def overlay_png(chain: Chain) -> bytes:
+    """Draw the densities of Generations 0, 4, 6 and 10 on one axis, as the paper's figure has them.
+
+    The base (under WMLE) and the real data are dashed and dotted. A chain that is shorter shows
+    the generations that it has of these, and its last.
+    """
+    from matplotlib.figure import Figure
+
+    given = chain.settings
+    family = given.family
+    last = given.generations - 1
+    shown = sorted({g for g in _OVERLAID if g <= last} | {min(last, _OVERLAID[-1])})
+    lines = [("real data", given.real_array(), _REAL_COLOUR, ":")]
+    if given.estimator == "wmle":
+        lines.insert(0, ("pre-trained", np.array(given.pretrained), _EXACT_COLOUR, "--"))
+    for place, generation in enumerate(shown):
+        middle = np.median(chain.parameters[generation], axis=0)
+        colour = _SHADES[place]
+        lines.append((f"Generation {generation}", middle, colour, "-"))
+    x = family.grid(np.stack([parameters for _, parameters, _, _ in lines]))
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    few = len(x) < 20
+    for name, parameters, colour, dash in lines:
+        marker = "o" if few else None
+        axes.plot(x, family.density(parameters, x), dash, color=colour, marker=marker, label=name)
+    axes.set_xlabel("x")
+    axes.set_ylabel("probability" if few else "density")
+    axes.set_title(_title(given), fontsize=10)
+    axes.legend(fontsize=8, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     return _png(figure)
 
 

@@ -37,13 +37,14 @@ def describe(chain: Chain) -> dict[str, Any]:
             "real_fraction": given.real_fraction,
             "real_weight": given.real_weight,
             "seed": given.seed,
+            "pretrained_samples": given.pretrained_samples,
         },
         "verdict": asdict(verdict(chain)) | {"case": verdict(chain).case},
     }
 
 
 def save(chain: Chain, folder: Path) -> list[Path]:
-    """Write ``density.png``, ``path.png``, ``paths.parquet`` and ``summary.json``.
+    """Write ``density.png``, ``overlay.png``, ``path.png``, ``paths.parquet``, ``summary.json``.
 
     Each file appears whole or not at all; existing ones are replaced. ``paths.parquet`` has one
     row per generation and replicate with every quantity of `measures.measure`. The summary is
@@ -57,7 +58,7 @@ def save(chain: Chain, folder: Path) -> list[Path]:
     import polars as pl
 
     from biasloop.tables import write_table
-    from biasloop.theory.figures import density_png, path_png
+    from biasloop.theory.figures import density_png, overlay_png, path_png
 
     measured = measure(chain)
     generations, replicates = chain.parameters.shape[:2]
@@ -68,12 +69,14 @@ def save(chain: Chain, folder: Path) -> list[Path]:
         }
         | {name: values.ravel() for name, values in measured.items()}
     )
-    paths = [folder / name for name in ("density.png", "path.png", "paths.parquet", "summary.json")]
+    names = ("density.png", "overlay.png", "path.png", "paths.parquet", "summary.json")
+    paths = [folder / name for name in names]
     try:
         write_bytes(paths[0], density_png(chain))
-        write_bytes(paths[1], path_png(chain))
-        write_table(paths[2], table)
-        write_json(paths[3], describe(chain))
+        write_bytes(paths[1], overlay_png(chain))
+        write_bytes(paths[2], path_png(chain))
+        write_table(paths[3], table)
+        write_json(paths[4], describe(chain))
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be written to: {error}") from error
     return paths

@@ -49,6 +49,9 @@ class Settings:
         ``one`` leaves them unweighted and scales the synthetic points' weights to a mean of 1.
     seed
         Of the sampling.
+    pretrained_samples
+        The base is fitted to so many draws from ``pretrained``, anew in each replicate, as the
+        paper's is; ``None`` takes ``pretrained`` itself.
     """
 
     estimator: str
@@ -62,6 +65,7 @@ class Settings:
     real_fraction: float
     real_weight: str
     seed: int
+    pretrained_samples: int | None = None
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -86,13 +90,14 @@ def settings(
     real_fraction: float | None = None,
     real_weight: str = "density",
     seed: int = 0,
+    pretrained_samples: int | None = None,
 ) -> Settings:
     """Check what was asked for, and fill in what was left out.
 
     Parameters
     ----------
     estimator, family, pretrained, real, generations, samples, replicates, regime, real_fraction, \
-real_weight, seed
+real_weight, seed, pretrained_samples
         As `Settings`; ``pretrained`` and ``real`` default to the family's (for ``beta`` the
         paper's (3, 2) and (2, 2)), ``samples`` may be ``math.inf``, ``real_fraction`` defaults to
         the regime's.
@@ -123,6 +128,13 @@ real_weight, seed
         )
     if count is not None and count * replicates * generations > MAXIMUM_DRAWS:
         raise InputError(f"more than {MAXIMUM_DRAWS:.0e} draws: lower --samples or --replicates")
+    if pretrained_samples is not None:
+        _count(pretrained_samples, "--pretrained-samples")
+        if estimator != "wmle" or count is None:
+            raise InputError(
+                f"--pretrained-samples {pretrained_samples}: needs wmle and a number of --samples; "
+                "plain maximum likelihood uses no base, and unlimited data have an exact one"
+            )
     share = get_regime(regime).checked_fraction(real_fraction)
     if count is not None and 0.0 < share < 1.0 and round(count * share) in (0, count):
         raise InputError(
@@ -141,6 +153,7 @@ real_weight, seed
         share,
         real_weight,
         seed,
+        pretrained_samples,
     )
 
 
@@ -160,12 +173,14 @@ def command(given: Settings) -> str:
         words.append(f"--real-fraction {given.real_fraction:g}")
         if given.estimator == "wmle":
             words.append(f"--real-weight {given.real_weight}")
+    if given.pretrained_samples is not None:
+        words.append(f"--pretrained-samples {given.pretrained_samples}")
     return " ".join([*words, f"--seed {given.seed}"])
 
 
 def unlimited(given: Settings) -> Settings:
     """Return the same simulation with unlimited data."""
-    return replace(given, samples=None, replicates=1)
+    return replace(given, samples=None, replicates=1, pretrained_samples=None)
 
 
 def parse_parameters(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -205,9 +220,9 @@ def _known(what: str, value: str, options: tuple[str, ...]) -> None:
         raise InputError(f"no {what} '{value}': {nearest(value, options)}")
 
 
-def _count(samples: int | float | None) -> int | None:
+def _count(samples: int | float | None, option: str = "--samples") -> int | None:
     if samples is None or samples == math.inf:
         return None
     if samples != int(samples) or samples < 2:
-        raise InputError(f"--samples {samples}: give a whole number of at least 2, or inf")
+        raise InputError(f"{option} {samples}: give a whole number of at least 2, or inf")
     return int(samples)
