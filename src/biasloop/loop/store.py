@@ -211,7 +211,7 @@ class Store:
     def _sharing(self) -> Generator[None]:
         folder = self.cache / "stages"
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".sharing").open("w") as handle:
+        with (folder / "sharing.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
