@@ -6,7 +6,10 @@ import base64
 import hashlib
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _REORDERING = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
@@ -21,6 +24,20 @@ def visible(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
+
+
+def templates(package: str) -> Environment:
+    """Give a package's templates: every value is escaped, and one that is not given is an error."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value

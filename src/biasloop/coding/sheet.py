@@ -15,7 +15,7 @@ from pathlib import Path
 from biasloop.coding.draw import Drawn
 from biasloop.errors import InputError
 from biasloop.files import canonical_json, new_folder, sha256_text, write_json, write_text
-from biasloop.untrusted import content_policy, script_json, visible
+from biasloop.untrusted import content_policy, script_json, templates, visible
 
 KEY = "key.json"
 SHEETS = "sheets"
@@ -66,19 +66,11 @@ def sheet_csv(coder: str, texts: Sequence[tuple[str, str]]) -> str:
 
 def sheet_page(coder: str, options: Sequence[str], texts: Sequence[tuple[str, str]]) -> str:
     """Write the sheet as one page that asks no network; equal input gives equal text."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("biasloop.coding", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates = resources.files("biasloop.coding") / "templates"
-    script = (templates / "sheet.js").read_text(encoding="utf-8").strip()
+    environment = templates("biasloop.coding")
+    folder = resources.files("biasloop.coding") / "templates"
+    script = (folder / "sheet.js").read_text(encoding="utf-8").strip()
     data = {
         "coder": coder,
         "options": [{"label": label, "shown": visible(label)} for label in options],
@@ -89,7 +81,7 @@ def sheet_page(coder: str, options: Sequence[str], texts: Sequence[tuple[str, st
     return environment.get_template("sheet.html").render(
         coder=coder,
         policy=content_policy(script),
-        style=Markup((templates / "sheet.css").read_text(encoding="utf-8").strip()),  # noqa: S704
+        style=Markup((folder / "sheet.css").read_text(encoding="utf-8").strip()),  # noqa: S704
         script=Markup(script),  # noqa: S704
         data=Markup(script_json(data)),  # noqa: S704
     )

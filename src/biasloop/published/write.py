@@ -19,6 +19,7 @@ from biasloop.report.evidence import tables_of_tests, verdict_table
 from biasloop.report.machine import strict, verdict_json
 from biasloop.report.tables import regime_tables
 from biasloop.tables import write_table
+from biasloop.untrusted import templates
 
 _TESTS = ("trends", "contrasts", "comparisons", "correlations")
 
@@ -98,17 +99,9 @@ def machine(reproduction: Reproduction, figures: list[str]) -> dict[str, Any]:
 
 def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str:
     """Render the HTML page: no script, no request, every name escaped."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("biasloop.published", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("biasloop.published")
     experiment = reproduction.experiment
     regimes, colours = list(experiment.regimes), looks(reproduction)
     labels = experiment.tables.labels

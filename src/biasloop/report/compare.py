@@ -27,6 +27,7 @@ from biasloop.report.lines import line_chart
 from biasloop.report.palette import look
 from biasloop.report.static import png
 from biasloop.tables import BASE, REAL
+from biasloop.untrusted import templates
 
 _SHARE = (0.0, 100.0)
 #: Settings that say where something lies or how the report is written, not what was run.
@@ -140,17 +141,9 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
 
 def comparison_page(comparison: Comparison, names: Sequence[str]) -> str:
     """Render the page: no script, no request, every name escaped; equal input, equal text."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("biasloop.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("biasloop.report")
     style = resources.files("biasloop.report") / "templates" / "report.css"
     chart = comparison.chart
     return environment.get_template("compare.html").render(

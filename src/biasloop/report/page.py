@@ -30,7 +30,7 @@ from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
-from biasloop.untrusted import content_policy, script_json
+from biasloop.untrusted import content_policy, script_json, templates
 
 #: The marks of the figures' lines as SVG paths around (16, 6).
 _MARKS = {
@@ -83,17 +83,9 @@ def page(
     str
         A whole HTML document; equal input gives equal text.
     """
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("biasloop.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("biasloop.report")
     trusted = _trusted(figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
@@ -122,7 +114,7 @@ def _trusted(figures: Figures) -> dict[str, str]:
     """Our own style and scripts, and the figures as JSON that cannot end its script element."""
     from plotly.offline import get_plotlyjs
 
-    templates = resources.files("biasloop.report") / "templates"
+    folder = resources.files("biasloop.report") / "templates"
     large = {chart.stem for chart in figures.main}
     drawn = {
         chart.stem: plotly_figure(chart, not isinstance(chart, Chart) or chart.stem in large)
@@ -132,8 +124,8 @@ def _trusted(figures: Figures) -> dict[str, str]:
     drawn |= {chart.stem: plotly_figure(chart) for chart in figures.calibration.values()}
     return {
         "plotly": get_plotlyjs().replace("\r\n", "\n").strip(),
-        "script": (templates / "report.js").read_text(encoding="utf-8").strip(),
-        "style": (templates / "report.css").read_text(encoding="utf-8").strip(),
+        "script": (folder / "report.js").read_text(encoding="utf-8").strip(),
+        "style": (folder / "report.css").read_text(encoding="utf-8").strip(),
         "figure_data": script_json(drawn),
     }
 
