@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from biasloop.api import Run, audit_set, config_schema, download, load_run, run, score
+    from biasloop.api import (
+        Run,
+        audit_set,
+        config_schema,
+        download,
+        load_run,
+        read_labels,
+        run,
+        score,
+        write_label_sheets,
+    )
     from biasloop.config import Config, load_config
     from biasloop.errors import BiasloopError, InputError, StoreError
 
@@ -23,8 +33,10 @@ _HOMES = {
     "config_schema": "api",
     "download": "api",
     "load_run": "api",
+    "read_labels": "api",
     "run": "api",
     "score": "api",
+    "write_label_sheets": "api",
     "Config": "config",
     "load_config": "config",
     "BiasloopError": "errors",
@@ -43,8 +55,10 @@ __all__ = [
     "download",
     "load_config",
     "load_run",
+    "read_labels",
     "run",
     "score",
+    "write_label_sheets",
 ]
 
 

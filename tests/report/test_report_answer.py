@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biasloop import regimes
 from biasloop.analysis import (
     HELD_OUT,
     Change,
@@ -345,6 +346,12 @@ def test_regimes_that_end_at_different_generations_say_where() -> None:
         "up to Generation 1",
     ]
     assert "Generation" not in rows(one(), one("accumulation"))[0][0]
+
+
+def test_every_regime_that_can_run_has_words_for_what_it_trains_on() -> None:
+    assert set(REGIMES) == set(regimes.REGIMES)
+    for kind in REGIMES:
+        assert rows(one(kind))[0][0].split("|")[1]
 
 
 def test_one_chain_has_no_bare_yes() -> None:
