@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from biasloop.config import Config
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.metrics import DamageCurve
@@ -74,6 +75,11 @@ class Tables:
     curve: DamageCurve | None = None
 
 
+def fine_tuned_alone(config: Config) -> str | None:
+    """Name the regime that is trained on real articles only; None where there is none."""
+    return next((regime.label for regime in config.regimes if regime.kind == "real"), None)
+
+
 def tables_of(results: Results) -> Tables:
     """Take from a run what the statistics read."""
     cards: list[dict[str, Any]] = [card for card in results.cards if card["metric"] == "leaning"]
@@ -85,7 +91,7 @@ def tables_of(results: Results) -> Tables:
         domain=cards[0].get("domain", {}) if cards else {},
         outside_share=results.config.report.outside_share,
         sources=_sources(results),
-        fine_tuned=next((r.label for r in results.config.regimes if r.kind == "real"), None),
+        fine_tuned=fine_tuned_alone(results.config),
         graded_quality=results.config.metrics.quality.classifier != "builtin",
         curve=curve_of(results.cards, results.labels),
     )

@@ -207,10 +207,10 @@ def audit(
 def _without_copies(judged: Judged) -> tuple[Judged, int, int]:
     """Leave out the synthetic articles that are real ones; count them, and those of ``seen``."""
     texts = judged.given["body"].to_list()
-    of_seen = copied(texts, judged.seen)
     copies = copied(texts, judged.originals)
     if not copies.any():
         return judged, 0, 0
+    of_seen = copied([texts[row] for row in np.flatnonzero(copies)], judged.seen)
     kept = judged.given.filter(pl.Series(~copies))
     scores, leanings, _ = judged.given_tables
     ids = kept["article_id"].to_list()

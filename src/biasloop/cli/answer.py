@@ -22,7 +22,7 @@ def show(answer: dict[str, Any], report: Path) -> None:
     """Print it, as wide as the terminal; no text of it is read as markup."""
     from rich.text import Text
 
-    console = _console()
+    console = console_of_width()
     console.print(Text(f"\n{answer['sentence']}\n", style="bold"))
     if answer["rows"]:
         print_table(answer["columns"], answer["rows"])
@@ -42,10 +42,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[dict[str, str]]]
         table.add_column(Text(name), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(entry) for entry in row))
-    _console().print(table)
+    console_of_width().print(table)
 
 
-def _console() -> Console:
+def console_of_width() -> Console:
+    """Give a console as wide as the terminal, and of one width where there is none."""
     from rich.console import Console
 
     return Console(width=None if Console().is_terminal else 110)

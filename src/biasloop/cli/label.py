@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from biasloop.cli.answer import console_of_width
+
 if TYPE_CHECKING:
     from biasloop.api import Run
     from biasloop.coding import Agreement, Findings
@@ -233,11 +235,10 @@ def _with_interval(row: dict[str, Any], sign: bool = False) -> str:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if Console().is_terminal else 110)
+    console = console_of_width()
     table = Table(title=Text(title), title_justify="left", box=box.HORIZONTALS)
     for name in columns:
         table.add_column(Text(name), overflow="fold", min_width=min(len(name), 16))

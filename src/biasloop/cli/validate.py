@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from biasloop.cli.answer import answer_of
+from biasloop.cli.answer import answer_of, console_of_width
 from biasloop.cli.progress import counter
 from biasloop.errors import BiasloopError
 
@@ -93,7 +93,6 @@ def _change(row: Row) -> dict[str, float | None] | None:
 
 
 def _print(found: Validation) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     leaning = next(row.planted for row in found.rows if row.planted)
@@ -110,7 +109,7 @@ def _print(found: Validation) -> None:
         table.add_row(*name, planted, forecast, _points(row), row.verdict.amplified)
         shares = [" ".join(f"{100 * s:.0f}" for s in path) for path in (row.forecast, row.measured)]
         paths.add_row(*name, *shares, f"{100 * row.apart:.0f} points")
-    console = Console(width=None if Console().is_terminal else 110)
+    console = console_of_width()
     console.print(table)
     console.print(paths)
     print(_WHY_APART)

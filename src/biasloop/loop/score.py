@@ -19,9 +19,9 @@ from biasloop.loop.execute import perform
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.store import Store
-from biasloop.loop.work import fit_context, read_labels, read_part
+from biasloop.loop.work import fit_context, read_labels
 from biasloop.metrics import Metric, metric_kind
-from biasloop.tables import ARTICLES, read_table
+from biasloop.tables import ARTICLES, conform, read_table
 
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
 
@@ -114,8 +114,8 @@ def judge_articles(config: Config, articles: pl.DataFrame, cache: Path) -> Judge
     """
     with fitted(config, cache) as (store, plan):
         instruments = _loaded(config, store, plan)
-        real = read_part(store.path(plan.corpus), "real")
         parts = read_table(store.path(plan.corpus) / "articles.parquet", PARTED_ARTICLES)
+        real = conform(parts.filter(part="real"), ARTICLES)
         cards = [
             json.loads((store.path(stage) / "instrument" / "card.json").read_text("utf-8"))
             for stage in plan.instruments.values()

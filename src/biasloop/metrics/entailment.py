@@ -16,14 +16,21 @@ from biasloop.config import filled
 from biasloop.errors import InputError
 from biasloop.metrics.judge import named
 from biasloop.metrics.linear import softmax
-from biasloop.metrics.pretrained import limit_of, load_pretrained, longer, refuse_lost
+from biasloop.metrics.pretrained import (
+    each_once,
+    is_multi_label,
+    limit_of,
+    load_pretrained,
+    longer,
+    refuse_lost,
+    require_room,
+)
 from biasloop.models import as_text, batches, few_lengths, packed, read_at_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _KEY = "metrics.leaning"
-_LEAST_ROOM = 16
 #: Texts that are tokenized at once.
 _AT_ONCE = 256
 
@@ -92,9 +99,9 @@ class EntailmentClassifier:
         """
         import torch
 
-        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        different, places_of = each_once(texts)
         limit = self.room(max_tokens) + self._around
-        pairs = self._pairs(list(different), limit)
+        pairs = self._pairs(different, limit)
         logs = np.empty(len(pairs))
         with torch.inference_mode(), packed(self.model):
             lengths = [len(pair["input_ids"]) for pair in pairs]
@@ -107,18 +114,14 @@ class EntailmentClassifier:
                     return_tensors="pt",
                 ).to(self.model.device)
                 logits = self.model(**batch).logits.double()
-                if logits.shape[1] == 1 or self._multi_label:
+                if logits.shape[1] == 1 or is_multi_label(self.model):
                     entailed = torch.nn.functional.logsigmoid(logits)
                 else:
                     entailed = logits.log_softmax(dim=-1)
                 logs[places] = entailed[:, self.entailment].cpu().numpy()
         result = logs.reshape(len(different), len(self.hypotheses))
         refuse_lost(self.model, result)
-        return softmax(result)[[different[text] for text in texts]]
-
-    @property
-    def _multi_label(self) -> bool:
-        return self.model.config.problem_type == "multi_label_classification"
+        return softmax(result)[places_of]
 
     def _pairs(self, texts: list[str], limit: int) -> list[dict[str, list[int]]]:
         """Tokenize each text with each hypothesis: text by text, and in each label by label."""
@@ -185,12 +188,14 @@ def load_entailment(
         loaded.model, loaded.tokenizer, tuple(hypotheses), entailment, loaded.revision
     )
     _refuse_same(loaded.tokenizer, labels, hypotheses)
-    room = found.room(max_tokens)
-    if room < min(_LEAST_ROOM, max_tokens or _LEAST_ROOM):
-        raise InputError(
-            f"{_KEY}.hypothesis: leaves room for {max(0, room)} tokens of a text; {name} reads "
-            f"{limit_of(loaded.model, loaded.tokenizer):,} in all: shorten it"
-        )
+    require_room(
+        found.room(max_tokens),
+        max_tokens,
+        f"{_KEY}.hypothesis",
+        name,
+        limit_of(loaded.model, loaded.tokenizer),
+        "shorten it",
+    )
     return found
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from biasloop.config import filled
 from biasloop.errors import InputError
 from biasloop.metrics.linear import softmax
-from biasloop.metrics.pretrained import longer, refuse_lost
+from biasloop.metrics.pretrained import each_once, longer, refuse_lost, require_room
 from biasloop.models import (
     batches,
     beginning,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _KEY = "metrics.leaning"
-#: A text of fewer tokens is none.
-_LEAST_ROOM = 16
 #: Stands for the text while a chat template is filled in.
 _TEXT = "[[biasloop: the text]]"
 
@@ -111,7 +109,7 @@ class Judge:
         """
         import torch
 
-        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        different, places_of = each_once(texts)
         prompts = [
             np.array([*self.before, *ids, *self.after], np.int32)
             for ids in tokenized(self.tokenizer, different, self.room(max_tokens))
@@ -126,7 +124,7 @@ class Judge:
             for places in batches(lengths, batch_size, read_at_once(self.model)):
                 self._read(prompts, [asked[place] for place in places], result)
         refuse_lost(self.model, result)
-        return softmax(result)[[different[text] for text in texts]]
+        return softmax(result)[places_of]
 
     def _read(
         self, prompts: list[np.ndarray], asked: list[tuple[int, int]], result: np.ndarray
@@ -234,12 +232,14 @@ def load_judge(
         None if Path(name).expanduser().exists() else getattr(model.config, "_commit_hash", None),
         bool(tokenizer.chat_template),
     )
-    room = judge.room(max_tokens)
-    if room < min(_LEAST_ROOM, max_tokens or _LEAST_ROOM):
-        raise InputError(
-            f"{_KEY}.prompt: leaves room for {max(0, room)} tokens of a text; {name} reads "
-            f"{context_of(model, tokenizer):,} in all: shorten it, or take another model"
-        )
+    require_room(
+        judge.room(max_tokens),
+        max_tokens,
+        f"{_KEY}.prompt",
+        name,
+        context_of(model, tokenizer),
+        "shorten it, or take another model",
+    )
     return judge
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: For a model that states no limit of its own.
 _LONGEST = 8192
+#: A text of fewer tokens is none.
+_LEAST_ROOM = 16
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,50 @@ def longer(
 ) -> int:
     """Count the texts of more tokens than ``limit``, with or without special ones."""
     return sum(len(ids) > limit for ids in tokenized(tokenizer, texts, limit + 1, special))
+
+
+def each_once(texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """List the different texts, and of each text its place among them.
+
+    Collapsed text says the same again and again, and is read once.
+    """
+    different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    return list(different), [different[text] for text in texts]
+
+
+def is_multi_label(model: PreTrainedModel) -> bool:
+    """Say whether each output of a classifier has a probability of its own."""
+    return model.config.problem_type == "multi_label_classification"
+
+
+def require_room(
+    room: int, max_tokens: int | None, key: str, name: str, whole: int, advice: str
+) -> None:
+    """Refuse what stands around a text where it leaves too few tokens for one.
+
+    Parameters
+    ----------
+    room
+        Tokens of a text that are read, at most ``max_tokens``.
+    max_tokens
+        What the config allows; None for no bound.
+    key, name
+        The config's key and the model, for the message.
+    whole
+        Tokens that the model reads in all.
+    advice
+        What to do.
+
+    Raises
+    ------
+    InputError
+        If there are too few.
+    """
+    if room < min(_LEAST_ROOM, max_tokens or _LEAST_ROOM):
+        raise InputError(
+            f"{key}: leaves room for {max(0, room)} tokens of a text; {name} reads {whole:,} in "
+            f"all: {advice}"
+        )
 
 
 def refuse_lost(model: PreTrainedModel, read: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics.embeddings import Embedded, embed, mean
-from biasloop.metrics.pretrained import Pretrained, limit_of, load_pretrained
+from biasloop.metrics.pretrained import Pretrained, each_once, limit_of, load_pretrained
 from biasloop.models import beginning
 
 if TYPE_CHECKING:
@@ -155,15 +155,15 @@ class SentenceEncoder:
             If the model gives a text no finite numbers.
         """
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
-        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        different, places_of = each_once(texts)
         before, after = self.around
         limit = limit_of(model, tokenizer, self.settings.max_tokens)
         chunk = max(1, limit - len(before) - len(after))
         pool = pooled(self.pooling)
         size = self.settings.batch_size
         width = model.config.hidden_size * len(self.pooling)
-        vectors = embed(model, tokenizer, list(different), chunk, self.around, pool, width, size)
-        return vectors[[different[text] for text in texts]]
+        vectors = embed(model, tokenizer, different, chunk, self.around, pool, width, size)
+        return vectors[places_of]
 
     def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Give JSON and arrays to keep: only which encoder it was."""

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biasloop.errors import InputError
-from biasloop.metrics.pretrained import limit_of, load_pretrained, longer, refuse_lost
+from biasloop.metrics.pretrained import (
+    each_once,
+    is_multi_label,
+    limit_of,
+    load_pretrained,
+    longer,
+    refuse_lost,
+)
 from biasloop.models import batches, few_lengths, packed, read_at_once, tokenized
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ class SequenceClassifier:
         import torch
 
         limit = limit_of(self.model, self.tokenizer, max_tokens)
-        different = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        different, places_of = each_once(texts)
         ids = [
             np.asarray(tokens, np.int32)
             for tokens in tokenized(self.tokenizer, different, limit, special=True)
@@ -97,7 +104,7 @@ class SequenceClassifier:
                     logits = torch.nn.functional.logsigmoid(logits)
                 result[rows] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
         refuse_lost(self.model, result)
-        return result[[different[text] for text in texts]]
+        return result[places_of]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -150,8 +157,9 @@ def load_classifier(
     model = loaded.model
     outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
     assignment = assign_labels(outputs, labels, label_map, name, key)
-    multi_label = model.config.problem_type == "multi_label_classification"
-    return SequenceClassifier(model, loaded.tokenizer, assignment, loaded.revision, multi_label)
+    return SequenceClassifier(
+        model, loaded.tokenizer, assignment, loaded.revision, is_multi_label(model)
+    )
 
 
 def assign_labels(

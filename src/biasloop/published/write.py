@@ -15,7 +15,7 @@ from biasloop.published.figures import looks, pictures
 from biasloop.published.reproduction import Reproduction, series
 from biasloop.published.text import cells, heading, limits, sources
 from biasloop.report import words
-from biasloop.report.evidence import tables_of_tests, verdict_table
+from biasloop.report.evidence import tables_of_tests, verdict_tables
 from biasloop.report.machine import strict, verdict_json
 from biasloop.report.tables import regime_tables
 from biasloop.tables import write_table
@@ -103,22 +103,18 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
 
     environment = templates("biasloop.published")
     experiment = reproduction.experiment
-    regimes, colours = list(experiment.regimes), looks(reproduction)
+    regimes = list(experiment.regimes)
     labels = experiment.tables.labels
     style = resources.files("biasloop.report") / "templates" / "report.css"
     return environment.get_template("reproduction.html").render(
         style=Markup(style.read_text(encoding="utf-8").strip()),  # noqa: S704 - our own file
         sources=sources(reproduction),
         heading=heading(reproduction),
-        verdicts=[
-            (
-                verdict_table(verdict, reproduction.evidence),
-                colours[verdict.regime].colour,
-                "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
-                verdict.collapsed,
-            )
-            for verdict in reproduction.verdicts
-        ],
+        verdicts=verdict_tables(
+            reproduction.verdicts,
+            reproduction.evidence,
+            {regime: look.colour for regime, look in looks(reproduction).items()},
+        ),
         limits=limits(reproduction),
         absent=[words.visible(name) for name in experiment.absent],
         rows=cells(reproduction),

@@ -8,7 +8,7 @@ from typing import Literal
 
 import polars as pl
 
-from biasloop.analysis import Verdict
+from biasloop.analysis import Verdict, fine_tuned_alone
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.tables import BASE, REAL
@@ -64,7 +64,7 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
     verdicts
         Its verdicts.
     """
-    alone = next((one.label for one in results.config.regimes if one.kind == "real"), None)
+    alone = fine_tuned_alone(results.config)
     found = []
     for verdict in verdicts:
         own = results.scores.filter(pl.col("generation") > 0, regime=verdict.regime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -99,6 +99,21 @@ def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
     columns = ("answer", "change", "Generation 0", last, "real articles", "rests on")
     rows = [*_share_rows(verdict), *_test_rows(verdict, evidence), *_text_rows(verdict)]
     return Table(title, (Part(columns, tuple(rows)),) if rows else ())
+
+
+def verdict_tables(
+    verdicts: Sequence[Verdict], evidence: Evidence, colours: Mapping[str, str]
+) -> list[tuple[Table, str, str, str]]:
+    """Give what a page shows of each verdict in full: its table, colour, and both answers."""
+    return [
+        (
+            verdict_table(verdict, evidence),
+            colours[verdict.regime],
+            "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
+            verdict.collapsed,
+        )
+        for verdict in verdicts
+    ]
 
 
 _Row = tuple[str, tuple[Cell, ...]]

@@ -19,7 +19,7 @@ from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
 from biasloop.report.charts import CalibrationChart, Chart
-from biasloop.report.evidence import tables_of_tests, verdict_table
+from biasloop.report.evidence import tables_of_tests, verdict_tables
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
@@ -150,15 +150,9 @@ def _contents(
         "answer": answer,
         "colours": {words.name(regime): look.colour for regime, look in regimes.items()},
         "facts": _facts(results),
-        "verdicts": [
-            (
-                verdict_table(verdict, evidence),
-                regimes[verdict.regime].colour,
-                "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
-                verdict.collapsed,
-            )
-            for verdict in verdicts
-        ],
+        "verdicts": verdict_tables(
+            verdicts, evidence, {regime: look.colour for regime, look in regimes.items()}
+        ),
         "signs": collapse_measures(),
         "warnings": warnings,
         "figures": figures,
