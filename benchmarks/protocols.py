@@ -137,9 +137,7 @@ def counted(run: bl.Run, regime: str, generation: int) -> tuple[list[float], flo
     words
         Red words, as a share of the leaning words of an article; the mean over articles.
     """
-    table = run.articles().filter(
-        (pl.col("regime") == regime) & (pl.col("generation") == generation)
-    )
+    table = run.articles.filter((pl.col("regime") == regime) & (pl.col("generation") == generation))
     mine = {label: set(words_of(label)) for label in OWN}
     rows = []
     for seed, body in table.select("seed", "body").iter_rows():

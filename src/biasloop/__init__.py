@@ -2,7 +2,7 @@
 
 >>> import biasloop as bl
 >>> run = bl.run("demo")  # doctest: +SKIP
->>> run.scores()  # doctest: +SKIP
+>>> run.scores  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,30 +15,32 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from biasloop.api import (
         Run,
+        ablate,
         audit_set,
+        clean,
+        compare,
         config_schema,
         download,
+        export_model,
+        find_neurons,
         load_run,
+        power,
         read_labels,
+        reproduce,
         run,
         score,
+        simulate,
+        verify,
         write_label_sheets,
     )
     from biasloop.config import Config, load_config
+    from biasloop.controls import validate
     from biasloop.errors import BiasloopError, InputError, StoreError
 
 _HOMES = {
-    "Run": "api",
-    "audit_set": "api",
-    "config_schema": "api",
-    "download": "api",
-    "load_run": "api",
-    "read_labels": "api",
-    "run": "api",
-    "score": "api",
-    "write_label_sheets": "api",
     "Config": "config",
     "load_config": "config",
+    "validate": "controls",
     "BiasloopError": "errors",
     "InputError": "errors",
     "StoreError": "errors",
@@ -50,20 +52,31 @@ __all__ = [
     "InputError",
     "Run",
     "StoreError",
+    "ablate",
     "audit_set",
+    "clean",
+    "compare",
     "config_schema",
     "download",
+    "export_model",
+    "find_neurons",
     "load_config",
     "load_run",
+    "power",
     "read_labels",
+    "reproduce",
     "run",
     "score",
+    "simulate",
+    "validate",
+    "verify",
     "write_label_sheets",
 ]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is public
     # Loaded at first use: `biasloop --help` must not wait for torch.
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"biasloop.{_HOMES[name]}"), name)
+    if name in __all__:
+        home = importlib.import_module(f"biasloop.{_HOMES.get(name, 'api')}")
+        return getattr(home, name)
     raise AttributeError(f"module 'biasloop' has no attribute '{name}'")

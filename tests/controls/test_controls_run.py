@@ -73,10 +73,10 @@ def test_the_runs_are_kept_and_share_the_base(run_once):
         assert run.config.name == CONTROLS[control]
         assert (run_folder / "report.html").is_file()
         (row,) = (r for r in found.rows if (r.control, r.regime) == (control, "synthetic"))
-        likeliest = run.leaning_scores().sort("probability").group_by(
+        likeliest = run.leaning_scores.sort("probability").group_by(
             "regime", "seed", "generation", "article_id"
         ).last()  # fmt: skip
-        readable = run.scores().filter(pl.col("value") == 0, metric="outside_domain")
+        readable = run.scores.filter(pl.col("value") == 0, metric="outside_domain")
         read = likeliest.join(readable, on=["regime", "seed", "generation", "article_id"])
         by_chain = read.filter(regime="synthetic").group_by("generation", "seed").agg(
             (pl.col("leaning") == "red").mean()

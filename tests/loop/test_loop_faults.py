@@ -101,7 +101,7 @@ def test_a_damaged_table_is_not_reported_on(finished, own_cache, damage):
     path = stage / "scores.parquet"
     damage(path)
     with pytest.raises(StoreError, match=r"scores\.parquet"):
-        bl.load_run(finished).scores()
+        _ = bl.load_run(finished).scores
     result = CliRunner().invoke(app, ["verify", str(finished)])
     assert isinstance(result.exception, StoreError)
     assert result.exception.exit_code == 3
@@ -112,7 +112,7 @@ def test_a_damaged_manifest_is_named(bare, finished, own_cache):
     path = find(finished, "stages/corpus-*/stage.json")
     path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
     with pytest.raises(StoreError, match=r"stage\.json: was altered"):
-        bl.load_run(finished).scores()
+        _ = bl.load_run(finished).scores
     assert [d.path for d in verify(finished, own_cache, repair=True).damages] == [path]
     bl.run(bare, finished, CHANGES)
     assert verify(finished, own_cache).sound

@@ -53,15 +53,15 @@ def test_a_run_from_openings_has_every_sample_in_every_table(written, tmp_path):
     labels = [regime.label for regime in config.regimes]
     assert labels == [*REGIMES, "real_only", "fresh"]
     sets = {(BASE, -1)} | {(label, g) for label in labels for g in (0, 1)}
-    leanings = run.leaning_scores()
-    for table in (run.articles(), leanings, run.scores().filter(pl.col("metric") == "quality")):
+    leanings = run.leaning_scores
+    for table in (run.articles, leanings, run.scores.filter(pl.col("metric") == "quality")):
         own = table.filter(pl.col("regime") != REAL)
         ids = {key: set(part["article_id"]) for key, part in own.group_by("regime", "generation")}
         assert ids == dict.fromkeys(sets, samples)
-    assert run.articles().height == len(sets) * len(samples)
+    assert run.articles.height == len(sets) * len(samples)
     assert set(leanings.filter(pl.col("regime") == REAL)["article_id"]) == set(real)
     known = dict(run.results.real.select("article_id", "label").iter_rows())
-    for article_id, label in run.articles().select("article_id", "label").iter_rows():
+    for article_id, label in run.articles.select("article_id", "label").iter_rows():
         assert known[article_id.removesuffix("#2")] == label
 
     plan, store = make_plan(config), Store(run.folder, tmp_path / "cache")
@@ -178,7 +178,7 @@ def test_too_few_articles_for_fresh_sets_says_how_many_there_are(written, tmp_pa
 
 def test_a_run_recorded_with_a_fraction_for_every_regime_is_read(tiny, tmp_path):
     run = bl.run(tiny, tmp_path / "run", ["loop.generations=0"])
-    expected = run.scores()
+    expected = run.scores
     for name in ("run.json", "config.yaml"):
         path = tmp_path / "run" / name
         text = path.read_text()
@@ -190,5 +190,5 @@ def test_a_run_recorded_with_a_fraction_for_every_regime_is_read(tiny, tmp_path)
         else:
             assert text.count("kind: synthetic\n") == 1
             path.write_text(text.replace("kind: synthetic\n", "kind: synthetic\n  fraction: 0.1\n"))
-    assert bl.load_run(tmp_path / "run").scores().equals(expected)
+    assert bl.load_run(tmp_path / "run").scores.equals(expected)
     bl.run(tiny, tmp_path / "run", ["loop.generations=0"])

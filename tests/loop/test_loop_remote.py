@@ -197,5 +197,5 @@ def test_a_run_on_s3_is_that_on_disk(bare, tmp_path, monkeypatch, s3):
     assert not Remote(s3).finished(altered.split("/")[1])
     bl.run(bare, s3, SHORT)
     assert verify(fetch(s3, here, whole=True), here).sound
-    assert isinstance(bl.load_run(s3).scores(), pl.DataFrame)
+    assert isinstance(bl.load_run(s3).scores, pl.DataFrame)
     shutil.rmtree(here)

@@ -52,7 +52,7 @@ def test_a_new_folder_computes_only_what_no_run_has(bare, tmp_path, own_cache):
         for name in content(two.folder)
         if name.endswith("/pruned")  # no weights in the cache
     }
-    assert two.scores().equals(one.scores())
+    assert two.scores.equals(one.scores)
     assert two.results.trained.equals(one.results.trained)
     assert not [*own_cache.glob("stages/finetune-*/model")]
     # Another metric reads the articles that were taken, and writes none.
@@ -104,7 +104,7 @@ def test_a_damaged_entry_is_noticed_removed_and_computed_again(bare, tmp_path, o
     assert any(str(table) in message for message in ran.warnings)
     assert any(str(gone) in message for message in ran.warnings)
     assert table.read_bytes() == sound
-    assert two.scores().equals(one.scores())
+    assert two.scores.equals(one.scores)
     assert not [*two.folder.glob("stages/.*")]
 
 

@@ -51,7 +51,7 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     fine_tuned = [name for name in listen.finished if name.endswith("fine-tune")]
     # Two regimes, three generations: Generation 0 once.
     assert len(fine_tuned) == 5
-    scores = run.scores()
+    scores = run.scores
     sets = scores.select("regime", "seed", "generation").unique()
     assert set(sets.rows()) == {("real", 0, -1), ("base", 0, -1)} | {
         (regime, 0, g) for regime in ("synthetic", "preservation") for g in range(3)
@@ -63,13 +63,11 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
         zero.filter(pl.col("regime") == r).drop("regime") for r in ("synthetic", "preservation")
     ]
     assert shared[0].equals(shared[1])
-    probabilities = (
-        run.leaning_scores()
-        .group_by("regime", "generation", "article_id")
-        .agg(pl.col("probability").sum())
+    probabilities = run.leaning_scores.group_by("regime", "generation", "article_id").agg(
+        pl.col("probability").sum()
     )
     assert probabilities["probability"].is_between(1 - 1e-9, 1 + 1e-9).all()
-    assert run.articles().filter(pl.col("regime") == "synthetic").height == 12 * 3
+    assert run.articles.filter(pl.col("regime") == "synthetic").height == 12 * 3
 
     updates = run.results.updates
     assert updates.height == 2 * 3 * 2  # regimes, generations, leanings
@@ -105,9 +103,9 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     changes = ["loop.seeds=[1]", "loop.generations=0", "metrics.names=[diversity]"]
     other = bl.run(tiny, tmp_path / "three", changes)
     zero = pl.col("regime") == "synthetic", pl.col("generation") == 0
-    mine = other.articles().filter(*zero).drop("seed")
+    mine = other.articles.filter(*zero).drop("seed")
     assert mine.height
-    assert not mine.equals(run.articles().filter(*zero).drop("seed"))
+    assert not mine.equals(run.articles.filter(*zero).drop("seed"))
 
 
 def test_a_run_goes_on_where_it_stopped(bare, tmp_path):
@@ -221,11 +219,11 @@ def test_a_run_grows_in_its_folder_and_computes_only_what_is_new(bare, tmp_path)
 
     whole = bl.run(bare, tmp_path / "at-once", [*small, *grown])
     there = bl.load_run(folder)
-    assert_frame_equal(there.scores(), whole.scores())
-    assert_frame_equal(there.articles(), whole.articles())
+    assert_frame_equal(there.scores, whole.scores)
+    assert_frame_equal(there.articles, whole.articles)
 
     assert not grow("regimes=[synthetic]")[0]
-    assert set(bl.load_run(folder).scores()["regime"]) == {"synthetic", "base", "real"}
+    assert set(bl.load_run(folder).scores["regime"]) == {"synthetic", "base", "real"}
 
     def stages(run):
         return {path.name for path in (run / "stages").iterdir()}
@@ -269,7 +267,7 @@ def test_score_takes_a_runs_instruments_or_fits_them(tiny, tmp_path):
     run = bl.run(tiny, tmp_path / "run", ["loop.generations=0"])
     articles = run.results.real
     _scores, leanings, sets = bl.score(articles, ["leaning", "diversity"], run=run)
-    own = run.leaning_scores().filter(pl.col("regime") == "real")
+    own = run.leaning_scores.filter(pl.col("regime") == "real")
     assert leanings["probability"].to_list() == own["probability"].to_list()
     assert set(sets["metric"]) == {"vocabulary"}
     fitted = bl.score(articles, ["leaning"], config=tiny)
@@ -383,10 +381,10 @@ def test_a_finished_run_is_read_when_its_corpus_is_gone(bare, corpus_file, tmp_p
     shutil.copy(corpus_file, moved)
     changes = [f"corpus.source={moved}", "loop.generations=0", "regimes=[synthetic]"]
     run = bl.run(bare, tmp_path / "run", changes)
-    scores = run.scores()
+    scores = run.scores
     moved.unlink()
     again = bl.load_run(tmp_path / "run")
-    assert again.scores().equals(scores)
+    assert again.scores.equals(scores)
     assert again.report().is_file()
     with pytest.raises(InputError, match=r"articles\.jsonl"):
         bl.run(bare, tmp_path / "run", changes)

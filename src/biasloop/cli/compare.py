@@ -23,7 +23,6 @@ def compare(
     from biasloop.cli.answer import print_table
     from biasloop.errors import InputError
     from biasloop.files import write_text
-    from biasloop.report.compare import compare as put_together
     from biasloop.report.compare import comparison_page
     from biasloop.report.machine import strict
 
@@ -35,8 +34,8 @@ def compare(
             name = place
         if name in opened:
             raise InputError(f"{place}: is given twice")
-        opened[name] = run.results
-    found = put_together(opened)
+        opened[name] = run
+    found = api.compare(opened)
     if out is not None:
         if out.exists() and not out.is_file():
             raise InputError(f"--out {out}: is no file")

@@ -12,7 +12,7 @@ from biasloop.cli.answer import console_of_width
 
 if TYPE_CHECKING:
     from biasloop.api import Run
-    from biasloop.coding import Agreement, Findings
+    from biasloop.coding import Agreement, LabelFindings
 
 label = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +98,7 @@ def _own_folder(run: Run, option: str) -> Path:
     return run.folder / "labelling"
 
 
-def _as_json(found: Findings) -> dict[str, Any]:
+def _as_json(found: LabelFindings) -> dict[str, Any]:
     from dataclasses import asdict
 
     def against(one: Any) -> dict[str, Any]:  # noqa: ANN401 - an AgainstClassifier
@@ -119,7 +119,7 @@ def _as_json(found: Findings) -> dict[str, Any]:
     }
 
 
-def _print(found: Findings) -> None:
+def _print(found: LabelFindings) -> None:
     from biasloop.report import words
 
     coders = ", ".join(f"{words.name(name)} {count:,}" for name, count in found.coders.items())
@@ -189,7 +189,7 @@ def _print(found: Findings) -> None:
     )
 
 
-def _reasons(found: Findings) -> Iterator[str]:
+def _reasons(found: LabelFindings) -> Iterator[str]:
     from biasloop.report import words
 
     for row in found.shares.drop_nulls("reason").iter_rows(named=True):

@@ -12,9 +12,7 @@ import typer
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from biasloop.loop import Listener, Results
+    from biasloop.loop import Listener
     from biasloop.neurons import Ablation, Findings
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="a run folder or its URL")]
@@ -76,16 +74,14 @@ def neurons(
     from dataclasses import asdict
 
     from biasloop import api
-    from biasloop.neurons import find, write_findings
 
     opened = [api.load_run(run) for run in runs]
     if out is None and len(runs) > 1:
         raise InputError("several runs have no folder of their own for the results: give --out DIR")
-    results = [run.results for run in opened]
-    names = metric or [_followed(results[0]), "quality"]
-    found = find(results, names, quantity, site, method, include_withheld)
     folder = out or opened[0].folder / "neurons"
-    write_findings(folder, found)
+    found = api.find_neurons(
+        opened, metric or (), quantity, site, method, include_withheld, out=folder
+    )
     report = opened[0].report() if out is None else None
     if as_json:
         counts = {name: asdict(count) for name, count in found.counts().items()}
@@ -169,37 +165,29 @@ def ablate(
     import json
 
     from biasloop import api
-    from biasloop.assets import cache_folder
     from biasloop.cli.progress import counter
-    from biasloop.neurons import ablate as check
-    from biasloop.neurons import place_of, write_ablation
     from biasloop.report.machine import strict
 
     opened = api.load_run(run)
-    results = opened.results
-    name = metric or _followed(results)
-    if leaning is None:
-        leaning = (name if name.startswith("leaning:") else _followed(results))[8:]
-    elif leaning not in results.labels:
-        raise InputError(f"--leaning {leaning}: the run has {', '.join(results.labels)}")
+    folder = out or opened.folder / "neurons"
     with _listening(recompute and not as_json) as listen:
-        found = check(
-            results,
-            _associations(opened.folder, source),
-            name,
+        found = api.ablate(
+            opened,
+            _file(source),
+            metric,
+            top,
+            intervention,
             leaning,
-            cache_folder(),
-            top=top,
-            place=place_of(results, regime, seed, generation),
-            intervention=intervention,
-            draws=draws,
-            articles=articles,
-            recompute=recompute,
+            regime,
+            seed,
+            generation,
+            draws,
+            articles,
+            recompute,
+            out=folder,
             listen=listen,
             on_set=None if as_json else counter("sets of neurons"),
         )
-    folder = out or opened.folder / "neurons"
-    write_ablation(folder, found)
     report = opened.report() if out is None else None
     if as_json:
         print(json.dumps(strict(found.as_dict())))
@@ -253,42 +241,20 @@ def export(
 ) -> None:
     """Write a model of a run with its bias neurons edited, in transformers format."""
     from biasloop import api
-    from biasloop.assets import cache_folder
-    from biasloop.files import new_folder, write_json
-    from biasloop.neurons import export as write_model
-    from biasloop.neurons import place_of
 
-    if out.exists():
-        raise InputError(f"{out}: is there already; give a new folder")
-    opened = api.load_run(run)
-    results = opened.results
-    name = metric or (_followed(results) if top else "")
-    place = place_of(results, regime, seed, generation)
-    with _listening(recompute) as listen, new_folder(out) as folder:
-        units = write_model(
-            results,
-            folder,
-            cache_folder(),
-            place,
-            _associations(opened.folder, source) if top else None,
-            name,
+    with _listening(recompute) as listen:
+        api.export_model(
+            api.load_run(run),
+            out,
+            _file(source),
+            metric,
             top,
             intervention,
+            regime,
+            seed,
+            generation,
             recompute,
             listen,
-        )
-        write_json(
-            folder / "biasloop-edit.json",
-            {
-                "run": results.config.name,
-                "config_sha256": results.provenance.get("config_sha256"),
-                "regime": place[0],
-                "seed": place[1],
-                "generation": place[2],
-                "metric": name,
-                "intervention": intervention if units else None,
-                "neurons": [[layer, int(unit)] for layer, own in units.items() for unit in own],
-            },
         )
     print(f"model: {out.resolve()}")
 
@@ -306,14 +272,5 @@ def _listening(show: bool) -> Generator[Listener]:
         yield listen
 
 
-def _followed(results: Results) -> str:
-    from biasloop.analysis import followed_leaning
-
-    return f"leaning:{followed_leaning(results.config, results.labels)}"
-
-
-def _associations(run: Path, source: str) -> pl.DataFrame:
-    from biasloop.neurons import ASSOCIATIONS_FILE, read_associations
-
-    path = run / "neurons" / ASSOCIATIONS_FILE if source == "associations" else Path(source)
-    return read_associations(path)
+def _file(source: str) -> Path | None:
+    return None if source == "associations" else Path(source)

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from biasloop.errors import InputError
-
 
 def power(
     change: Annotated[
@@ -77,60 +75,30 @@ def power(
     paired: the same articles before and after.
     """
     import json
-    from dataclasses import asdict, replace
 
-    from biasloop.analysis import (
-        Design,
-        articles_needed,
-        articles_to_hold,
-        can_hold,
-        detectable_change,
-        seeds_to_hold,
-    )
-    from biasloop.analysis import power as power_of
+    from biasloop import api
+    from biasloop.analysis import Design
 
-    if change is None and articles is None and margin is None:
-        raise InputError(
-            "give --change POINTS, --margin POINTS, --articles N, or one with --articles"
-        )
-    if change is not None and margin is not None:
-        raise InputError("--change plans for showing a change, --margin for showing none: give one")
-    if accuracy is not None and not 0.5 < accuracy <= 1:
-        raise InputError(f"--accuracy must lie above 0.5 and at most at 1, not {accuracy:g}")
-    if run is None and (regime or leaning):
-        raise InputError("--regime and --leaning are of a run: give --run RUN as well")
-    known = accuracy is not None
-    design = (
-        Design(0.5, alpha=alpha) if run is None else _estimated(run, regime, leaning, alpha, known)
+    def part(points: float | None) -> float | None:
+        return None if points is None else points / 100
+
+    found = api.power(
+        part(change),
+        part(margin),
+        articles,
+        seeds,
+        target,
+        alpha,
+        api.load_run(run) if run is not None else None,
+        regime,
+        leaning,
+        accuracy,
+        share=part(share),
+        correlation=correlation,
+        common=common,
+        between=part(between),
     )
-    given = {
-        "share": None if share is None else share / 100,
-        "correlation": correlation,
-        "common": common,
-        "between": None if between is None else between / 100,
-        "youden": None if accuracy is None else 2 * accuracy - 1,
-    }
-    design = replace(design, **{name: value for name, value in given.items() if value is not None})
-    found: dict[str, Any] = {"design": asdict(design), "seeds": seeds, "articles": articles}
-    found["change"] = None if change is None else change / 100
-    if margin is not None:
-        found["wanted_power"] = target
-        if articles is None:
-            found["articles_to_hold"] = articles_to_hold(design, margin / 100, target, seeds)
-        else:
-            hold = can_hold(design, articles, seeds, margin / 100, target)
-            found |= {"hold": asdict(hold), "articles_to_hold": hold.articles}
-        if found["articles_to_hold"] is None:
-            found["seeds_to_hold"] = seeds_to_hold(design, margin / 100, target)
-        found["margin"] = margin / 100
-    elif change is not None and articles is not None:
-        found["power"] = power_of(design, change / 100, articles, seeds)
-    elif change is not None:
-        found["wanted_power"] = target
-        found["articles"] = articles_needed(design, change / 100, target, seeds)
-    elif articles is not None:
-        found["wanted_power"] = target
-        found["change"] = detectable_change(design, articles, target, seeds)
+    design = Design(**found["design"])
     found["notes"] = _notes(design.common, design.between, seeds, run is not None)
     if as_json:
         typer.echo(json.dumps(found, allow_nan=False))
@@ -149,29 +117,6 @@ def power(
     )
     for note in found["notes"]:
         typer.echo(note)
-
-
-def _estimated(  # noqa: ANN202
-    run: str, regime: str | None, leaning: str | None, alpha: float, known: bool
-):
-    """Estimate a run's design; its classifier's errors only where they are not ``known``."""
-    from biasloop import api
-    from biasloop.analysis import (
-        design_of,
-        followed_leaning,
-        instrument_confusion,
-        outcomes,
-        tables_of,
-    )
-    from biasloop.errors import nearest
-
-    results = api.load_run(run).results
-    if leaning is not None and leaning not in results.labels:
-        raise InputError(f"--leaning: '{leaning}': {nearest(leaning, results.labels)}")
-    followed = leaning or followed_leaning(results.config, results.labels)
-    chosen = regime or results.config.regimes[0].label
-    confusion = None if known else instrument_confusion(results.cards, results.labels)
-    return design_of(outcomes(tables_of(results)), followed, chosen, alpha, confusion)
 
 
 def _sentence(found: dict[str, Any], change: float | None, articles: int | None, t: float) -> str:

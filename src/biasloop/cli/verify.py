@@ -21,13 +21,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Hold every file of a run against the SHA-256 that was recorded when it was written."""
-    from biasloop.assets import cache_folder
-    from biasloop.loop import Remote, fetch, is_url
-    from biasloop.loop import verify as check
+    from biasloop import api
 
-    remote = Remote(run) if is_url(run) else None
-    folder = fetch(run, cache_folder(), whole=True) if remote else Path(run)
-    found = check(folder, cache_folder(), repair, remote=remote)
+    found = api.verify(run, repair)
     if as_json:
         import json
 
@@ -45,7 +41,7 @@ def verify(
         )
     else:
         print(
-            f"{folder}: {found.stages} finished stages, {found.files} files, "
+            f"{run}: {found.stages} finished stages, {found.files} files, "
             f"{found.bytes / 1e6:,.1f} MB; {found.missing} stages not computed yet"
         )
         for damage in found.damages:
@@ -57,7 +53,7 @@ def verify(
             print("what was damaged is removed: the run's own command makes it again")
     elif not found.sound:
         raise StoreError(
-            f"{folder}: {len(found.damages)} files are damaged; --repair removes their stages, and "
+            f"{run}: {len(found.damages)} files are damaged; --repair removes their stages, and "
             "the run's own command makes them again"
         )
 
@@ -69,10 +65,9 @@ def clean(
     ] = False,
 ) -> None:
     """Delete what the run's config no longer needs, such as the stages of a removed regime."""
-    from biasloop.assets import cache_folder
-    from biasloop.loop import clean as delete
+    from biasloop import api
 
-    found = delete(run, cache_folder(), dry_run)
+    found = api.clean(run, dry_run)
     size = sum(bytes for _, bytes in found)
     for name, _ in found:
         print(name)

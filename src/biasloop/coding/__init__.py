@@ -3,7 +3,7 @@
 from biasloop.coding.agreement import AgainstClassifier, Agreement, between_coders
 from biasloop.coding.codes import CODES, Key, find_sheets, read_codes, read_key
 from biasloop.coding.draw import UNCLEAR, Drawn, draw
-from biasloop.coding.findings import CHANGES, SHARES, Findings, findings
+from biasloop.coding.findings import CHANGES, SHARES, LabelFindings, findings
 from biasloop.coding.prediction_powered import (
     LEAST_LABELS,
     CodedSet,
@@ -28,8 +28,8 @@ __all__ = [
     "CodedSet",
     "Drawn",
     "Figures",
-    "Findings",
     "Key",
+    "LabelFindings",
     "between_coders",
     "change",
     "corrected_mean",

@@ -76,7 +76,7 @@ CHANGES = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Findings:
+class LabelFindings:
     """What the labels say.
 
     Attributes
@@ -107,7 +107,7 @@ class Findings:
 
 def findings(
     results: Results, key: Key, codes: pl.DataFrame, resamples: int = 1000, seed: int = 0
-) -> Findings:
+) -> LabelFindings:
     """Hold the labels against the run.
 
     Parameters
@@ -129,7 +129,7 @@ def findings(
     if not results.leaning_scores.height:
         raise InputError(f"{results.folder}: leaning was not scored in this run")
     sets = _coded_sets(results, key, codes)
-    return Findings(
+    return LabelFindings(
         key.options,
         dict(codes.group_by("coder").len().sort("coder").iter_rows()),
         between_coders(codes, key.options, resamples, seeds.generator(seed, "label", "alpha")),

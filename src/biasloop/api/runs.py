@@ -1,4 +1,4 @@
-"""The Python API: the same calls that the command line makes."""
+"""Run an experiment, open it, check it, put it beside others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from biasloop.assets import AssetInfo, cache_folder, download
+from biasloop.assets import cache_folder
 from biasloop.config import Config, load_config, parse_config
 from biasloop.errors import InputError
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from biasloop.analysis import Verdict
-    from biasloop.audit import Audit
-    from biasloop.coding import Drawn, Findings
-    from biasloop.loop import Listener, Results
+    from biasloop.loop import Listener, Results, Verification
+    from biasloop.report.compare import Comparison
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,17 @@ class Run:
         """The config of the run."""
         return self.results.config
 
+    @property
     def scores(self) -> pl.DataFrame:
         """One row per article per metric (`tables.SCORES`)."""
         return self.results.scores
 
+    @property
     def leaning_scores(self) -> pl.DataFrame:
         """One row per article per leaning, with its probability."""
         return self.results.leaning_scores
 
+    @property
     def articles(self) -> pl.DataFrame:
         """Every article that a generation wrote; the bodies are untrusted model output."""
         return self.results.articles
@@ -97,7 +99,8 @@ class Run:
         return path
 
 
-def _as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Config:
+def as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Config:
+    """Check a config in whatever form it is given."""
     if isinstance(config, Config):
         return parse_config(config.model_dump(mode="json"), overrides) if overrides else config
     if isinstance(config, Mapping):
@@ -161,7 +164,7 @@ def run(
         raise InputError(f"--executor: '{executor}' is not one; known: local, ray")
     if address and executor != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --executor ray")
-    checked = _as_config(config, overrides)
+    checked = as_config(config, overrides)
     others = [load_run(place).folder for place in reuse]
     contents = contents_of(checked)
     plan = make_plan(checked, contents)
@@ -196,174 +199,38 @@ def load_run(folder: str | Path) -> Run:
     return Run(Path(folder))
 
 
-def score(
-    articles: pl.DataFrame,
-    metrics: Sequence[str],
-    run: Run | None = None,
-    config: Config | Mapping[str, Any] | str | Path | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Score articles without training a language model.
+def compare(runs: Mapping[str, Run]) -> Comparison:
+    """Put runs into one table, by what to call them; see `report.compare`."""
+    from biasloop.report.compare import compare as put_together
 
-    Parameters
-    ----------
-    articles
-        `tables.ARTICLES`.
-    metrics
-        Names of metrics.
-    run
-        Take the instruments of this run.
-    config
-        Fit the instruments on this config's corpus; one of ``run`` and ``config`` is needed,
-        because an instrument is validated on the text that it was made from.
-
-    Returns
-    -------
-    scores, leaning_scores, set_scores
-        As in the run's tables, without the chain's columns.
-
-    Raises
-    ------
-    InputError
-        If neither or both of ``run`` and ``config`` are given, or an instrument cannot be had.
-    """
-    from biasloop.loop.score import score_articles
-
-    return score_articles(
-        articles,
-        tuple(metrics),
-        folder=run.folder if run else None,
-        config=_as_config(config, ()) if config is not None else None,
-        cache=cache_folder(),
-    )
+    return put_together({name: run.results for name, run in runs.items()})
 
 
-def audit_set(
-    real: str | Path,
-    synthetic: str | Path,
-    tolerance: float = 0.05,
-    body: str = "body",
-    overrides: Sequence[str] = (),
-) -> Audit:
-    """Say how far a synthetic set already leans, without training a language model.
-
-    Parameters
-    ----------
-    real
-        Labelled real articles: a file that a config's ``corpus.source`` may name. Half of each
-        label, or what ``corpus.instrument_fraction`` says, trains the classifier; the rest is
-        what the synthetic set is held against.
-    synthetic
-        A Parquet, CSV or JSONL file.
-    tolerance
-        How far any leaning's share may be from its real one in the next generation, 0 to 1.
-    body
-        The column of the synthetic text.
-    overrides
-        ``dotted.key=value`` texts: of ``corpus`` and ``metrics``.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or there are too few articles.
-    """
-    from biasloop.audit import audit as judge
-    from biasloop.corpus import read_unlabelled
-    from biasloop.loop import judge_articles
-
-    path = Path(real).expanduser()
-    values = {
-        "corpus": {
-            "source": str(path.resolve()) if path.exists() else str(real),
-            "articles_per_label": None,
-            "holdout_per_label": 0,
-        },
-        "metrics": {"names": ["leaning", "quality", "diversity"]},
-    }
-    config = parse_config(values, overrides)
-    judged = judge_articles(config, read_unlabelled(Path(synthetic), body), cache_folder())
-    return judge(judged, tolerance, config.report.outside_share, config.seed)
-
-
-def write_label_sheets(
-    run: Run,
-    out: str | Path,
-    articles: int = 100,
-    coders: int = 2,
-    overlap: float = 0.25,
-    regimes: Sequence[str] = (),
-    generations: Sequence[int] = (),
-    seed: int = 0,
-) -> Drawn:
-    """Write blind sheets of real and generated articles for people to code.
+def verify(run: str | Path, repair: bool = False) -> Verification:
+    """Hold every file of a run, or of a run at a URL, against the SHA-256 recorded with it.
 
     Parameters
     ----------
     run
-        The run.
-    out
-        A new folder: ``sheets`` in it is for the coders, ``key.json`` is not.
-    articles, coders, overlap, regimes, generations, seed
-        See `coding.draw`.
-
-    Returns
-    -------
-    Drawn
-        What was written.
-
-    Raises
-    ------
-    InputError
-        If the folder is there, or a setting does not fit the run.
+        The run's folder or URL; a damaged run cannot be opened by `load_run`.
+    repair
+        Remove the stages that are damaged; `run` makes them again.
     """
-    from biasloop.coding import draw, write_sheets
+    from biasloop.loop import Remote, fetch, is_url
+    from biasloop.loop import verify as check
 
-    drawn = draw(run.results, articles, coders, overlap, regimes, generations, seed)
-    write_sheets(drawn, Path(out))
-    return drawn
+    remote = Remote(str(run)) if is_url(run) else None
+    folder = fetch(str(run), cache_folder(), whole=True) if remote else Path(run)
+    return check(folder, cache_folder(), repair, remote=remote)
 
 
-def read_labels(
-    run: Run, paths: Sequence[str | Path], key: str | Path | None = None, seed: int = 0
-) -> Findings:
-    """Read coded sheets: agreement, and shares and changes corrected by the labels.
+def clean(run: str | Path, dry_run: bool = False) -> list[tuple[str, int]]:
+    """Delete what a run's config no longer needs; return each stage's folder and its bytes."""
+    from biasloop.loop import clean as delete
 
-    Parameters
-    ----------
-    run
-        The run that the sheets were written from.
-    paths
-        CSV files, or folders of them.
-    key
-        The key; None looks for ``key.json`` in the folders and one folder up.
-    seed
-        Of the bootstraps.
-
-    Raises
-    ------
-    InputError
-        If a sheet or the key does not fit; the message names file and row.
-    """
-    from biasloop.coding import find_sheets, findings, read_codes, read_key
-
-    sheets, found = find_sheets([Path(path) for path in paths], Path(key) if key else None)
-    own = read_key(found, run.results)
-    return findings(run.results, own, read_codes(sheets, own), seed=seed)
+    return delete(Path(run), cache_folder(), dry_run)
 
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of a config."""
     return json.loads(json.dumps(Config.model_json_schema()))
-
-
-__all__ = [
-    "AssetInfo",
-    "Run",
-    "audit_set",
-    "config_schema",
-    "download",
-    "load_run",
-    "read_labels",
-    "run",
-    "score",
-    "write_label_sheets",
-]
