@@ -1,8 +1,8 @@
 """Do intervals of the corrected share cover the true one, at every kind and level of damage?
 
-Run: python benchmarks/damage.py [--simulations N] [--splits N] [--json FILE]. On the convention
-passages, whose labels are known, for several splits of the speakers, each with a classifier and
-damage of its own. A third of the speakers train the classifier. All others' passages
+Run: python benchmarks/damage.py [--simulations N] [--splits N] [--jobs N] [--json FILE]. On the
+convention passages, whose labels are known, for several splits of the speakers, each with a
+classifier and damage of its own. A third of the speakers train the classifier. All others' passages
 are read by it twice over: damaged as the instrument damages them, to all its levels; and damaged in
 ways of their own (below), as if a model had written them. A simulation then draws from those:
 
@@ -25,6 +25,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -237,12 +239,39 @@ def _judge(row: dict | None, share: float, readable: float) -> dict:
     if row is None:
         return {"hit": None, "over_all": None, "width": None, "unread": None, "as_read": None}
     return {
-        "hit": row["adjusted_low"] <= readable <= row["adjusted_high"],
-        "over_all": row["least"] <= share <= row["most"],
+        "hit": bool(row["adjusted_low"] <= readable <= row["adjusted_high"]),
+        "over_all": bool(row["least"] <= share <= row["most"]),
         "width": row["adjusted_high"] - row["adjusted_low"],
         "unread": row["unread"],
-        "as_read": row["read_low"] <= readable <= row["read_high"],
+        "as_read": bool(row["read_low"] <= readable <= row["read_high"]),
     }
+
+
+def split_rows(split: int, simulations: int) -> list[dict]:
+    """Simulate one split of the speakers, for both kinds of articles."""
+    held, random = Held(split), np.random.default_rng([1, split])
+    return [
+        {"many": many, "split": split, "distinct": held.distinct[row["way"]], **row}
+        for many in (False, True)
+        for _ in range(simulations)
+        for row in simulate(held, many, random)
+    ]
+
+
+def summarised(rows: Sequence[dict]) -> pl.DataFrame:
+    """Average over simulations; ``hit_error`` is the standard error over splits of the speakers."""
+    figures = ("distinct", "hit", "over_all", "as_read", "width", "unread")
+    by = ["many", "way"]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    of_split = frame.group_by(*by, "split", maintain_order=True).agg(pl.col("hit").mean())
+    error = of_split.group_by(*by, maintain_order=True).agg(
+        (pl.col("hit").std() / pl.col("hit").count().sqrt()).alias("hit_error")
+    )
+    table = frame.group_by(*by, maintain_order=True).agg(
+        *(pl.col(name).mean() for name in figures),
+        pl.col("hit").is_null().mean().alias("withheld"),
+    )
+    return table.join(error, on=by, maintain_order="left")
 
 
 def main() -> None:
@@ -250,33 +279,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=60, help="of each split")
     parser.add_argument("--splits", type=int, default=10, help="of the speakers")
+    parser.add_argument("--jobs", type=int, default=1, help="splits side by side")
+    parser.add_argument("--rows", type=Path, help="write each finished split's rows here (JSONL)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rows = []
-    for split in range(arguments.splits):
-        held, random = Held(split), np.random.default_rng([1, split])
-        rows += [
-            {"many": many, "split": split, "distinct": held.distinct[row["way"]], **row}
-            for many in (False, True)
-            for _ in range(arguments.simulations)
-            for row in simulate(held, many, random)
-        ]
-        print(f"split {split + 1} of {arguments.splits}", file=sys.stderr, flush=True)
-    figures = ("distinct", "hit", "over_all", "as_read", "width", "unread")
-    table = (
-        pl.DataFrame(rows)
-        .group_by("many", "way", maintain_order=True)
-        .agg(
-            *(pl.col(name).mean() for name in figures),
-            pl.col("hit").is_null().mean().alias("withheld"),
-        )
-    )
+    rows: list[dict] = []
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        splits = range(arguments.splits)
+        futures = [pool.submit(split_rows, split, arguments.simulations) for split in splits]
+        for count, future in enumerate(as_completed(futures), start=1):
+            rows += future.result()
+            if arguments.rows:
+                with arguments.rows.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in future.result())
+            print(f"{count} of {arguments.splits} splits", file=sys.stderr, flush=True)
+    table = summarised(rows)
     shown = Table("articles", "damage", "distinct trigrams", *table.columns[3:])
     for many, way, distinct, *values in table.iter_rows():
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
         kind = "many speakers" if many else "other speakers"
         shown.add_row(kind, way, f"{distinct:.2f}", *cells)
-    Console(width=180).print(shown)
+    Console(width=190).print(shown)
     if arguments.json:
         arguments.json.write_text(json.dumps(table.to_dicts(), indent=1))
 
