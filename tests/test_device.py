@@ -149,3 +149,12 @@ def test_running_sums_of_whole_numbers_are_those_of_fractions(seed, dtype, width
     most = width * 2.0**-52 + torch.finfo(dtype).eps
     torch.testing.assert_close(found.double(), expected, atol=most, rtol=0)
     assert torch.equal(running_sums(shares), shares.cumsum(-1))
+
+
+@pytest.mark.accelerator
+def test_running_sums_can_be_had_where_only_deterministic_kernels_run():
+    place = torch.device(choose().name)
+    make_deterministic(0)
+    shares = torch.rand(3, 5000, dtype=torch.float64).softmax(-1)
+    found = running_sums(shares.to(place)).cpu()
+    torch.testing.assert_close(found, shares.cumsum(-1), atol=1e-11, rtol=0)

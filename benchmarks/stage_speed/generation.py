@@ -48,7 +48,7 @@ def measure_generation(settings: BenchSettings) -> list[Figure]:
             note = f"{_identical(written, alone):.0%} of continuations as one at a time"
         else:
             note = _agreement(written, exact)
-        share, parts = _shares(subject, prompts, config, written, seconds, settings)
+        share, parts = shares(subject, prompts, config, written, seconds, settings)
         figure = Figure(
             stage="generate",
             what=f"greedy, {precision}, batch {config.batch_size}",
@@ -104,7 +104,7 @@ def _best_batch(
     return best, speed(best, tokens)
 
 
-def _shares(
+def shares(
     loaded: LoadedModel,
     prompts: list[list[int]],
     config: GenerationConfig,

@@ -18,6 +18,8 @@ _SHAPES = (
     (2048, 3072, 768),
     (1024, 4096, 4096),
 )
+#: What keeps a GPU busy.
+_OF_A_GPU = ((8192, 8192, 8192),)
 #: A shape is multiplied again and again for so long; the shortest time counts.
 _SECONDS = 0.25
 
@@ -47,7 +49,7 @@ def peak(precision: str, threads: int) -> float:
     device = choose(precision)
     place = torch.device(device.name)
     best = 0.0
-    for rows, inner, columns in _SHAPES:
+    for rows, inner, columns in _SHAPES + (_OF_A_GPU if device.name == "cuda" else ()):
         states = torch.randn(rows, inner, dtype=device.dtype, device=place)
         layer = torch.nn.Linear(inner, columns, device=place, dtype=device.dtype)
         with torch.inference_mode():

@@ -23,10 +23,10 @@ from stage_speed.peak import peak
 from stage_speed.settings import DEMO, GPT2_SIZE, BenchSettings
 
 #: The published protocol's samples per step and learning rate.
-_BATCH, _RATE = 8, 5e-5
+BATCH, _RATE = 8, 5e-5
 #: Lengths of the lines of news articles, in tokens, are close to a gamma distribution of this
 #: shape and scale: median 46, one in twenty under 10 and one over 125.
-_LINES = (2.0, 27.0)
+LINES = (2.0, 27.0)
 
 
 def measure_training(settings: BenchSettings) -> list[Figure]:
@@ -40,18 +40,18 @@ def measure_training(settings: BenchSettings) -> list[Figure]:
     timed = (1 if settings.quick else 2) if large else (4 if settings.quick else 12)
     context = min(start.context, PADDED_TOKENS)
     random = generator(settings.seed, "bench", "training")
-    lengths = np.clip(random.gamma(*_LINES, size=_BATCH * (timed + 1)), 2, context).astype(int)
+    lengths = np.clip(random.gamma(*LINES, size=BATCH * (timed + 1)), 2, context).astype(int)
     lines = [random.integers(0, vocabulary, size=n).tolist() for n in lengths]
-    whole = random.integers(0, vocabulary, size=(_BATCH * (timed + 1), context))
+    whole = random.integers(0, vocabulary, size=(BATCH * (timed + 1), context))
     seed = integer(settings.seed, "bench", "order")
-    plain = _Run(_steps(train_padded, start, lines, seed), start, lines)
+    plain = Run(steps(train_padded, start, lines, seed), start, lines)
     figures = []
     for precision in precisions():
         ceiling = peak(precision, settings.threads)
         placed = replace(start, device=replace(start.device, precision=precision))
         # Once for nothing: memory comes from the system page by page, the first time.
-        _steps(train, placed, lines, seed)
-        ours = _Run(_steps(train, placed, lines, seed), start, lines)
+        steps(train, placed, lines, seed)
+        ours = Run(steps(train, placed, lines, seed), start, lines)
         apart = max(abs(a - b) for a, b in zip(ours.losses, plain.losses, strict=True))
         figures.append(
             Figure(
@@ -67,8 +67,8 @@ def measure_training(settings: BenchSettings) -> list[Figure]:
                 f"{apart:.0e} nats",
             )
         )
-        _steps(train, placed, whole[:_BATCH].tolist(), seed)
-        articles = _Run(_steps(train, placed, whole.tolist(), seed), start, whole.tolist())
+        steps(train, placed, whole[:BATCH].tolist(), seed)
+        articles = Run(steps(train, placed, whole.tolist(), seed), start, whole.tolist())
         figures.append(
             Figure(
                 stage="fine-tune",
@@ -83,16 +83,16 @@ def measure_training(settings: BenchSettings) -> list[Figure]:
     return figures
 
 
-class _Run:
+class Run:
     """What a training's steps took, the first (which warms up) left out."""
 
     def __init__(
         self,
-        steps: tuple[list[int], list[float], Sequence[float]],
+        made: tuple[list[int], list[float], Sequence[float]],
         loaded: LoadedModel,
         samples: Sequence[Sequence[int]],
     ) -> None:
-        tokens, ends, self.losses = steps
+        tokens, ends, self.losses = made
         seconds = np.diff(ends)
         rates = [count / took for count, took in zip(tokens[1:], seconds, strict=True)]
         self.tokens_per_second = statistics.median(rates)
@@ -120,7 +120,7 @@ def operations(loaded: LoadedModel, samples: Sequence[Sequence[int]]) -> float:
     return float(sum(6 * weights * len(s) + 6 * width * len(s) ** 2 for s in samples))
 
 
-def _steps(
+def steps(
     method: Callable[..., TrainingLog],
     start: LoadedModel,
     samples: Sequence[Sequence[int]],
@@ -138,7 +138,7 @@ def _steps(
         replace(start, model=copy.deepcopy(start.model)),
         samples,
         seed=seed,
-        batch_size=_BATCH,
+        batch_size=BATCH,
         learning_rate=_RATE,
         weight_decay=0.01,
         on_progress=told,

@@ -46,6 +46,8 @@ def choose(precision: str = "auto") -> Device:
 
     if torch.cuda.is_available():
         name = "cuda"
+        # Read once, at the first product: later it is too late for `make_deterministic`.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         native = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     elif torch.backends.mps.is_available():
         name, native = "mps", "float32"
@@ -178,6 +180,5 @@ def make_deterministic(seed: int) -> None:
     from transformers import set_seed
 
     if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     set_seed(seed)

@@ -45,6 +45,7 @@ class Count:
             self.finished.append(event.name)
 
 
+@pytest.mark.accelerator
 def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     listen = Count()
     run = bl.run(tiny, tmp_path / "one", listen=listen)
@@ -108,6 +109,7 @@ def test_run_shares_resumes_and_reproduces(tiny, tmp_path, monkeypatch):
     assert not mine.equals(run.articles.filter(*zero).drop("seed"))
 
 
+@pytest.mark.accelerator
 def test_a_run_goes_on_where_it_stopped(bare, tmp_path):
     config = parse_config(bare)
     plan = make_plan(config)

@@ -16,6 +16,8 @@ from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.stages import finetune, pretrain, train
 from biasloop.tables import ARTICLES
 
+pytestmark = pytest.mark.accelerator
+
 TEXTS = ["The river runs to the sea and the sea is wide.", "We hold a vote. The vote is close."]
 CONFIG = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128, dropout=0.2)
 #: Seven samples in batches of two: four steps an epoch, the last one of a single sample.
@@ -42,7 +44,8 @@ def fresh():
 
 def every_byte(loaded):
     return {
-        name: tensor.detach().numpy().tobytes() for name, tensor in loaded.model.named_parameters()
+        name: tensor.detach().cpu().numpy().tobytes()
+        for name, tensor in loaded.model.named_parameters()
     }
 
 

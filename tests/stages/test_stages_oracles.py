@@ -26,6 +26,8 @@ TEXTS = [
     "We hold a vote. The vote is close, and then it is over.",
     "A market opens early; people come, people go.\nNobody stays for long.",
 ]
+pytestmark = pytest.mark.accelerator
+
 CONFIG = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=512)
 
 
@@ -50,7 +52,7 @@ def articles(bodies=TEXTS, titles=None, labels=None):
 
 def loss_and_gradients(loaded, batch):
     loaded.model.zero_grad()
-    loss = loaded.model(**batch).loss
+    loss = loaded.model(**{k: v.to(loaded.model.device) for k, v in batch.items()}).loss
     loss.backward()
     return loss.item(), [p.grad.clone() for p in loaded.model.parameters()]
 
@@ -83,8 +85,8 @@ def test_batched_greedy_generation_equals_one_prompt_at_a_time(loaded, batch_siz
     alone = []
     for prompt in prompts:
         written = loaded.model.generate(
-            input_ids=torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            input_ids=torch.tensor([prompt], device=loaded.model.device),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=loaded.model.device),
             max_new_tokens=20,
             do_sample=False,
             pad_token_id=end,
@@ -102,8 +104,8 @@ def test_beam_search_equals_one_prompt_at_a_time_and_beats_greedy(loaded):
     alone = []
     for prompt in prompts:
         written = loaded.model.generate(
-            input_ids=torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            input_ids=torch.tensor([prompt], device=loaded.model.device),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=loaded.model.device),
             max_new_tokens=6,
             do_sample=False,
             num_beams=3,
@@ -207,7 +209,7 @@ def test_pretraining_follows_the_mix_and_refuses_what_it_cannot():
     assert log.steps == 60
 
     def loss(text):
-        ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+        ids = torch.tensor([model.tokenizer(text)["input_ids"]], device=model.model.device)
         return model.model(input_ids=ids, labels=ids).loss.item()
 
     assert loss(bodies[1]) < loss(bodies[0]) - 1

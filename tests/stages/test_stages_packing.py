@@ -231,12 +231,14 @@ def test_what_attends_otherwise_is_not_packed():
     assert not can_pack(eager)
 
 
+@pytest.mark.accelerator
 @pytest.mark.parametrize("samples", [SAMPLES * 3, [[5, 6, 7], [1, 2, 3], [4, 4, 4]]])
 def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
     """AdamW over the predicted tokens of padded batches, written out."""
     loaded = build_scratch_model(train_tokenizer(["a b"], 300), SCRATCH, seed=3)
     model = copy.deepcopy(loaded.model).train()
     log = train(loaded, samples, seed=4, batch_size=3, learning_rate=1e-3, weight_decay=0.0)
+    device = model.device
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(4)).tolist()
     steps = -(-len(samples) // 3)
@@ -246,12 +248,13 @@ def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
             group["lr"] = 1e-3 * (1 - step / steps)
         batch = [samples[i] for i in order[3 * step : 3 * step + 3]]
         logits, targets = [], []
-        padded = collate(batch, 0, pad_to=32)
+        padded = {k: v.to(device) for k, v in collate(batch, 0, pad_to=32).items()}
         out = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
         for row, sample in enumerate(batch):
             logits.append(out[row, : len(sample) - 1])
             targets.extend(sample[1:])
-        loss = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(targets))
+        wanted = torch.tensor(targets, device=device)
+        loss = torch.nn.functional.cross_entropy(torch.cat(logits), wanted)
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -261,6 +264,7 @@ def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
     assert log.tokens == sum(map(len, samples))
 
 
+@pytest.mark.accelerator
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_model_trains_a_second_time_as_the_first(precision):
     loaded = build_scratch_model(train_tokenizer(["a b"], 300), SCRATCH, seed=3)

@@ -19,6 +19,7 @@ def findings(hub: bool) -> list[tuple[str, str]]:
     """List what was found, as pairs of a subject and what holds of it."""
     import torch
 
+    from biasloop import __version__
     from biasloop.assets import ASSETS, asset_path, cache_folder
     from biasloop.device import choose, cores, multiplies_bfloat16
     from biasloop.errors import InputError
@@ -26,7 +27,7 @@ def findings(hub: bool) -> list[tuple[str, str]]:
     device = choose()
     native = multiplies_bfloat16(device.name)
     rows = [
-        ("biasloop", metadata.version("biasloop")),
+        ("biasloop", __version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
         ("torch", metadata.version("torch")),
         ("transformers", metadata.version("transformers")),

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from biasloop import __version__
 from biasloop.config import Config, parse_config, read_yaml, without_folders, write_yaml
 from biasloop.errors import InputError, StoreError
 from biasloop.files import (
@@ -47,7 +48,6 @@ CONFIG_FILE = "config.yaml"
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
 _LONGEST = 1_000_000
 _LIBRARIES = (
-    "biasloop",
     "torch",
     "transformers",
     "accelerate",
@@ -92,6 +92,7 @@ def provenance(config: Config) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
+        "biasloop": __version__,
         **versions,
     }
 
