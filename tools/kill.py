@@ -36,7 +36,12 @@ SHORT = {
 
 #: What differs from run to run although the results are the same.
 _TIMES = {"seconds", "finished", "record_sha256"}
-_PRELOADED = ["biasloop.api", "biasloop.loop.work", "transformers.trainer", "sklearn.linear_model"]
+_PRELOADED = [
+    "biasloop.api",
+    "biasloop.loop.model_stages",
+    "transformers.trainer",
+    "sklearn.linear_model",
+]
 
 
 def _run(config: Mapping[str, Any], folder: str, cache: str, log: str) -> None:

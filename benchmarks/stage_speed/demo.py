@@ -91,7 +91,7 @@ def _run(plan: Plan) -> dict[str, tuple[float, float]]:
             scratch.mkdir(parents=True)
             begun = time.perf_counter()
             with store.writing(stage) as out:
-                stage.work(out, inputs, lambda tokens: None, scratch)
+                stage.run(out, inputs, lambda tokens: None, scratch)
                 store.record(stage, out, 0.0)
             seconds, cost = found[stage.kind]
             took = time.perf_counter() - begun
@@ -123,7 +123,7 @@ def plain() -> Generator[None]:
         ("biasloop.stages.pretrain", "train"): train_padded,
         ("biasloop.stages.generate", "continue_prompts"): _one_prompt_at_a_time,
         ("biasloop.metrics.perplexity", "perplexities"): _one_article_at_a_time,
-        ("biasloop.loop.work", "perplexities"): _one_article_at_a_time,
+        ("biasloop.loop.score_stages", "perplexities"): _one_article_at_a_time,
         ("biasloop.stages.neurons", "summarise_neurons"): _neurons_of_one_article_at_a_time,
         ("biasloop.stages.update", "_BATCH"): 1,
         ("biasloop.stages.update", "packed"): contextlib.nullcontext,

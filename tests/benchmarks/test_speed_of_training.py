@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-import biasloop.loop.work
+import biasloop.loop.score_stages
 from biasloop.config import GenerationConfig, ScratchConfig
 from biasloop.device import Device
 from biasloop.models import build_scratch_model, train_tokenizer
@@ -67,12 +67,12 @@ def test_the_plain_demo_takes_the_baselines_for_a_while(loaded):
         assert tuning.train is train_padded
         one = writing.continue_prompts(loaded, prompts, config, 0)
         texts = ["ab ba", "b a b a", "a"]
-        alone = biasloop.loop.work.perplexities(loaded.model, loaded.tokenizer, texts, 8)
+        alone = biasloop.loop.score_stages.perplexities(loaded.model, loaded.tokenizer, texts, 8)
     assert (tuning.train, writing.continue_prompts) == before
     # A nucleus of one token leaves nothing to chance.
     fast = continue_prompts(loaded, prompts, config, 0)
     assert [list(x) for x in one] == [list(x) for x in fast]
-    together = biasloop.loop.work.perplexities(loaded.model, loaded.tokenizer, texts, 8)
+    together = biasloop.loop.score_stages.perplexities(loaded.model, loaded.tokenizer, texts, 8)
     torch.testing.assert_close(
         torch.from_numpy(alone), torch.from_numpy(together), atol=1e-3, rtol=1e-5, equal_nan=True
     )

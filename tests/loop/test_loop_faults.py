@@ -251,7 +251,7 @@ def test_a_shared_stage_is_computed_once_by_two_runs(bare, tmp_path):
         waiting.start()
         with first.writing(plan.base) as folder:
             inputs = {"corpus": first.path(plan.corpus)}
-            plan.base.work(folder, inputs, lambda tokens: None, first.scratch(plan.base))
+            plan.base.run(folder, inputs, lambda tokens: None, first.scratch(plan.base))
             first.record(plan.base, folder, 1.0)
         made = contents(first.path(plan.base))
     waiting.join(60)

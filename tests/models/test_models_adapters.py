@@ -9,8 +9,8 @@ import torch
 
 from biasloop.config import Config, ScratchConfig
 from biasloop.errors import InputError
+from biasloop.loop.model_stages import Base
 from biasloop.loop.plan import content_of
-from biasloop.loop.work import write_base
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 
 peft = pytest.importorskip("peft")
@@ -77,7 +77,7 @@ def test_a_base_stage_holds_the_merged_model_and_says_so(place, tmp_path):
     config = Config.model_validate({"base": {"model": str(place / "adapter")}})
     out = tmp_path / "stage"
     out.mkdir()
-    write_base(config, {}, out, lambda *a, **k: None, tmp_path)
+    Base(config, "base", {}, None).run(out, {}, lambda *a, **k: None, tmp_path)
     said = json.loads((out / "decoding.json").read_text())["adapter"]
     assert said == {"type": "LORA", "base": str(place / "base")}
     assert load_model(str(out / "model")).adapter is None

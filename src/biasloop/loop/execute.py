@@ -61,7 +61,7 @@ def take_finished(
         missing = missing_stages(
             plan, store, targets, lambda stage: store.has(stage) or store.take(stage)
         )
-        to_run, kept = {stage.key for stage in missing}, kept_models(plan)
+        to_run, kept = {stage.key for stage in missing}, plan.kept_models
         for stage in plan.stages.values() if targets is None else ():
             if stage.key in to_run or store.has(stage) or store.is_pruned(stage):
                 continue
@@ -134,7 +134,7 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
             for name, source in stage.inputs.items()
         }
         with store.writing(stage) as folder:
-            stage.work(folder, inputs, progress, store.scratch(stage))
+            stage.run(folder, inputs, progress, store.scratch(stage))
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         store.forget_scratch(stage)
@@ -156,7 +156,7 @@ class _Readers:
             for stage in plan.stages.values()
             if stage.key not in to_run and not (store.has(stage) or store.is_pruned(stage))
         ]
-        self._kept = kept_models(plan) | {stage.key for stage in wanted}
+        self._kept = plan.kept_models | {stage.key for stage in wanted}
         self._kept |= {source.key for stage in others for source in stage.inputs.values()}
         self._left = Counter(
             source.key for stage in missing for source in _once(stage.inputs.values())
@@ -243,17 +243,6 @@ def execute(
     listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
 
 
-def kept_models(plan: Plan) -> set[str]:
-    """Return the keys of the fine-tuned models whose weights a finished run keeps."""
-    last = plan.config.loop.generations
-    generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
-    return {
-        stage.key
-        for (_, _, generation), stage in plan.finetuned.items()
-        if generation in generations[plan.config.loop.keep_models]
-    }
-
-
 def prune_weights(
     plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]
 ) -> None:
@@ -261,7 +250,7 @@ def prune_weights(
 
     ``waiting`` are stages that run, or will, though their weights were deleted before.
     """
-    kept = {stage.key for stage in wanted} | kept_models(plan)
+    kept = {stage.key for stage in wanted} | plan.kept_models
     needed = {
         source.key
         for stage in (*waiting, *plan.stages.values())

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import Config, TrainingConfig, without_folders
+from biasloop.config import Config
 from biasloop.corpus import fingerprint
 from biasloop.files import sha256_file
-from biasloop.loop import work
-from biasloop.loop.shards import (
-    generate_stage,
-    generation_settings,
-    instrument_settings,
-    score_stage,
-    second_stream,
-)
-from biasloop.loop.stage import Progress, Stage
+from biasloop.loop.article_stages import Corpus, Generate, in_shards
+from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
+from biasloop.loop.score_stages import Instrument, score_set
+from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
 from biasloop.regimes import make_regime
-from biasloop.seeds import integer
 from biasloop.tables import BASE, REAL
 
 #: Identifies a set of articles: regime, seed, generation.
 SetKey = tuple[str, int, int]
+
+_REAL, _BASE = (REAL, 0, -1), (BASE, 0, -1)
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,8 @@ class Plan:
 
     Attributes
     ----------
+    config, contents
+        The experiment, and what its inputs' content is: as from `contents_of`.
     corpus, base
         The stages that all others rest on.
     instruments
@@ -54,9 +52,10 @@ class Plan:
     """
 
     config: Config
+    contents: Mapping[str, Any]
     corpus: Stage
     base: Stage
-    instruments: Mapping[str, Stage]
+    instruments: Mapping[str, Instrument]
     finetuned: Mapping[SetKey, Stage]
     generated: Mapping[SetKey, Stage]
     scored: Mapping[SetKey, Stage]
@@ -83,9 +82,7 @@ class Plan:
         while everything:
             found |= {stage.key: stage for stage in everything if stage.key not in found}
             read = [source for stage in everything for source in stage.inputs.values()]
-            everything = list(
-                {stage.key: stage for stage in read if stage.key not in found}.values()
-            )
+            everything = once(source for source in read if source.key not in found)
         return found
 
     @property
@@ -99,13 +96,31 @@ class Plan:
     def targets(self) -> list[Stage]:
         """The stages whose outputs a finished run must have, in order, each once."""
         by_set = (self.generated, self.scored, self.neurons, self.updated)
-        wanted = [
-            self.corpus,
-            *self.instruments.values(),
-            *(stages[key] for key in self.scored for stages in by_set if key in stages),
-        ]
-        wanted += self._streams  # what an update was measured on stays beside it
-        return list({stage.key: stage for stage in wanted}.values())
+        return once(
+            [
+                self.corpus,
+                *self.instruments.values(),
+                *(stages[key] for key in self.scored for stages in by_set if key in stages),
+                *self._streams,  # what an update was measured on stays beside it
+            ]
+        )
+
+    @property
+    def kept_models(self) -> set[str]:
+        """The keys of the fine-tuned models whose weights a finished run keeps."""
+        loop = self.config.loop
+        last = loop.generations
+        generations = {"all": range(last + 1), "ends": (0, last), "last": (last,), "none": ()}
+        return {
+            stage.key
+            for (_, _, generation), stage in self.finetuned.items()
+            if generation in generations[loop.keep_models]
+        }
+
+
+def once(stages: Iterable[Stage]) -> list[Stage]:
+    """Return each stage once, in the order of their first places."""
+    return list({stage.key: stage for stage in stages}.values())
 
 
 def content_of(model: str) -> Any:  # noqa: ANN401 - JSON
@@ -158,6 +173,11 @@ def contents_of(config: Config) -> dict[str, Any]:
     }
 
 
+def _name(key: SetKey) -> str:
+    special = {_REAL: "real articles", _BASE: "base model"}
+    return special.get(key) or "{} seed {} generation {}".format(*key)
+
+
 def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan:
     """Lay out every stage of a run.
 
@@ -174,232 +194,92 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     InputError
         If an input is missing, or a regime or metric is not known.
     """
-    for name in config.metrics.names:
-        metric_kind(name)
+    for metric in config.metrics.names:
+        metric_kind(metric)
     contents = contents_of(config) if contents is None else contents
-    corpus = Stage(
-        "corpus",
-        "corpus",
-        {
-            "corpus": _corpus_settings(config),
-            "seed": config.seed,
-            "content": contents["corpus"],
-        },
-        {},
-        lambda out, inputs, progress, scratch: work.write_corpus(config, out),
+    corpus = Corpus(config, "corpus", {}, contents["corpus"])
+    from_scratch = config.base.model == "scratch"
+    base = Base(
+        config,
+        "base model: pre-train" if from_scratch else "base model: load",
+        {"corpus": corpus} if from_scratch else {},
+        contents["base"],
     )
-    base = _base(config, corpus, contents["base"])
+    ground = {"corpus": corpus, "base": base}
     instruments = {
-        name: _instrument(config, name, corpus, base, contents["instruments"].get(name, {}))
-        for name in config.metrics.names
-    }
-    finetuned: dict[SetKey, Stage] = {}
-    generated: dict[SetKey, Stage] = {
-        (BASE, 0, -1): generate_stage(config, "base model", corpus, base, 0, -1)
-    }
-    scored = {
-        (REAL, 0, -1): score_stage(config, "real articles", corpus, base, instruments, {}),
-        (BASE, 0, -1): score_stage(
+        metric: Instrument(
             config,
-            "base model",
-            corpus,
-            base,
-            instruments,
-            {"articles": generated[BASE, 0, -1], "model": base},
-        ),
+            f"{metric}: instrument",
+            ground,
+            metric,
+            contents["instruments"].get(metric, {}),
+        )
+        for metric in config.metrics.names
     }
-    contrast = _contrast(config, corpus, base) if config.bias_direction == "contrast" else None
+    models: dict[SetKey, Stage] = {}
+    generated: dict[SetKey, Stage] = {}
+    scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
     updated: dict[SetKey, Stage] = {}
     neurons: dict[SetKey, Stage] = {}
-    if config.neurons.sites:
-        neurons[BASE, 0, -1] = _neurons(config, "base model", corpus, base)
+
+    def write(name: str, key: SetKey, stream: str) -> Stage:
+        inputs = {"corpus": corpus, "model": models[key]}
+        whole = Generate(config, f"{name}: generate", inputs, key[1:], stream)
+        return in_shards(whole, f"{name}: join articles")
+
+    def measure(key: SetKey) -> None:
+        name, model = _name(key), models[key]
+        generated[key] = write(name, key, "generate")
+        inputs = {**ground, "articles": generated[key]}
+        scored[key] = score_set(name, inputs, instruments, model)
+        if config.neurons.sites:
+            inputs = {"corpus": corpus, "model": model}
+            neurons[key] = Neurons(config, f"{name}: neurons", inputs)
+
+    models[_BASE] = base
+    measure(_BASE)
+    contrast = None
+    if config.bias_direction == "contrast":
+        contrast = Contrast(config, "bias direction: fine-tune on each leaning", ground)
+
+    def direction(before: SetKey) -> dict[str, Stage]:
+        if contrast:
+            return {"base": base, "contrast": contrast}
+        # Not the articles that made the update: it was fitted to their chance, too.
+        name = f"{_name(before)} second stream"
+        articles = write(name, before, "second-stream")
+        inputs, leaning = {**ground, "articles": articles}, {"leaning": instruments["leaning"]}
+        return {"articles": articles, "scores": score_set(name, inputs, leaning)}
+
+    regimes = [make_regime(regime) for regime in config.regimes]
     for seed in config.loop.seeds:
         for generation in range(config.loop.generations + 1):
-            for regime in config.regimes:
-                key = (regime.label, seed, generation)
-                name = f"{regime.label} seed {seed} generation {generation}"
-                finetuned[key] = _finetune(config, name, key, corpus, base, finetuned, generated)
-                generated[key] = generate_stage(
-                    config, name, corpus, finetuned[key], seed, generation
-                )
-                scored[key] = score_stage(
-                    config,
-                    name,
-                    corpus,
-                    base,
-                    instruments,
-                    {"articles": generated[key], "model": finetuned[key]},
-                )
-                if config.neurons.sites:
-                    neurons[key] = _neurons(config, name, corpus, finetuned[key])
-                if config.bias_direction == "none":
-                    continue
-                before = finetuned[regime.label, seed, generation - 1] if generation else base
-                inputs = {"before": before, "after": finetuned[key], "corpus": corpus}
-                if contrast:
-                    inputs |= {"base": base, "contrast": contrast}
-                else:
-                    # Not the articles that made the update: it was fitted to their chance, too.
-                    inputs |= second_stream(
-                        config,
-                        f"{regime.label} seed {seed} generation {generation - 1}"
-                        if generation
-                        else "base model",
-                        corpus,
-                        base,
-                        instruments["leaning"],
-                        before,
-                        (seed, generation - 1) if generation else (0, -1),
-                    )
-                updated[key] = _update(config, name, inputs)
+            for regime in regimes:
+                label = regime.config.label
+                key = (label, seed, generation)
+                before = (label, seed, generation - 1) if generation else _BASE
+                start = models[before] if config.loop.start == "previous" else base
+                read = regime.reads(generation) if generation else ()
+                articles = {f"generation-{g}": generated[label, seed, g] for g in read}
+                inputs = {"corpus": corpus, "start": start, **articles}
+                name = f"{_name(key)}: fine-tune"
+                models[key] = Finetune(config, name, inputs, regime, seed, generation)
+                measure(key)
+                if config.bias_direction != "none":
+                    inputs = {"before": models[before], "after": models[key], "corpus": corpus}
+                    inputs |= direction(before)
+                    updated[key] = Update(config, f"{_name(key)}: update", inputs)
+    del models[_BASE]
     return Plan(
         config,
+        contents,
         corpus,
         base,
         instruments,
-        finetuned,
+        models,
         generated,
         scored,
         updated,
         neurons,
         contrast,
-    )
-
-
-def _corpus_settings(config: Config) -> dict[str, Any]:
-    """Leave out what came later and is not used, so that older runs and bases are still known."""
-    unused = {"real_labels": None, "fresh_sets": 0}
-    others = {"control"} if config.corpus.source != "control" else set()
-    settings = without_folders(config).corpus.model_dump(mode="json", exclude=others)
-    return {name: value for name, value in settings.items() if unused.get(name, ...) != value}
-
-
-def _training_settings(training: TrainingConfig) -> dict[str, Any]:
-    """Leave out what changes no weight."""
-    return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
-
-
-def _base(config: Config, corpus: Stage, content: Any) -> Stage:  # noqa: ANN401 - JSON
-    from_scratch = config.base.model == "scratch"
-    settings: dict[str, Any] = {"seed": config.seed if from_scratch else None}
-    if from_scratch:
-        settings["scratch"] = config.base.scratch.model_dump(mode="json")
-    else:
-        settings["content"] = content
-        settings["revision"] = config.base.revision
-    pretraining = config.base.scratch.pretraining
-    return Stage(
-        "base",
-        "base model: pre-train" if from_scratch else "base model: load",
-        settings,
-        {"corpus": corpus} if from_scratch else {},
-        lambda out, inputs, progress, scratch: work.write_base(
-            config, inputs, out, progress, scratch
-        ),
-        cost=float(pretraining.steps * pretraining.batch_size * pretraining.tokens)
-        if from_scratch
-        else 0,
-        shared=True,
-    )
-
-
-def _instrument(
-    config: Config, name: str, corpus: Stage, base: Stage, content: Mapping[str, Any]
-) -> Stage:
-    return Stage(
-        "instrument",
-        f"{name}: instrument",
-        {
-            "metric": name,
-            "metrics": instrument_settings(config, name),
-            "content": content,
-            "seed": config.seed,
-        },
-        {"corpus": corpus, "base": base},
-        lambda out, inputs, progress, scratch: work.write_instrument(config, name, inputs, out),
-    )
-
-
-def _finetune(
-    config: Config,
-    name: str,
-    key: SetKey,
-    corpus: Stage,
-    base: Stage,
-    finetuned: Mapping[SetKey, Stage],
-    generated: Mapping[SetKey, Stage],
-) -> Stage:
-    label, seed, generation = key
-    regime_config = next(r for r in config.regimes if r.label == label)
-    regime = make_regime(regime_config)
-    training = regime.training(config.training)
-    previous = config.loop.start == "previous" and generation > 0
-    inputs = {
-        "corpus": corpus,
-        "start": finetuned[label, seed, generation - 1] if previous else base,
-    }
-    settings: dict[str, Any] = {
-        "training": _training_settings(training),
-        "seed": [config.seed, seed, generation],
-    }
-    if generation:
-        settings["regime"] = {"kind": regime_config.kind, **regime.settings()}
-        inputs |= {f"generation-{g}": generated[label, seed, g] for g in regime.reads(generation)}
-    set_seed = integer(config.seed, "training-set", seed, generation)
-    train_seed = integer(config.seed, "finetune", seed, generation)
-
-    def run(out: Path, paths: Mapping[str, Path], progress: Progress, scratch: Path) -> None:
-        work.write_finetuned(
-            regime,
-            training,
-            generation,
-            (set_seed, train_seed),
-            f"{config.name} {name}",
-            paths,
-            out,
-            progress,
-            scratch,
-            config.executor.sharding,
-        )
-
-    articles = regime.expected_size(generation, 1, config.generation.samples_per_prompt)
-    return Stage(
-        "finetune", f"{name}: fine-tune", settings, inputs, run, cost=articles * training.epochs
-    )
-
-
-def _contrast(config: Config, corpus: Stage, base: Stage) -> Stage:
-    seed = integer(config.seed, "contrast")
-    return Stage(
-        "contrast",
-        "bias direction: fine-tune on each leaning",
-        {"training": _training_settings(config.training), "seed": seed},
-        {"corpus": corpus, "base": base},
-        lambda out, inputs, progress, scratch: work.write_contrast(
-            config.training, seed, f"{config.name} contrast", inputs, out, progress, scratch
-        ),
-        cost=config.training.epochs,
-    )
-
-
-def _update(config: Config, name: str, inputs: Mapping[str, Stage]) -> Stage:
-    sampled = config.bias_direction == "gradient"
-    return Stage(
-        "update",
-        f"{name}: update",
-        {"generation": generation_settings(config)} if sampled else {},
-        inputs,
-        lambda out, paths, progress, scratch: work.write_update(config.generation, paths, out),
-        cost=1.0,
-    )
-
-
-def _neurons(config: Config, name: str, corpus: Stage, model: Stage) -> Stage:
-    return Stage(
-        "neurons",
-        f"{name}: neurons",
-        config.neurons.model_dump(mode="json"),
-        {"corpus": corpus, "model": model},
-        lambda out, inputs, progress, scratch: work.write_neurons(config.neurons, inputs, out),
-        cost=1.0,
     )

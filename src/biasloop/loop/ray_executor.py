@@ -146,15 +146,6 @@ def _knock(address: str) -> None:
         ) from error
 
 
-def _contents(plan: Plan) -> dict[str, Any]:
-    """Recover from a plan what its inputs' contents were: see `contents_of`."""
-    return {
-        "corpus": plan.corpus.settings["content"],
-        "base": plan.base.settings.get("content"),
-        "instruments": {name: s.settings["content"] for name, s in plan.instruments.items()},
-    }
-
-
 @dataclass
 class _Driver:
     """One run of a plan on a cluster: what waits, what is handed out, what was lost."""
@@ -182,7 +173,7 @@ class _Driver:
         ]
         self.here = self.ray.get_runtime_context().get_node_id()
         self.config = self.plan.config.model_dump_json()
-        self.contents = canonical_json(_contents(self.plan))
+        self.contents = canonical_json(dict(self.plan.contents))
         self.channel = (
             self.ray.remote(Channel)
             .options(num_cpus=0, scheduling_strategy=self._affinity())

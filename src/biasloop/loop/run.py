@@ -22,14 +22,15 @@ from biasloop.files import (
     write_json,
     write_text,
 )
+from biasloop.loop.article_stages import read_part
 from biasloop.loop.faults import explained
 from biasloop.loop.integrity import MANIFEST, recorded_file
+from biasloop.loop.model_stages import DECODING
 from biasloop.loop.plan import Plan, SetKey, make_plan
 from biasloop.loop.remote import RUN_FILE
 from biasloop.loop.results import Results
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
-from biasloop.loop.work import DECODING, read_part
 from biasloop.tables import (
     ARTICLES,
     CHAIN,

@@ -15,11 +15,11 @@ import polars as pl
 from biasloop.config import Config
 from biasloop.corpus import PARTED_ARTICLES
 from biasloop.errors import InputError
+from biasloop.loop.article_stages import read_labels
 from biasloop.loop.execute import perform
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.run import read_config, read_contents
 from biasloop.loop.store import Store
-from biasloop.loop.work import fit_context, read_labels
 from biasloop.metrics import Metric, metric_kind
 from biasloop.tables import ARTICLES, conform, read_table
 
@@ -54,9 +54,9 @@ def score_articles(
     )
     if folder is not None:
         plan = make_plan(chosen, read_contents(folder))
-        return scored_by(_loaded(chosen, Store(folder, cache), plan), articles)
+        return scored_by(_loaded(Store(folder, cache), plan), articles)
     with fitted(chosen, cache) as (store, plan):
-        return scored_by(_loaded(chosen, store, plan), articles)
+        return scored_by(_loaded(store, plan), articles)
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def judge_articles(config: Config, articles: pl.DataFrame, cache: Path) -> Judge
         If the corpus or an instrument cannot be had.
     """
     with fitted(config, cache) as (store, plan):
-        instruments = _loaded(config, store, plan)
+        instruments = _loaded(store, plan)
         parts = read_table(store.path(plan.corpus) / "articles.parquet", PARTED_ARTICLES)
         real = conform(parts.filter(part="real"), ARTICLES)
         cards = [
@@ -145,7 +145,7 @@ def instruments_of(folder: Path, metrics: Sequence[str], cache: Path) -> list[Me
     config = config.model_copy(
         update={"metrics": config.metrics.model_copy(update={"names": tuple(metrics)})}
     )
-    return _loaded(config, Store(folder, cache), make_plan(config, read_contents(folder)))
+    return _loaded(Store(folder, cache), make_plan(config, read_contents(folder)))
 
 
 def scored_by(instruments: Sequence[Metric], articles: pl.DataFrame) -> Tables:
@@ -158,13 +158,11 @@ def scored_by(instruments: Sequence[Metric], articles: pl.DataFrame) -> Tables:
     )
 
 
-def _loaded(config: Config, store: Store, plan: Plan) -> list[Metric]:
-    inputs = {"corpus": store.checked(plan.corpus), "base": store.path(plan.base)}
-    none = pl.DataFrame(schema=ARTICLES)
+def _loaded(store: Store, plan: Plan) -> list[Metric]:
+    paths = {"corpus": store.checked(plan.corpus), "base": store.path(plan.base)}
     loaded = []
     for metric, stage in plan.instruments.items():
         if not store.has(stage):
             raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
-        context = fit_context(config, inputs, none)
-        loaded.append(metric_kind(metric).load(context, store.checked(stage) / "instrument"))
+        loaded.append(stage.load(paths, store.checked(stage)))
     return loaded

@@ -237,7 +237,7 @@ class Store:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        of = stage.whole or stage
+        of = stage.recorded
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         write_json(
             folder / MANIFEST,

@@ -1,0 +1,212 @@
+"""Stages that score: an instrument per metric, and each set of articles by each instrument.
+
+Every metric is scored by stages of its own, so that one more reads old articles and writes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from biasloop.config import Config, without_folders
+from biasloop.loop.article_stages import (
+    UNIT,
+    ShardedStage,
+    in_shards,
+    read_labels,
+    read_part,
+    units,
+)
+from biasloop.loop.stage import Paths, Progress, Stage
+from biasloop.metrics import FitContext, Metric, metric_kind, perplexities
+from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
+from biasloop.models import load_model
+from biasloop.tables import ARTICLES, conform, read_table, write_table
+
+_TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_scores": SCORED_SETS}
+
+
+def instrument_settings(config: Config, metric: str) -> dict[str, Any]:
+    """Return a metric's own settings; what came later only where it is not what it always was."""
+    section = getattr(without_folders(config).metrics, metric, None)
+    settings = section.model_dump(mode="json") if section else {}
+    always = {"errors": "sources"}
+    return {name: value for name, value in settings.items() if always.get(name, ...) != value}
+
+
+def _context(config: Config, paths: Paths, articles: pl.DataFrame) -> FitContext:
+    """Say what a metric's instrument is made from."""
+    return FitContext(
+        config=config.metrics,
+        labels=read_labels(paths["corpus"]),
+        articles=articles,
+        base_model=str(paths["base"] / "model"),
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Instrument(Stage):
+    """Fit a metric's instrument on the part of ``corpus`` kept for it, or on ``base``."""
+
+    kind = "instrument"
+    metric: str
+    content: Mapping[str, Any]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The metric's own, and the hash of what they point to."""
+        own = instrument_settings(self.config, self.metric)
+        named = {"metric": self.metric, "metrics": own}
+        return {**named, "content": self.content, "seed": self.config.seed}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write what the metric loads again, and its card."""
+        folder = out / "instrument"
+        folder.mkdir()
+        articles = read_part(paths["corpus"], "instrument")
+        metric_kind(self.metric).fit(_context(self.config, paths, articles), folder)
+
+    def load(self, paths: Paths, folder: Path) -> Metric:
+        """Load the metric from the stage's output ``folder``."""
+        context = _context(self.config, paths, pl.DataFrame(schema=ARTICLES))
+        return metric_kind(self.metric).load(context, folder / "instrument")
+
+
+@dataclass(frozen=True, eq=False)
+class Score(ShardedStage):
+    """Score ``articles``, or the real ones of ``corpus``, by the ``instrument`` of a metric."""
+
+    kind = "score"
+    instrument: Instrument
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The metric's own section only, so that another classifier scores nothing else anew."""
+        metrics = without_folders(self.config).metrics.model_dump(mode="json", exclude={"names"})
+        own = {key: value for key, value in metrics.items() if not isinstance(value, dict)}
+        metric = self.instrument.metric
+        if section := instrument_settings(self.config, metric):
+            own[metric] = section
+        named = {"metric": metric, "metrics": own, "seed": self.config.seed}
+        return named | self.shard.settings
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write the three tables of scores."""
+        instrument = self.instrument.load(paths, paths["instrument"])
+        if "articles" in paths:
+            articles = read_table(paths["articles"] / "articles.parquet", ARTICLES)
+        else:
+            articles = read_part(paths["corpus"], "real")
+        whole = metric_kind(self.instrument.metric).whole_set
+        parts = [articles] if whole else units(self.shard.of(articles, UNIT), UNIT)
+        scored = [instrument.score(part) for part in parts]
+        _write(
+            out,
+            pl.concat(one.scores for one in scored),
+            pl.concat(one.leaning_scores for one in scored),
+            pl.concat(one.set_scores for one in scored),
+        )
+
+    @staticmethod
+    def join(shards: Sequence[Path], out: Path) -> None:
+        """Put scores together: metric by metric, and in each the articles in order."""
+        _write(
+            out,
+            *(
+                pl.concat([read_table(one / f"{table}.parquet", schema) for one in shards])
+                for table, schema in _TABLES.items()
+            ),
+        )
+
+
+def _write(out: Path, scores: pl.DataFrame, *others: pl.DataFrame) -> None:
+    by_metric = scores.partition_by("metric", maintain_order=True) or [scores]
+    tables = (pl.concat(by_metric), *others)
+    for (name, schema), table in zip(_TABLES.items(), tables, strict=True):
+        write_table(out / f"{name}.parquet", conform(table, schema))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreHoldout(Stage):
+    """Score a ``model`` on the held-out real articles of ``corpus``."""
+
+    kind = "score"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """How perplexity is read."""
+        metrics = self.config.metrics
+        return {"holdout": [metrics.perplexity_batch_size, metrics.perplexity_precision]}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write the three tables of scores, of which two are empty."""
+        articles, metrics = read_part(paths["corpus"], "holdout"), self.config.metrics
+        scores = SCORED.to_frame()
+        if articles.height:
+            folder = paths["model"] / "model"
+            loaded = load_model(str(folder), precision=metrics.perplexity_precision)
+            values = perplexities(
+                loaded.model,
+                loaded.tokenizer,
+                articles["body"].to_list(),
+                metrics.perplexity_batch_size,
+            )
+            value = pl.Series("value", values, pl.Float64).fill_nan(None)
+            metric = pl.lit("holdout_perplexity").alias("metric")
+            scores = articles.select("article_id", metric, value)
+        _write(out, scores, SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
+
+
+@dataclass(frozen=True, eq=False)
+class JoinScores(Stage):
+    """Put all scores of a set of articles together, in the order of the inputs."""
+
+    kind = "join"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The order of the metrics."""
+        return {"order": list(self.inputs)}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write the three tables of scores."""
+        Score.join([paths[name] for name in self.inputs], out)
+
+
+def score_set(
+    name: str,
+    inputs: Mapping[str, Stage],
+    instruments: Mapping[str, Instrument],
+    model: Stage | None = None,
+) -> Stage:
+    """Lay out how a set of articles is scored.
+
+    Parameters
+    ----------
+    name
+        What to call the set.
+    inputs
+        ``corpus`` and ``base``, and the set's ``articles`` where they are not the real ones.
+    instruments
+        By metric.
+    model
+        Which wrote the set, and is to be scored on held-out text.
+    """
+    parts: dict[str, Stage] = {}
+    for metric, instrument in instruments.items():
+        config, read = instrument.config, {**inputs, "instrument": instrument}
+        whole = Score(config, f"{name}: score {metric}", read, instrument)
+        parts[f"{metric}-0"] = (
+            whole if metric_kind(metric).whole_set else in_shards(whole, f"{name}: join {metric}")
+        )
+    config = inputs["corpus"].config
+    if model:
+        read = {"corpus": inputs["corpus"], "model": model}
+        parts["holdout"] = ScoreHoldout(config, f"{name}: score on held-out text", read)
+    return JoinScores(config, f"{name}: join scores", parts)
