@@ -5,7 +5,7 @@ model to another: `python benchmarks/scaling.py`. Takes about two minutes, and a
 """
 
 from biasloop.config import parse_config
-from biasloop.loop import calibrate, estimate, gather
+from biasloop.loop import estimate, gather, measure_throughput
 
 #: Layers, width, heads.
 SIZES = ((2, 128, 2), (4, 256, 4), (8, 512, 8))
@@ -25,7 +25,7 @@ def main() -> None:
         )
         material = gather(config)
         count = estimate(config, material).parameters
-        speeds = calibrate(config, material)
+        speeds = measure_throughput(config, material)
         each = (speeds.train, speeds.generate, speeds.read)
         # A token written has had one of a prompt read before it.
         once = 2 * count

@@ -12,7 +12,7 @@ from biasloop.cli.main import app
 from biasloop.config import ScratchConfig, load_config, parse_config
 from biasloop.corpus import load_corpus, split_parts
 from biasloop.errors import InputError
-from biasloop.loop import Store, calibrate, estimate, gather, make_plan
+from biasloop.loop import Store, estimate, gather, make_plan, measure_throughput
 from biasloop.models import build_scratch_model, save_model, train_tokenizer
 
 PER_LABEL, HOLDOUT, FRACTION = 506, 20, 0.3
@@ -145,7 +145,7 @@ def test_generation_0_is_exact(tiny, tmp_path, monkeypatch, samples):
 
 def test_a_dry_run_prints_and_writes_nothing(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("biasloop.loop.calibration._SECONDS", 0.1)
+    monkeypatch.setattr("biasloop.loop.cost._SECONDS", 0.1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(json.dumps(tiny))
     before = sorted(tmp_path.rglob("*"))
@@ -164,11 +164,11 @@ def test_a_dry_run_prints_and_writes_nothing(tiny, tmp_path, monkeypatch):
 
 
 def test_speeds_are_measured_without_changing_the_model(tiny, monkeypatch):
-    monkeypatch.setattr("biasloop.loop.calibration._SECONDS", 0.1)
+    monkeypatch.setattr("biasloop.loop.cost._SECONDS", 0.1)
     config = parse_config(tiny)
     material = gather(config)
     weights = {n: v.clone() for n, v in material.model.model.state_dict().items()}
-    speeds = calibrate(config, material)
+    speeds = measure_throughput(config, material)
     assert min(speeds.train, speeds.generate, speeds.read) > 0
     assert speeds.hours(estimate(config, material)) > 0
     assert all((v == weights[n]).all() for n, v in material.model.model.state_dict().items())

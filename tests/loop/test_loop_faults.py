@@ -14,7 +14,7 @@ from biasloop.cli.main import app
 from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
 from biasloop.loop import Store, execute, locked, make_plan, silent, verify
-from biasloop.loop.faults import explained
+from biasloop.loop.store import explained
 
 CHANGES = ["loop.generations=0", "regimes=[synthetic]"]
 

@@ -10,7 +10,7 @@ import biasloop as bl
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
-from biasloop.loop import Store, calibrate, estimate, execute, gather, make_plan, silent
+from biasloop.loop import Store, estimate, execute, gather, make_plan, measure_throughput, silent
 from biasloop.loop.article_stages import read_part
 from biasloop.tables import BASE, REAL
 
@@ -164,9 +164,9 @@ def test_articles_no_longer_than_the_opening_are_counted_over_the_whole_set(
 
 
 def test_a_dry_run_measures_speeds_from_openings(written, monkeypatch):
-    monkeypatch.setattr("biasloop.loop.calibration._SECONDS", 0.1)
+    monkeypatch.setattr("biasloop.loop.cost._SECONDS", 0.1)
     config = parse_config(written)
-    assert calibrate(config, gather(config)).generate > 0
+    assert measure_throughput(config, gather(config)).generate > 0
 
 
 def test_too_few_articles_for_fresh_sets_says_how_many_there_are(written, tmp_path):

@@ -12,10 +12,9 @@ from biasloop.config import parse_config
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import sha256_file
 from biasloop.loop import Store, fetch, ray_executor, verify
+from biasloop.loop.execute import threads
 from biasloop.loop.plan import make_plan
-from biasloop.loop.ray_executor import execute_on_ray
-from biasloop.loop.ray_task import Outcome, run_stage
-from biasloop.loop.resources import Node, needs_of, threads
+from biasloop.loop.ray_executor import Node, Outcome, execute_on_ray, needs_of, run_stage
 
 #: Enough epochs that a fine-tuning is still going on when it is interfered with.
 LONG = [
@@ -337,7 +336,7 @@ def test_a_stage_takes_what_the_config_says():
     assert own.cpus == 5
     half = "executor.stages.generate={gpus: 0.5, memory_gb: 2}"
     assert needs("generate", half, nodes=with_gpus).gpus == 0.5
-    assert needs("generate", half, nodes=with_gpus).memory == 2e9
+    assert needs("generate", half, nodes=with_gpus).memory_gb == 2
 
 
 def test_threads_are_pinned_and_put_back():

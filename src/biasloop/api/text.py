@@ -47,7 +47,7 @@ def score(
     InputError
         If neither or both of ``run`` and ``config`` are given, or an instrument cannot be had.
     """
-    from biasloop.loop.score import score_articles
+    from biasloop.loop import score_articles
 
     return score_articles(
         articles,
@@ -89,7 +89,7 @@ def audit_set(
     """
     from biasloop.audit import audit as judge
     from biasloop.corpus import read_unlabelled
-    from biasloop.loop import judge_articles
+    from biasloop.loop import score_beside_real
 
     path = Path(real).expanduser()
     values = {
@@ -101,7 +101,7 @@ def audit_set(
         "metrics": {"names": ["leaning", "quality", "diversity"]},
     }
     config = parse_config(values, overrides)
-    judged = judge_articles(config, read_unlabelled(Path(synthetic), body), cache_folder())
+    judged = score_beside_real(config, read_unlabelled(Path(synthetic), body), cache_folder())
     return judge(judged, tolerance, config.report.outside_share, config.seed)
 
 

@@ -24,7 +24,7 @@ from biasloop.audit.copies import copied
 from biasloop.audit.needed import NEEDED, needed_table
 from biasloop.audit.unpaired import Difference, mean_difference, share_difference
 from biasloop.errors import InputError
-from biasloop.loop import Judged
+from biasloop.loop import ScoredSets
 from biasloop.seeds import generator
 from biasloop.tables import CHAIN, LEANING_SCORES, REAL, SCORES, SET_SCORES, conform
 
@@ -103,14 +103,14 @@ class Audit:
 
 
 def audit(
-    judged: Judged, tolerance: float = 0.05, outside_share: float = 0.95, seed: int = 0
+    judged: ScoredSets, tolerance: float = 0.05, outside_share: float = 0.95, seed: int = 0
 ) -> Audit:
     """Audit a synthetic set.
 
     Parameters
     ----------
     judged
-        As from `loop.judge_articles`.
+        As from `loop.score_beside_real`.
     tolerance
         How far any leaning's share may be from its real one in the next generation, 0 to 1.
     outside_share
@@ -204,7 +204,7 @@ def audit(
     )
 
 
-def _without_copies(judged: Judged) -> tuple[Judged, int, int]:
+def _without_copies(judged: ScoredSets) -> tuple[ScoredSets, int, int]:
     """Leave out the synthetic articles that are real ones; count them, and those of ``seen``."""
     texts = judged.given["body"].to_list()
     copies = copied(texts, judged.originals)
@@ -243,7 +243,7 @@ def _shifted(tables: Tables) -> list[str]:
     return found
 
 
-def _tables(judged: Judged, outside_share: float) -> Tables:
+def _tables(judged: ScoredSets, outside_share: float) -> Tables:
     """Put both sets into one; ids are told apart, since the sets are independent samples."""
     cards = [card for card in judged.cards if card["metric"] == "leaning"]
     sides = ((judged.real_tables, REAL, -1), (judged.given_tables, _SYNTHETIC, 0))

@@ -72,12 +72,12 @@ def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bo
     from dataclasses import asdict
 
     from biasloop.config import load_config
-    from biasloop.loop import calibrate, estimate, gather
+    from biasloop.loop import estimate, gather, measure_throughput
 
     checked = load_config(config, overrides)
     material = gather(checked)
     cost = estimate(checked, material)
-    speeds = calibrate(checked, material) if measure else None
+    speeds = measure_throughput(checked, material) if measure else None
     hours = speeds.hours(cost) if speeds else None
     if as_json:
         print(

@@ -1,40 +1,43 @@
 """The generation loop as a graph of content-addressed stages: plan, execute, store."""
 
-from biasloop.loop.calibration import Speeds, calibrate
-from biasloop.loop.cost import Estimate, estimate, gather
-from biasloop.loop.events import Event, Listener, silent
-from biasloop.loop.execute import execute, missing_stages
-from biasloop.loop.mirror import fetch, open_remote
+from biasloop.loop.artifacts import (
+    ScoredSets,
+    instruments_of,
+    score_articles,
+    score_beside_real,
+    scored_by,
+    weights_of,
+)
+from biasloop.loop.cost import Estimate, Throughput, estimate, gather, measure_throughput
+from biasloop.loop.execute import Event, Listener, execute, missing_stages, silent
 from biasloop.loop.plan import Plan, contents_of, make_plan
 from biasloop.loop.ray_executor import execute_on_ray
 from biasloop.loop.remote import Remote, is_url
-from biasloop.loop.results import Results
-from biasloop.loop.run import check_folder, config_hash, open_run, read_config, read_results
-from biasloop.loop.score import (
-    Judged,
-    instruments_of,
-    judge_articles,
-    score_articles,
-    scored_by,
+from biasloop.loop.results import Results, read_results
+from biasloop.loop.run import (
+    check_folder,
+    config_hash,
+    fetch,
+    open_remote,
+    open_run,
+    read_config,
 )
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
 from biasloop.loop.verify import Verification, clean, verify
-from biasloop.loop.weights import weights_of
 
 __all__ = [
     "Estimate",
     "Event",
-    "Judged",
     "Listener",
     "Plan",
     "Remote",
     "Results",
-    "Speeds",
+    "ScoredSets",
     "Stage",
     "Store",
+    "Throughput",
     "Verification",
-    "calibrate",
     "check_folder",
     "clean",
     "config_hash",
@@ -46,15 +49,16 @@ __all__ = [
     "gather",
     "instruments_of",
     "is_url",
-    "judge_articles",
     "locked",
     "make_plan",
+    "measure_throughput",
     "missing_stages",
     "open_remote",
     "open_run",
     "read_config",
     "read_results",
     "score_articles",
+    "score_beside_real",
     "scored_by",
     "silent",
     "verify",

@@ -1,4 +1,4 @@
-"""What a run will cost, before it is run: stages, tokens, disk. Trains nothing, writes nothing.
+"""What a run will cost, before it is run: stages, tokens, disk, and hours on this machine.
 
 Tokens of real articles are counted; of fresh ones (``corpus.fresh_sets``) those of the others are
 taken. A synthetic article is taken to be as long as the protocol makes it (every prompt continued
@@ -8,20 +8,27 @@ early writes less, and one that writes no words may write more.
 
 from __future__ import annotations
 
+import copy
+import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from biasloop.config import Config
 from biasloop.corpus import load_corpus, split_parts
+from biasloop.device import choose_for_training
+from biasloop.errors import InputError
 from biasloop.loop.plan import SetKey, make_plan
+from biasloop.metrics import perplexities
 from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
 from biasloop.stages import article_prompts, check_prompts, samples_of
 from biasloop.stages.finetune import text_of
+from biasloop.stages.generate import continue_prompts
+from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
 #: What a token of generated text takes on disk: its ids and its characters, compressed.
@@ -152,7 +159,7 @@ def estimate(config: Config, material: Material) -> Estimate:
     parameters = sum(p.numel() for p in loaded.model.parameters())
     units = _neurons(config, loaded)
     model_bytes = 4 * parameters
-    kept = len({plan.finetuned[key].key for key in plan.finetuned if _kept(config, key[2])})
+    kept = len(plan.kept_models)
     tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
     scored = real.height * config.generation.samples_per_prompt
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
@@ -234,14 +241,6 @@ def _finetune_tokens(config: Config, key: SetKey, real: pl.DataFrame, lengths: _
     )
 
 
-def _kept(config: Config, generation: int) -> bool:
-    last = config.loop.generations
-    policy = config.loop.keep_models
-    return policy == "all" or (
-        generation in {"ends": (0, last), "last": (last,), "none": ()}[policy]
-    )
-
-
 def _neurons(config: Config, loaded: LoadedModel) -> int:
     from biasloop.models.sites import feed_forwards
 
@@ -266,3 +265,97 @@ def _read_tokens(
         bodies = encode(material.parts["real"]["body"].to_list(), add_special_tokens=False)
         total += (models + 1) * sum(min(len(ids), limit) for ids in bodies["input_ids"])
     return total
+
+
+#: Seconds that each of the three measurements may take, about.
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Tokens per second.
+
+    Attributes
+    ----------
+    train, generate, read
+        Trained on, written, and read for perplexity.
+    seconds
+        How long measuring took.
+    """
+
+    train: float
+    generate: float
+    read: float
+    seconds: float
+
+    def hours(self, cost: Estimate) -> float:
+        """Hours that a run will take, scoring by the classifiers not counted."""
+        return (
+            sum(cost.train_tokens.values()) / self.train
+            + cost.generate_tokens / self.generate
+            + cost.read_tokens / self.read
+        ) / 3600
+
+
+def measure_throughput(config: Config, material: Material) -> Throughput:
+    """Measure speeds on the run's own articles, with a copy of its own model.
+
+    Raises
+    ------
+    InputError
+        If there is no article to measure with.
+    """
+    start = time.perf_counter()
+    loaded, real = material.model, material.parts["real"]
+    samples = samples_of(loaded, real, config.training)
+    own = article_prompts(loaded.tokenizer, real, config.generation)
+    prompts = [prompt for one in own for prompt in one]
+    if not samples or not prompts:
+        raise InputError("there is no article with two tokens to measure speeds with")
+    trained = replace(
+        loaded,
+        model=copy.deepcopy(loaded.model),
+        device=choose_for_training(config.training.precision),
+    )
+    size = config.training.batch_size
+
+    def train_some(steps: int) -> int:
+        chosen = [samples[i % len(samples)] for i in range(steps * size)]
+        return train(
+            trained,
+            chosen,
+            seed=0,
+            batch_size=size,
+            learning_rate=0.0,
+            weight_decay=0.0,
+            steps=steps,
+        ).tokens
+
+    def generate_some(batches: int) -> int:
+        count = batches * config.generation.batch_size
+        chosen = [prompts[i % len(prompts)] for i in range(count)]
+        return sum(map(len, continue_prompts(loaded, chosen, config.generation, 0)))
+
+    def read_some(batches: int) -> int:
+        bodies = real["body"].to_list()
+        count = batches * config.metrics.perplexity_batch_size
+        texts = [bodies[i % len(bodies)] for i in range(count)]
+        perplexities(loaded.model, loaded.tokenizer, texts, config.metrics.perplexity_batch_size)
+        encoded = loaded.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return sum(min(len(ids), loaded.context) for ids in encoded)
+
+    speeds = [_speed(some) for some in (train_some, generate_some, read_some)]
+    return Throughput(*speeds, time.perf_counter() - start)
+
+
+def _speed(some: Callable[[int], int]) -> float:
+    """Tokens per second of ``some(n)``, with n doubled until it takes long enough to be typical."""
+    count, spent = 1, 0.0
+    while True:
+        begun = time.perf_counter()
+        tokens = some(count)
+        took = time.perf_counter() - begun
+        spent += took
+        if took > _SECONDS / 2 or spent > _SECONDS:
+            return tokens / took
+        count *= 2

@@ -2,20 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+from biasloop.config import Config, StageResources
 from biasloop.device import return_freed_memory
-from biasloop.loop.events import Event, Listener
-from biasloop.loop.faults import explained
-from biasloop.loop.plan import Plan
-from biasloop.loop.resources import threads, threads_of
+from biasloop.files import remove_leftovers
+from biasloop.loop.plan import Plan, once
 from biasloop.loop.stage import Progress, Stage
-from biasloop.loop.store import Store
+from biasloop.loop.store import Store, explained
 
 #: Seconds between two progress events of one stage.
-_PROGRESS_EVERY = 0.5
+PROGRESS_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened in a run.
+
+    Attributes
+    ----------
+    event
+        What happened.
+    stage, name
+        The stage's kind and name; empty for the run's own events.
+    done, total
+        Stages finished and stages of the run.
+    tokens
+        Tokens trained on, or written, in this stage so far.
+    seconds
+        Since the stage, or the run, began.
+    left
+        Estimated seconds to the end of the run; None while there is nothing to go by.
+    message
+        For warnings and the end.
+    """
+
+    event: Literal["run", "start", "progress", "finish", "warning", "end"]
+    stage: str = ""
+    name: str = ""
+    done: int = 0
+    total: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    left: float | None = None
+    message: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON values, empty ones left out."""
+        return {key: value for key, value in asdict(self).items() if value not in ("", None)}
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Show nothing."""
 
 
 def missing_stages(
@@ -45,70 +91,33 @@ def missing_stages(
     return list(ordered.values())
 
 
-def take_finished(
-    plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None = None
-) -> list[Stage]:
-    """Take what is finished in other runs or the cache; list the stages that have to run still.
+def resources_of(config: Config, kind: str) -> StageResources:
+    """Return what a kind of stage takes of a machine: ``cpus`` None leaves the threads alone."""
+    stages = {str(name): own for name, own in config.executor.stages.items()}
+    own = stages.get(kind, StageResources())
+    return own.model_copy(update={"cpus": own.cpus or config.executor.cpus})
 
-    A model's weights are taken where a stage that has to run reads them, or they are to be kept.
 
-    Raises
-    ------
-    StoreError
-        If the disk fails.
+@contextlib.contextmanager
+def threads(count: int | None) -> Generator[None]:
+    """Have the numerical libraries use so many threads; None leaves them as they are.
+
+    The order of a sum depends on the number of threads, and so do the last bits of trained
+    weights: two machines that pin the same number compute the same bytes.
     """
-    with explained("taking finished stages", store.root):
-        missing = missing_stages(
-            plan, store, targets, lambda stage: store.has(stage) or store.take(stage)
-        )
-        to_run, kept = {stage.key for stage in missing}, plan.kept_models
-        for stage in plan.stages.values() if targets is None else ():
-            if stage.key in to_run or store.has(stage) or store.is_pruned(stage):
-                continue
-            if not (stage.key in kept and store.take(stage)):
-                store.take(stage, weights=False)
-    for message in store.damaged:
-        listen(Event("warning", message=message))
-    store.damaged.clear()
-    return missing
+    if count is None:
+        yield
+        return
+    import torch
+    from threadpoolctl import threadpool_limits
 
-
-class Clock:
-    """Estimates the time left from what the stages of each kind have taken so far."""
-
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self._waiting = {stage.key: stage for stage in stages}
-        self._kinds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for stage in stages:
-            self._count(stage, 1)
-        self.rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-
-    def _count(self, stage: Stage, sign: int) -> None:
-        of = self._kinds[stage.kind]
-        of[0] += sign
-        of[1] += sign * (stage.cost or 1.0)
-
-    @property
-    def waiting(self) -> list[Stage]:
-        """The stages that have not finished."""
-        return list(self._waiting.values())
-
-    def finished(self, stage: Stage, seconds: float) -> None:
-        """Note what a stage took; it waits no more."""
-        del self._waiting[stage.key]
-        self._count(stage, -1)
-        rate = self.rates[stage.kind]
-        rate[0] += seconds
-        rate[1] += stage.cost or 1.0
-
-    def left(self) -> float | None:
-        """Seconds to go; None until every kind that waits has been seen once."""
-        waiting = {kind: cost for kind, (count, cost) in self._kinds.items() if count}
-        if waiting.keys() - self.rates.keys():
-            return None
-        return sum(
-            cost * self.rates[kind][0] / self.rates[kind][1] for kind, cost in waiting.items()
-        )
+    before = torch.get_num_threads()
+    with threadpool_limits(count):
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def perform(stage: Stage, store: Store, progress: Progress) -> float:
@@ -129,12 +138,12 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
             return 0.0
         start = time.monotonic()
         # An instrument of its own, fitted outside a run, may have inputs that it never reads.
-        inputs = {
+        paths = {
             name: store.checked(source) if store.has(source) else store.path(source)
             for name, source in stage.inputs.items()
         }
         with store.writing(stage) as folder:
-            stage.run(folder, inputs, progress, store.scratch(stage))
+            stage.run(folder, paths, progress, store.scratch(stage))
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         store.forget_scratch(stage)
@@ -144,40 +153,136 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
     return seconds
 
 
-class _Readers:
-    """How many stages that are to run read each model: without looking at the store each time."""
+class Clock:
+    """Estimates the time left from what the stages of each kind have taken so far."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._kinds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for stage in stages:
+            self._count(self._kinds, stage, 1.0, stage.cost)
+
+    @staticmethod
+    def _count(table: dict[str, list[float]], stage: Stage, first: float, cost: float) -> None:
+        of = table[stage.kind]
+        of[0] += first
+        of[1] += cost
+
+    def finished(self, stage: Stage, seconds: float) -> None:
+        """Note what a stage took; it waits no more."""
+        self._count(self._kinds, stage, -1.0, -stage.cost)
+        self._count(self._rates, stage, seconds, stage.cost)
+
+    def left(self) -> float | None:
+        """Seconds to go; None until every kind that waits has been seen once."""
+        waiting = {kind: cost for kind, (count, cost) in self._kinds.items() if count}
+        if waiting.keys() - self._rates.keys():
+            return None
+        return sum(
+            cost * self._rates[kind][0] / self._rates[kind][1] for kind, cost in waiting.items()
+        )
+
+
+class Execution:
+    """One execution of a plan: what is missing of it, told of, and its models' weights pruned.
+
+    Parameters
+    ----------
+    plan, store, listen, targets
+        As for `execute`.
+
+    Attributes
+    ----------
+    missing
+        The stages that have to run, in an order in which they can.
+
+    Raises
+    ------
+    StoreError
+        If the disk fails.
+    """
 
     def __init__(
-        self, plan: Plan, store: Store, wanted: Sequence[Stage], missing: Sequence[Stage]
+        self, plan: Plan, store: Store, listen: Listener, targets: Sequence[Stage] | None
     ) -> None:
-        to_run = {stage.key for stage in missing}
+        self.plan, self.store, self.listen = plan, store, listen
+        self._begun = time.monotonic()
+        with explained("clearing up", store.root):
+            store.root.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(store.root / "stages")
+        with explained("taking finished stages", store.root):
+            self.missing = self._take_finished(targets)
+        for message in store.damaged:
+            listen(Event("warning", message=message))
+        store.damaged.clear()
+        to_run = {stage.key for stage in self.missing}
+        # Stages that nothing wants now, and that may be wanted of this folder later.
         others = [
             stage
             for stage in plan.stages.values()
             if stage.key not in to_run and not (store.has(stage) or store.is_pruned(stage))
         ]
-        self._kept = plan.kept_models | {stage.key for stage in wanted}
+        self._kept = plan.kept_models | {stage.key for stage in targets or ()}
         self._kept |= {source.key for stage in others for source in stage.inputs.values()}
-        self._left = Counter(
-            source.key for stage in missing for source in _once(stage.inputs.values())
+        self._readers = Counter(
+            source.key for stage in self.missing for source in once(stage.inputs.values())
         )
+        self.clock = Clock(self.missing)
+        self._total = len(plan.stages) if targets is None else len(self.missing)
+        self._done = self._total - len(self.missing)
+        listen(Event("run", done=self._done, total=self._total, message=str(store.root)))
 
-    def finished(self, stage: Stage) -> list[Stage]:
-        """Note that a stage has run; return the models that nothing reads any more."""
-        sources = _once(stage.inputs.values())
-        self._left.subtract(source.key for source in sources)
-        return [
-            model
-            for model in (stage, *sources)
-            if model.kind == "finetune"
-            and model.key not in self._kept
-            and not self._left[model.key]
-        ]
+    def _take_finished(self, targets: Sequence[Stage] | None) -> list[Stage]:
+        """Take what is finished in other runs or the cache; list the stages that have to run still.
 
+        A model's weights are taken where a stage that has to run reads them, or they are to be
+        kept.
+        """
+        store = self.store
+        missing = missing_stages(
+            self.plan, store, targets, lambda stage: store.has(stage) or store.take(stage)
+        )
+        to_run, kept = {stage.key for stage in missing}, self.plan.kept_models
+        for stage in self.plan.stages.values() if targets is None else ():
+            if stage.key in to_run or store.has(stage) or store.is_pruned(stage):
+                continue
+            if not (stage.key in kept and store.take(stage)):
+                store.take(stage, weights=False)
+        return missing
 
-def _once(stages: Iterable[Stage]) -> list[Stage]:
-    """Return each stage once."""
-    return list({stage.key: stage for stage in stages}.values())
+    def tell(
+        self,
+        event: Literal["start", "progress", "finish"],
+        stage: Stage,
+        tokens: int = 0,
+        seconds: float = 0.0,
+        beside: int = 1,
+    ) -> None:
+        """Tell of a stage; ``beside`` stages are at work at once."""
+        left = self.clock.left()
+        left = None if left is None else left / max(1, beside)
+        place = (self._done, self._total)
+        self.listen(Event(event, stage.kind, stage.name, *place, tokens, seconds, left))
+
+    def finished(self, stage: Stage, tokens: int, seconds: float, beside: int = 1) -> None:
+        """Note and tell that a stage has run; delete the weights that nothing reads any more."""
+        self.clock.finished(stage, seconds)
+        self._done += 1
+        self.tell("finish", stage, tokens, seconds, beside)
+        sources = once(stage.inputs.values())
+        self._readers.subtract(source.key for source in sources)
+        self._prune(model for model in (stage, *sources) if model.kind == "finetune")
+
+    def _prune(self, models: Iterable[Stage]) -> None:
+        for model in models:
+            if model.key not in self._kept and self._readers[model.key] <= 0:
+                self.store.prune(model)
+
+    def end(self) -> None:
+        """Delete the weights that are not kept, and tell of the end."""
+        self._prune(once(self.plan.finetuned.values()))
+        seconds = time.monotonic() - self._begun
+        self.listen(Event("end", done=self._total, total=self._total, seconds=seconds))
 
 
 def execute(
@@ -196,67 +301,21 @@ def execute(
     targets
         The stages whose outputs are wanted, which then keep their weights; by default the plan's.
     """
-    begun = time.monotonic()
-    with explained("clearing up", store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-        store.remove_leftovers()
-    missing = take_finished(plan, store, listen, targets)
-    total = len(plan.stages) if targets is None else len(missing)
-    clock = Clock(missing)
-    listen(Event("run", done=total - len(missing), total=total, message=str(store.root)))
-    readers = _Readers(plan, store, targets or (), missing)
-    for done, stage in enumerate(missing, start=total - len(missing)):
-        start = time.monotonic()
-        listen(Event("start", stage.kind, stage.name, done, total, left=clock.left()))
-        tokens, told = 0, start
+    execution = Execution(plan, store, listen, targets)
+    for stage in execution.missing:
+        tokens, start = 0, time.monotonic()
+        told = start
 
-        def progress(
-            count: int, stage: Stage = stage, start: float = start, done: int = done
-        ) -> None:
+        def progress(count: int, stage: Stage = stage, start: float = start) -> None:
             nonlocal tokens, told
             tokens += count
             now = time.monotonic()
-            if now - told >= _PROGRESS_EVERY:
+            if now - told >= PROGRESS_EVERY:
                 told = now
-                listen(
-                    Event(
-                        "progress",
-                        stage.kind,
-                        stage.name,
-                        done,
-                        total,
-                        tokens,
-                        now - start,
-                        clock.left(),
-                    )
-                )
+                execution.tell("progress", stage, tokens, now - start)
 
-        with threads(threads_of(plan.config, stage.kind)):
+        execution.tell("start", stage)
+        with threads(resources_of(plan.config, stage.kind).cpus):
             seconds = perform(stage, store, progress)
-        clock.finished(stage, seconds)
-        listen(
-            Event("finish", stage.kind, stage.name, done + 1, total, tokens, seconds, clock.left())
-        )
-        for model in readers.finished(stage):
-            store.prune(model)
-    prune_weights(plan, store, targets or (), ())
-    listen(Event("end", done=total, total=total, seconds=time.monotonic() - begun))
-
-
-def prune_weights(
-    plan: Plan, store: Store, wanted: Sequence[Stage], waiting: Sequence[Stage]
-) -> None:
-    """Delete fine-tuned weights that are not ``wanted``, not kept and not read by a stage to come.
-
-    ``waiting`` are stages that run, or will, though their weights were deleted before.
-    """
-    kept = {stage.key for stage in wanted} | plan.kept_models
-    needed = {
-        source.key
-        for stage in (*waiting, *plan.stages.values())
-        if stage in waiting or not (store.has(stage) or store.is_pruned(stage))
-        for source in stage.inputs.values()
-    }
-    for stage in plan.finetuned.values():
-        if stage.key not in kept | needed:
-            store.prune(stage)
+        execution.finished(stage, tokens, seconds)
+    execution.end()

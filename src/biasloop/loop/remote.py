@@ -13,7 +13,7 @@ from pathlib import Path
 
 from biasloop.errors import InputError, StoreError
 from biasloop.files import new_folder, remove_folder, sha256_text, write_bytes
-from biasloop.loop.integrity import MANIFEST, PRUNED, WEIGHTS, read_manifest
+from biasloop.loop.manifest import MANIFEST, PRUNED, WEIGHTS, files_in, read_manifest
 
 #: The record of a run, in its folder.
 RUN_FILE = "run.json"
@@ -98,8 +98,7 @@ class Remote:
         StoreError
             If it cannot be copied.
         """
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        files.sort(key=lambda path: path.name == MANIFEST and path.parent == folder)
+        files = sorted(files_in(folder), key=lambda path: path == folder / MANIFEST)
         with self._explained("writing"):
             # The manifest goes first, so that nobody takes what is half there for whole.
             for name in (MANIFEST, PRUNED):
@@ -230,8 +229,7 @@ class Remote:
 def _records(folder: Path) -> list[Path]:
     return [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and path.relative_to(folder).parts[0] not in _LOCAL
+        for path in files_in(folder)
+        if path.relative_to(folder).parts[0] not in _LOCAL
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,35 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config
-from biasloop.tables import ARTICLES, NEURONS, TRAINED, UPDATES
+from biasloop.errors import InputError
+from biasloop.loop.article_stages import read_part
+from biasloop.loop.manifest import is_finished, recorded_text
+from biasloop.loop.model_stages import DECODING
+from biasloop.loop.plan import Plan, SetKey
+from biasloop.loop.run import read_plan, read_record
+from biasloop.loop.stage import Stage
+from biasloop.loop.store import Store
+from biasloop.tables import (
+    ARTICLES,
+    CHAIN,
+    EVENTS,
+    LEANING_SCORES,
+    NEURONS,
+    SCORES,
+    SET_SCORES,
+    TRAINED,
+    UPDATES,
+    conform,
+    read_table,
+)
+
+_STAGES = {
+    "kind": pl.String,
+    "name": pl.String,
+    "key": pl.String,
+    "seconds": pl.Float64,
+    "finished": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -85,3 +114,87 @@ class Results:
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)
     decoding: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_results(root: Path, cache: Path) -> Results:
+    """Read what a run has so far, finished or not.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or nothing has been scored in it yet.
+    """
+    plan, store = read_plan(root), Store(root, cache)
+    if not store.has(plan.corpus):
+        raise InputError(f"{root}: nothing has been computed in it yet; run it first")
+    folder, config = store.checked(plan.corpus), plan.config
+    corpus = _json(folder / "corpus.json")
+    has_events = config.corpus.columns.event is not None
+    return Results(
+        folder=root,
+        config=config,
+        labels=tuple(corpus["labels"]),
+        corpus=corpus,
+        real=read_part(folder, "real"),
+        holdout=read_part(folder, "holdout"),
+        articles=_gather(store, plan.generated, "articles", pl.Schema({**CHAIN, **ARTICLES})),
+        scores=_gather(store, plan.scored, "scores", SCORES),
+        leaning_scores=_gather(store, plan.scored, "leaning_scores", LEANING_SCORES),
+        set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
+        updates=_gather(store, plan.updated, "updates", UPDATES),
+        neurons=_gather(store, plan.neurons, "neurons", NEURONS),
+        trained=_trained(store, plan),
+        cards=read_cards(store, plan),
+        stages=_stages(store, plan),
+        bad_rows=read_table(folder / "bad_rows.parquet"),
+        events=dict(read_table(folder / "events.parquet", EVENTS).iter_rows())
+        if has_events
+        else {},
+        provenance=read_record(root)["provenance"],
+        decoding=_json(store.checked(plan.base) / DECODING) if store.has(plan.base) else {},
+    )
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_cards(store: Store, plan: Plan) -> tuple[dict[str, Any], ...]:
+    """Read the card of every instrument that is there and has one."""
+    instruments = [stage for stage in plan.instruments.values() if store.has(stage)]
+    cards = [store.checked(stage) / "instrument" / "card.json" for stage in instruments]
+    return tuple(_json(card) for card in cards if card.is_file())
+
+
+def _gather(
+    store: Store, stages: Mapping[SetKey, Stage], table: str, schema: pl.Schema
+) -> pl.DataFrame:
+    frames = [pl.DataFrame(schema=schema)]
+    for (regime, seed, generation), stage in stages.items():
+        if store.has(stage):
+            frame = read_table(store.checked(stage) / f"{table}.parquet").with_columns(
+                pl.lit(regime).alias("regime"),
+                pl.lit(seed, pl.Int64).alias("seed"),
+                pl.lit(generation, pl.Int64).alias("generation"),
+            )
+            frames.append(conform(frame, schema))
+    return pl.concat(frames)
+
+
+def _trained(store: Store, plan: Plan) -> pl.DataFrame:
+    """Read how many tokens each finished model was trained on, its weights deleted or not."""
+    rows = [
+        (*key, int(json.loads(recorded_text(folder, "training.json"))["tokens"]))
+        for key, stage in plan.finetuned.items()
+        if is_finished(folder := store.path(stage), weights=False)
+    ]
+    return pl.DataFrame(rows, schema=TRAINED, orient="row")
+
+
+def _stages(store: Store, plan: Plan) -> pl.DataFrame:
+    rows = []
+    for stage in plan.stages.values():
+        if is_finished(store.path(stage), weights=False):
+            record = store.manifest(stage)
+            rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
+    return pl.DataFrame(rows, schema=_STAGES, orient="row")

@@ -1,4 +1,4 @@
-"""A run folder: made for one config, continued with the same one, read back as `Results`."""
+"""A run folder, or its mirror: made for one config, and continued with the same one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from biasloop import __version__
 from biasloop.config import Config, parse_config, read_yaml, without_folders, write_yaml
@@ -22,28 +20,10 @@ from biasloop.files import (
     write_json,
     write_text,
 )
-from biasloop.loop.article_stages import read_part
-from biasloop.loop.faults import explained
-from biasloop.loop.integrity import MANIFEST, recorded_file
-from biasloop.loop.model_stages import DECODING
-from biasloop.loop.plan import Plan, SetKey, make_plan
-from biasloop.loop.remote import RUN_FILE
-from biasloop.loop.results import Results
-from biasloop.loop.stage import Stage
-from biasloop.loop.store import Store
-from biasloop.tables import (
-    ARTICLES,
-    CHAIN,
-    EVENTS,
-    LEANING_SCORES,
-    NEURONS,
-    SCORES,
-    SET_SCORES,
-    TRAINED,
-    UPDATES,
-    conform,
-    read_table,
-)
+from biasloop.loop.manifest import is_finished
+from biasloop.loop.plan import Plan, make_plan
+from biasloop.loop.remote import RUN_FILE, Remote, is_url, mirror_of
+from biasloop.loop.store import Store, explained
 
 CONFIG_FILE = "config.yaml"
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
@@ -199,7 +179,7 @@ def _plain(config: Config) -> dict[str, Any]:
 
 def _recorded_config(root: Path) -> Config:
     # Read as a config, so that a setting which came later has its default.
-    return parse_config(_of_now(_read_record(root)["config"]), (), str(root / RUN_FILE))
+    return parse_config(_of_now(read_record(root)["config"]), (), str(root / RUN_FILE))
 
 
 def _of_now(values: Any) -> Any:  # noqa: ANN401 - JSON
@@ -227,7 +207,8 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: AN
     return [] if one == other else [path]
 
 
-def _read_record(root: Path) -> dict[str, Any]:
+def read_record(root: Path) -> dict[str, Any]:
+    """Read what a run is of: its config, its inputs' content, what computed it."""
     try:
         record = json.loads(read_text(root / RUN_FILE, _LONGEST))
         if not (isinstance(record, dict) and {"config", "provenance"} <= record.keys()):
@@ -274,108 +255,62 @@ def read_contents(root: Path) -> dict[str, Any]:
     InputError
         If the folder is not a run.
     """
-    record = _read_record(root)
+    record = read_record(root)
     if "contents" not in record:
         raise InputError(f"{root}: was made by another version of biasloop; run it again")
     return record["contents"]
 
 
-def read_results(root: Path, cache: Path) -> Results:
-    """Read what a run has so far, finished or not.
+def read_plan(root: Path, config: Config | None = None) -> Plan:
+    """Lay out the stages of a run, or those that another config has on the run's inputs.
 
     Raises
     ------
     InputError
-        If the folder is not a run, or nothing has been scored in it yet.
+        If the folder is not a run.
     """
-    config = read_config(root)
-    plan, store = make_plan(config, read_contents(root)), Store(root, cache)
-    if not store.has(plan.corpus):
-        raise InputError(f"{root}: nothing has been computed in it yet; run it first")
-    corpus_folder = store.checked(plan.corpus)
-    corpus = json.loads((corpus_folder / "corpus.json").read_text(encoding="utf-8"))
-    return Results(
-        folder=root,
-        config=config,
-        labels=tuple(corpus["labels"]),
-        corpus=corpus,
-        real=read_part(corpus_folder, "real"),
-        holdout=read_part(corpus_folder, "holdout"),
-        articles=_gather(store, plan.generated, "articles", pl.Schema({**CHAIN, **ARTICLES})),
-        scores=_gather(store, plan.scored, "scores", SCORES),
-        leaning_scores=_gather(store, plan.scored, "leaning_scores", LEANING_SCORES),
-        set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
-        updates=_gather(store, plan.updated, "updates", UPDATES),
-        neurons=_gather(store, plan.neurons, "neurons", NEURONS),
-        trained=_trained(store, plan),
-        cards=tuple(_cards(store, plan)),
-        stages=_stages(store, plan),
-        bad_rows=read_table(corpus_folder / "bad_rows.parquet"),
-        events=_events(config, corpus_folder),
-        provenance=_read_record(root)["provenance"],
-        decoding=_decoding(store, plan),
-    )
+    return make_plan(config or read_config(root), read_contents(root))
 
 
-def _decoding(store: Store, plan: Plan) -> dict[str, Any]:
-    if not store.has(plan.base):
-        return {}
-    return json.loads((store.checked(plan.base) / DECODING).read_text(encoding="utf-8"))
+def open_remote(place: str | Path, cache: Path) -> tuple[Path, Remote | None]:
+    """Find the local folder of a run, and what it mirrors, if anything.
+
+    Raises
+    ------
+    InputError
+        If nothing here can reach that kind of URL.
+    StoreError
+        If it cannot be read.
+    """
+    if not is_url(place):
+        return Path(place), None
+    remote = Remote(str(place))
+    folder = mirror_of(remote.url, cache)
+    remote.pull_records(folder)
+    return folder, remote
 
 
-def _events(config: Config, corpus: Path) -> dict[str, str]:
-    if config.corpus.columns.event is None:
-        return {}
-    return dict(read_table(corpus / "events.parquet", EVENTS).iter_rows())
+def fetch(url: str, cache: Path, whole: bool = False) -> Path:
+    """Copy a run into its mirror, under ``cache``, and return that folder.
 
+    ``whole`` copies everything again, weights too; else only what is not here is copied, and no
+    fine-tuned weights, which then count as deleted.
 
-def _gather(
-    store: Store, stages: Mapping[SetKey, Stage], table: str, schema: pl.Schema
-) -> pl.DataFrame:
-    frames = [pl.DataFrame(schema=schema)]
-    for (regime, seed, generation), stage in stages.items():
-        if store.has(stage):
-            frame = read_table(store.checked(stage) / f"{table}.parquet").with_columns(
-                pl.lit(regime).alias("regime"),
-                pl.lit(seed, pl.Int64).alias("seed"),
-                pl.lit(generation, pl.Int64).alias("generation"),
-            )
-            frames.append(conform(frame, schema))
-    return pl.concat(frames)
-
-
-def _trained(store: Store, plan: Plan) -> pl.DataFrame:
-    """Read how many tokens each finished model was trained on, its weights deleted or not."""
-    rows = []
-    for key, stage in plan.finetuned.items():
-        if (store.path(stage) / MANIFEST).is_file():
-            text = recorded_file(store.path(stage), store.manifest(stage), "training.json")
-            rows.append((*key, int(json.loads(text)["tokens"])))
-    return pl.DataFrame(rows, schema=TRAINED, orient="row")
-
-
-def _cards(store: Store, plan: Plan) -> list[dict[str, Any]]:
-    cards = []
-    for stage in plan.instruments.values():
-        if not store.has(stage):
-            continue
-        path = store.checked(stage) / "instrument" / "card.json"
-        if path.is_file():
-            cards.append(json.loads(path.read_text(encoding="utf-8")))
-    return cards
-
-
-def _stages(store: Store, plan: Plan) -> pl.DataFrame:
-    rows = []
-    for stage in plan.stages.values():
-        if (store.path(stage) / MANIFEST).is_file():
-            record = store.manifest(stage)
-            rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
-    schema = {
-        "kind": pl.String,
-        "name": pl.String,
-        "key": pl.String,
-        "seconds": pl.Float64,
-        "finished": pl.String,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    Raises
+    ------
+    InputError
+        If there is no run.
+    StoreError
+        If it cannot be read.
+    """
+    folder, remote = open_remote(url, cache)
+    if remote is None or not remote.is_run:
+        raise InputError(f"{url}: is not a run: it has no {RUN_FILE}")
+    store = Store(folder, cache, remote)
+    for stage in read_plan(folder).stages.values():
+        here = store.path(stage)
+        # Of a shared stage the copy here is another run's, too, and is left alone.
+        again = whole and not stage.shared
+        if remote.finished(stage.folder_name) and (again or not is_finished(here, weights=False)):
+            remote.pull(here, weights=whole or stage.kind != "finetune")
+    return folder

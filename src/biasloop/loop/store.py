@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
+import errno
 import shutil
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from biasloop.errors import InputError, StoreError
 from biasloop.files import (
@@ -19,18 +21,48 @@ from biasloop.files import (
     sync_folder,
     write_json,
 )
-from biasloop.loop.copying import copy_stage, is_finished
-from biasloop.loop.integrity import (
+from biasloop.loop.manifest import (
     MANIFEST,
     PRUNED,
     REMEDY,
     WEIGHTS,
+    copy_stage,
     damages,
+    files_in,
+    is_finished,
     read_manifest,
     seal,
 )
 from biasloop.loop.remote import Remote
 from biasloop.loop.stage import Stage
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Generator[None]:
+    """Hold a run folder's lock; the operating system frees it when the process ends.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{root}: another process is running in this folder; wait for it, or give another "
+            "folder with --out"
+        ) from None
+
+
+@contextlib.contextmanager
+def _waited_for(lock: Path) -> Generator[None]:
+    """Hold a lock file; wait while another process does."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
 
 
 class Store:
@@ -64,11 +96,8 @@ class Store:
         reuse: Sequence[Path] = (),
         share: bool = False,
     ) -> None:
-        self.root = root
-        self.cache = cache
-        self.remote = remote
+        self.root, self.cache, self.remote, self.shares = root, cache, remote, share
         self.homes = (*reuse, *([cache] if share else []))
-        self.shares = share
         self.damaged: list[str] = []
         self._sound: set[str] = set()
 
@@ -87,11 +116,7 @@ class Store:
         """Say whether a stage's output is complete and nothing of it was pruned."""
         if self.remote:
             return self.remote.has(stage.folder_name)
-        return self._has_here(stage)
-
-    def _has_here(self, stage: Stage) -> bool:
-        folder = self.path(stage)
-        return (folder / MANIFEST).is_file() and not (folder / PRUNED).exists()
+        return is_finished(self.path(stage))
 
     def is_pruned(self, stage: Stage) -> bool:
         """Say whether a stage was finished and its weights deleted since."""
@@ -100,13 +125,7 @@ class Store:
         return (self.path(stage) / PRUNED).exists()
 
     def manifest(self, stage: Stage) -> dict[str, Any]:
-        """Read what is recorded of a finished stage.
-
-        Raises
-        ------
-        StoreError
-            If the record is missing or damaged.
-        """
+        """Read what is recorded of a finished stage; see `read_manifest`."""
         return read_manifest(self.path(stage))
 
     def checked(self, stage: Stage) -> Path:
@@ -118,9 +137,9 @@ class Store:
             If a file is missing or altered; the message names the first one.
         """
         folder = self.path(stage)
-        if self.remote and not self._has_here(stage):
-            with self._only_one(stage):
-                if not self._has_here(stage):  # another stage on this machine may have waited
+        if self.remote and not is_finished(folder):
+            with _waited_for(folder.with_name(f"{folder.name}.lock")):
+                if not is_finished(folder):  # another stage on this machine may have waited
                     self.remote.pull(folder)
         if stage.key not in self._sound:
             found = damages(folder, self.manifest(stage))
@@ -139,17 +158,14 @@ class Store:
         if not stage.shared:
             yield
             return
-        with self._only_one(stage):
-            remove_leftovers(self.path(stage).parent, stage.folder_name)
+        folder = self.path(stage)
+        with _waited_for(folder.with_name(f"{folder.name}.lock")):
+            remove_leftovers(folder.parent, folder.name)
             yield
 
-    @contextlib.contextmanager
-    def _only_one(self, stage: Stage) -> Generator[None]:
-        folder = self.path(stage).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{stage.folder_name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    def _sharing(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs from changing what is shared."""
+        return _waited_for(self.cache / "stages" / "sharing.lock")
 
     def take(self, stage: Stage, weights: bool = True) -> bool:
         """Copy a stage that is finished in another run, or in the cache; whole or not at all.
@@ -169,9 +185,7 @@ class Store:
         bool
             Whether it was taken.
         """
-        if stage.shared:
-            return False
-        for home in self.homes:
+        for home in () if stage.shared else self.homes:
             source = home / "stages" / stage.folder_name
             if not is_finished(source, weights):
                 continue
@@ -182,7 +196,9 @@ class Store:
                 reason = str(error).removesuffix(f"; {REMEDY}")
                 self.damaged.append(f"{reason}: it is not taken, and computed again")
                 if home == self.cache:
-                    self._discard(stage)
+                    with self._sharing():
+                        if source.exists():
+                            remove_folder(source)
                 continue
             self._sound.add(stage.key)
             return True
@@ -190,37 +206,23 @@ class Store:
 
     def share(self, stage: Stage) -> None:
         """Copy a finished stage into the cache, for other runs; a model without its weights."""
-        target = self.cache / "stages" / stage.folder_name
+        source, target = self.path(stage), self.cache / "stages" / stage.folder_name
         # The models of a bias direction are weights and nothing else.
-        unwanted = stage.shared or stage.kind == "contrast" or not self._has_here(stage)
+        unwanted = stage.shared or stage.kind == "contrast" or not is_finished(source)
         if not self.shares or unwanted or is_finished(target, weights=False):
             return
         with self._sharing():
             remove_leftovers(target.parent, target.name)
             if not target.exists():
                 with new_folder(target) as folder:
-                    copy_stage(self.path(stage), folder, stage.key, weights=False)
-
-    def _discard(self, stage: Stage) -> None:
-        target = self.cache / "stages" / stage.folder_name
-        with self._sharing():
-            if target.exists():
-                remove_folder(target)
-
-    @contextlib.contextmanager
-    def _sharing(self) -> Generator[None]:
-        folder = self.cache / "stages"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "sharing.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+                    copy_stage(source, folder, stage.key, weights=False)
 
     @contextlib.contextmanager
     def writing(self, stage: Stage) -> Generator[Path]:
         """Yield a temporary folder that becomes the stage's output when the block ends well."""
-        target, home = self.path(stage), self._home(stage)
+        target = self.path(stage)
         if stage.shared:
-            home.mkdir(parents=True, exist_ok=True)
+            self.cache.mkdir(parents=True, exist_ok=True)
         # Not its parents: a run folder that was removed must not come back with one stage in it.
         target.parent.mkdir(exist_ok=True)
         if target.exists():  # pruned before, and needed again
@@ -232,28 +234,21 @@ class Store:
 
     def record(self, stage: Stage, folder: Path, seconds: float) -> None:
         """Write a stage's manifest into its output folder: the last file of it."""
-        files = {
-            path.relative_to(folder).as_posix(): sha256_file(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
         of = stage.recorded
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_json(
-            folder / MANIFEST,
-            seal(
-                {
-                    "kind": of.kind,
-                    "name": of.name,
-                    "key": of.key,
-                    "settings": dict(of.settings),
-                    "inputs": {name: source.key for name, source in of.inputs.items()},
-                    "files": files,
-                    "seconds": round(seconds, 3),
-                    "finished": finished,
-                }
-            ),
-        )
+        record = {
+            "kind": of.kind,
+            "name": of.name,
+            "key": of.key,
+            "settings": of.settings,
+            "inputs": {name: source.key for name, source in of.inputs.items()},
+            "files": {
+                path.relative_to(folder).as_posix(): sha256_file(path) for path in files_in(folder)
+            },
+            "seconds": round(seconds, 3),
+            "finished": finished,
+        }
+        write_json(folder / MANIFEST, seal(record))
         self._sound.add(stage.key)
 
     def forget_scratch(self, stage: Stage) -> None:
@@ -270,7 +265,7 @@ class Store:
             return
         if self.remote:
             self.remote.prune(stage.folder_name)
-        if not (folder / MANIFEST).is_file():
+        if not is_finished(folder, weights=False):
             return
         if not (folder / PRUNED).exists():
             (folder / PRUNED).touch()
@@ -279,33 +274,62 @@ class Store:
 
     def publish(self, stages: Iterable[Stage]) -> None:
         """Copy to the remote what was finished here but, the process being killed, not copied."""
-        if not self.remote:
-            return
-        for stage in stages:
-            if self._has_here(stage) and not self.remote.finished(stage.folder_name):
-                self.remote.push(self.path(stage))
+        if remote := self.remote:
+            for stage in stages:
+                if is_finished(self.path(stage)) and not remote.finished(stage.folder_name):
+                    remote.push(self.path(stage))
 
-    def remove_leftovers(self) -> None:
-        """Remove what a killed process left half-made; the run's lock must be held."""
-        remove_leftovers(self.root / "stages")
+
+#: How libraries that raise no `OSError` of their own tell of one.
+_TOLD = {
+    "No space left on device": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "Read-only file system": errno.EROFS,
+    "Input/output error": errno.EIO,
+}
+_KEPT = "what is finished is kept, and the same command goes on from there"
+
+
+def _number_of(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    text = str(error)
+    return next((number for told, number in _TOLD.items() if told in text), None)
+
+
+def _explained(error: Exception, number: int, doing: str, root: Path) -> str:
+    where = getattr(error, "filename", None) or root
+    if not root.exists():
+        return f"{root}: is gone ({doing}): was the run folder removed or unmounted while it ran?"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        limit = "the disk is full" if number == errno.ENOSPC else "the disk quota is used up"
+        free = shutil.disk_usage(root).free / 1e6
+        return f"{where}: {limit} ({doing}; {free:,.0f} MB free): make room; {_KEPT}"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{where}: access was refused ({doing}): is the folder read-only? {_KEPT}"
+    if number == errno.ENOENT:
+        return f"{where}: is not there ({doing}): was it removed while the run went on? {_KEPT}"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{where}: {reason} ({doing}); {_KEPT}"
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Generator[None]:
-    """Hold a run folder's lock; the operating system frees it when the process ends.
+def explained(doing: str, root: Path) -> Generator[None]:
+    """Turn a fault of the disk into one message that names the file.
+
+    ``doing`` says what was going on, for example a stage's name; ``root`` is the run folder.
 
     Raises
     ------
-    InputError
-        If another process holds it.
+    StoreError
+        In place of an `OSError`, or of a library's own error that tells of one.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{root}: another process is running in this folder; wait for it, or give another "
-                "folder with --out"
-            ) from None
+    try:
         yield
+    except (ConnectionError, TimeoutError):
+        raise
+    except Exception as error:
+        number = errno.ENOENT if isinstance(error, StoreError) else _number_of(error)
+        if number is None or (isinstance(error, StoreError) and root.exists()):
+            raise
+        raise StoreError(_explained(error, number, doing, root)) from error

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from biasloop.errors import InputError, StoreError
 from biasloop.files import remove_folder
-from biasloop.loop.integrity import MANIFEST, Damage, damages, read_manifest
-from biasloop.loop.plan import make_plan
+from biasloop.loop.manifest import MANIFEST, Damage, damages, files_in, is_finished, read_manifest
 from biasloop.loop.remote import Remote
-from biasloop.loop.run import CONFIG_FILE, RUN_FILE, read_config, read_contents
+from biasloop.loop.run import CONFIG_FILE, RUN_FILE, read_config, read_plan
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
 
@@ -86,9 +85,9 @@ def verify(
             if repair:
                 broken.path.unlink(missing_ok=True)
             return Verification(0, 0, 0, 0, (broken,), repair)
-        plan = make_plan(read_config(root), read_contents(root))
-        store = Store(root, cache)
-        finished = [s for s in plan.stages.values() if (store.path(s) / MANIFEST).is_file()]
+        plan, store = read_plan(root), Store(root, cache)
+        stages = plan.stages.values()
+        finished = [stage for stage in stages if is_finished(store.path(stage), weights=False)]
         found: list[Damage] = []
         files = size = 0
         for done, stage in enumerate(finished, start=1):
@@ -106,7 +105,7 @@ def verify(
             len(finished),
             files,
             size,
-            len(plan.stages) - len(finished),
+            len(stages) - len(finished),
             tuple(found),
             repair and bool(found),
         )
@@ -132,13 +131,12 @@ def clean(root: Path, cache: Path, dry_run: bool = False) -> list[tuple[str, int
     InputError
         If the folder is not a run, or another process is running in it.
     """
-    plan = make_plan(read_config(root), read_contents(root))
-    needed = {stage.folder_name for stage in plan.stages.values()}
+    needed = {stage.folder_name for stage in read_plan(root).stages.values()}
     found = []
     with contextlib.nullcontext() if dry_run else locked(root):
         for folder in sorted((root / "stages").glob("*/")):
             if folder.name not in needed:
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                size = sum(path.stat().st_size for path in files_in(folder))
                 found.append((folder.name, size))
                 if not dry_run:
                     remove_folder(folder)
@@ -147,7 +145,7 @@ def clean(root: Path, cache: Path, dry_run: bool = False) -> list[tuple[str, int
 
 def _of_stage(stage: Stage, store: Store) -> tuple[list[Damage], list[Path]]:
     folder = store.path(stage)
-    held = [path for path in folder.rglob("*") if path.is_file()]
+    held = files_in(folder)
     try:
         record = read_manifest(folder)
     except StoreError:
