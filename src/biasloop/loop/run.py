@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from biasloop import __version__
 from biasloop.config import Config, parse_config, read_yaml, without_folders, write_yaml
 from biasloop.errors import InputError, StoreError
 from biasloop.files import (
@@ -24,6 +23,7 @@ from biasloop.loop.manifest import is_finished
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.remote import RUN_FILE, Remote, is_url, mirror_of
 from biasloop.loop.store import Store, explained
+from biasloop.version import __version__
 
 CONFIG_FILE = "config.yaml"
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
