@@ -36,6 +36,13 @@ from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, change, contrasts, differences
 from biasloop.analysis.corrections import Corrections
 from biasloop.analysis.distance import debiased_distance, total_variation
+from biasloop.analysis.dose import (
+    LeastDose,
+    Needed,
+    least_dose,
+    needed_to_exceed,
+    needed_to_hold,
+)
 from biasloop.analysis.doubt import (
     AGREEMENT,
     MEASURES_OF_DOUBT,
@@ -118,7 +125,9 @@ __all__ = [
     "Hold",
     "Inference",
     "Kendall",
+    "LeastDose",
     "Measure",
+    "Needed",
     "Outcomes",
     "RegimeAnswer",
     "RunAnswer",
@@ -160,10 +169,13 @@ __all__ = [
     "joined_interval",
     "judge",
     "judge_run",
+    "least_dose",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
     "nearest_distribution",
+    "needed_to_exceed",
+    "needed_to_hold",
     "outcomes",
     "overall_corrections",
     "paired_kendall",

@@ -1,5 +1,6 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
+from biasloop.config.dose import with_doses
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
@@ -72,6 +73,7 @@ __all__ = [
     "load_config",
     "parse_config",
     "read_yaml",
+    "with_doses",
     "without_folders",
     "write_yaml",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,8 +10,12 @@ from biasloop.config.section import Fraction, Name, Section
 
 
 class AnyRegimeConfig(Section):
-    """What every kind of regime has."""
+    """What every kind of regime has.
 
+    ``dose`` names the number that says how much a regime does: of 0 it is `synthetic`.
+    """
+
+    dose: ClassVar[str | None] = None
     kind: str
     name: Name | None = Field(None, description="null takes the kind ('real': real_only)")
     epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
@@ -40,6 +44,7 @@ class OverfittingConfig(AnyRegimeConfig):
 class PreservationConfig(AnyRegimeConfig):
     """As synthetic, with some of the real articles."""
 
+    dose = "fraction"
     kind: Literal["preservation"]
     fraction: Fraction = Field(
         0.1, description="fresh real articles per generation, as a share of all"

@@ -49,6 +49,10 @@ class Regime(Generic[Settings]):
         """
         return float(real * samples if generation else real)
 
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Say how many articles of that training set are real, on average."""
+        return 0.0 if generation else float(real)
+
     def training_set(
         self,
         real: pl.DataFrame,

@@ -260,10 +260,10 @@ _MIXED = ("preservation", "accumulation", "accumulate_subsample")
 
 def _own_text(regime: AnyRegimeConfig) -> str:
     """Say what the regime that is asked about trains on."""
-    return "its own text" if regime.kind in _OWN else _trains_on(regime)
+    return "its own text" if regime.kind in _OWN else trains_on(regime)
 
 
-def _trains_on(regime: AnyRegimeConfig) -> str:
+def trains_on(regime: AnyRegimeConfig) -> str:
     """Say what every generation of a regime trains on."""
     if isinstance(regime, PreservationConfig):
         return f"its own text and {_fraction(regime)}"
@@ -299,7 +299,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     uneven = len({other.verdict.last for other in answer.regimes}) > 1
     until = f"; up to Generation {verdict.last}"
     return (
-        Entry(words.name(verdict.regime), _trains_on(one.regime) + until * uneven),
+        Entry(words.name(verdict.regime), trains_on(one.regime) + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
         _collapse(verdict, answer),
