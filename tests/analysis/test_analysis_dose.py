@@ -86,10 +86,10 @@ def test_the_fit_falls_and_is_nearest_to_the_changes(values):
 
 @pytest.mark.parametrize("curve", ["exponential", "just beyond the margin at 0.1"])
 def test_the_interval_holds_a_planted_least_dose(benchmark, curve):
-    shares = benchmark.coverage(curve, 250, seed=3, per_source=8)
+    shares = benchmark.coverage(curve, 200, seed=3, per_source=8)
     # By chance alone, one in a thousand of tests of a coverage of 95 %.
-    assert 250 * shares["covers"] >= stats.binom.ppf(0.001, 250, 0.95), shares
-    assert 250 * shares["false held"] <= stats.binom.ppf(0.999, 250, 0.025), shares
+    assert 200 * shares["covers"] >= stats.binom.ppf(0.001, 200, 0.95), shares
+    assert 200 * shares["false held"] <= stats.binom.ppf(0.999, 200, 0.025), shares
     assert curve != "exponential" or shares["bounded"] > 0.5, shares
 
 

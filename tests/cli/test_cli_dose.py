@@ -21,11 +21,16 @@ from biasloop.theory import least_real_share, two_leanings_threshold
 def values(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dose")
     values = experiment(write_corpus(folder / "articles.jsonl"))
-    values["loop"] = {"generations": 1, "seeds": [0, 1], "bias_direction": "none"}
+    values["loop"] = {"generations": 1, "seeds": [0], "bias_direction": "none"}
     return values | {
         "metrics": values["metrics"] | {"names": ["leaning"]},
         "neurons": {"sites": []},
     }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_pictures(blank):
+    """Write the report without its pictures; not without that of the doses."""
 
 
 def test_chains_share_generation_0_and_the_dose_0_is_synthetic(values):
@@ -38,7 +43,7 @@ def test_chains_share_generation_0_and_the_dose_0_is_synthetic(values):
     first = {plan.finetuned[one.label, 0, 0].key for one in config.regimes}
     assert first == {usual.finetuned["synthetic", 0, 0].key}
     for mine, theirs in (("synthetic", "synthetic"), ("preservation-0.1", "preservation")):
-        assert plan.finetuned[mine, 1, 1].key == usual.finetuned[theirs, 1, 1].key
+        assert plan.finetuned[mine, 0, 1].key == usual.finetuned[theirs, 0, 1].key
 
 
 def test_a_regime_of_real_articles_stays_and_other_settings_are_kept(values):

@@ -35,6 +35,7 @@ REGIMES = {
                 "synthetic",
                 {"kind": "overfitting", "epochs": 6},
                 {"kind": "preservation", "fraction": 0.1},
+                "real_share",
                 "accumulation",
                 "accumulate_subsample",
                 "real",

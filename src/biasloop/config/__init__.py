@@ -18,6 +18,7 @@ from biasloop.config.regimes import (
     OverfittingConfig,
     PreservationConfig,
     RealConfig,
+    RealShareConfig,
     RegimeConfig,
     SyntheticConfig,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "PretrainingConfig",
     "QualityConfig",
     "RealConfig",
+    "RealShareConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",

@@ -51,6 +51,14 @@ class PreservationConfig(AnyRegimeConfig):
     )
 
 
+class RealShareConfig(AnyRegimeConfig):
+    """As many articles as there are real ones, an exact share of them real."""
+
+    dose = "share"
+    kind: Literal["real_share"]
+    share: Fraction = Field(0.1, description="of real articles in each training set")
+
+
 class AccumulationConfig(AnyRegimeConfig):
     """Each generation trains on the real articles and everything written so far."""
 
@@ -83,6 +91,7 @@ RegimeConfig = Annotated[
     SyntheticConfig
     | OverfittingConfig
     | PreservationConfig
+    | RealShareConfig
     | AccumulationConfig
     | AccumulateSubsampleConfig
     | RealConfig,

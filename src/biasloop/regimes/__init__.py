@@ -12,12 +12,14 @@ from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
+from biasloop.regimes.real_share import RealShare
 from biasloop.regimes.synthetic import Overfitting, Synthetic
 
 REGIMES: dict[str, type[Regime[Any]]] = {
     "synthetic": Synthetic,
     "overfitting": Overfitting,
     "preservation": Preservation,
+    "real_share": RealShare,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
     "real": Real,
@@ -36,6 +38,7 @@ __all__ = [
     "Overfitting",
     "Preservation",
     "Real",
+    "RealShare",
     "Regime",
     "Synthetic",
     "make_regime",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
-from biasloop.config import AnyRegimeConfig, PreservationConfig
+from biasloop.config import AnyRegimeConfig, PreservationConfig, RealShareConfig
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.verdicts import worst_levels, worst_sign
@@ -255,7 +255,7 @@ def _cost(one: RegimeAnswer) -> str:
 # What a regime trains on -------------------------------------------------------------------------
 
 _OWN = ("synthetic", "overfitting")
-_MIXED = ("preservation", "accumulation", "accumulate_subsample")
+_MIXED = ("preservation", "real_share", "accumulation", "accumulate_subsample")
 
 
 def _own_text(regime: AnyRegimeConfig) -> str:
@@ -267,6 +267,8 @@ def trains_on(regime: AnyRegimeConfig) -> str:
     """Say what every generation of a regime trains on."""
     if isinstance(regime, PreservationConfig):
         return f"its own text and {_fraction(regime)}"
+    if isinstance(regime, RealShareConfig):
+        return f"{_percent(regime.share)} real articles, the rest its own text"
     return {
         "synthetic": "its own text only",
         "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
@@ -280,6 +282,8 @@ def _mixed(regime: AnyRegimeConfig) -> str:
     """Name a regime that mixes real text in by what it does, where it has no name of its own."""
     if isinstance(regime, PreservationConfig):
         name = f"adding {_fraction(regime)}"
+    elif isinstance(regime, RealShareConfig):
+        name = f"a real share of {_percent(regime.share)}"
     else:
         name = {"accumulation": "accumulation"}.get(regime.kind, "a sample of all text so far")
     return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
@@ -288,7 +292,12 @@ def _mixed(regime: AnyRegimeConfig) -> str:
 def _fraction(regime: PreservationConfig) -> str:
     if regime.fraction >= 1:
         return "all real articles"
-    return f"{words.percent(regime.fraction, 0)} of the real articles"
+    return f"{_percent(regime.fraction)} of the real articles"
+
+
+def _percent(share: float) -> str:
+    """Write a part as a config has it, without decimals that say nothing."""
+    return words.percent(share, 0 if abs(100 * share - round(100 * share)) < 1e-9 else 1)
 
 
 # The table ---------------------------------------------------------------------------------------

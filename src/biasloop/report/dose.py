@@ -227,6 +227,7 @@ def _chains(tried: Sequence[RegimeAnswer]) -> str:
 #: Regime -> the dose that makes a share of the training set real, of so many samples per article.
 _OF_SHARE: dict[str, Callable[[float, int], float]] = {
     "preservation": lambda share, samples: samples * share / (1 - share),
+    "real_share": lambda share, samples: share,
 }
 
 
