@@ -24,10 +24,19 @@ def regime_of(kind, **settings):
     return make_regime(parse_config({"regimes": [{"kind": kind, **settings}]}).regimes[0])
 
 
+def with_readings(regime, table: pl.DataFrame) -> pl.DataFrame:
+    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts."""
+    kinds = {"leaning": pl.lit(["a", "b"] * table.height).list.slice(0, table.height).explode()}
+    return table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+
+
 def build(kind, generation, real_count, seed=0, samples=1, **settings):
     regime = regime_of(kind, **settings)
-    real = articles(real_count, "real")
-    written = {g: articles(real_count * samples, f"g{g}") for g in regime.reads(generation)}
+    real = with_readings(regime, articles(real_count, "real"))
+    written = {
+        g: with_readings(regime, articles(real_count * samples, f"g{g}"))
+        for g in regime.reads(generation)
+    }
     return regime, regime.training_set(real, written, np.random.default_rng(seed))
 
 

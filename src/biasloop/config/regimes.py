@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from biasloop.config.section import Fraction, Name, Section
 
@@ -25,6 +25,11 @@ class AnyRegimeConfig(Section):
     def label(self) -> str:
         """The regime's name in every table and figure."""
         return self.name or self.kind
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that it chooses articles by."""
+        return ()
 
 
 class SyntheticConfig(AnyRegimeConfig):
@@ -57,6 +62,56 @@ class RealShareConfig(AnyRegimeConfig):
     dose = "share"
     kind: Literal["real_share"]
     share: Fraction = Field(0.1, description="of real articles in each training set")
+
+
+class BalancedConfig(AnyRegimeConfig):
+    """As synthetic, its leanings resampled to the real shares, both as read."""
+
+    dose = "strength"
+    kind: Literal["balanced"]
+    strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Leaning."""
+        return ("leaning",)
+
+
+class VerifiedConfig(AnyRegimeConfig):
+    """As synthetic, of the articles that a verifier accepts."""
+
+    dose = "quality"
+    kind: Literal["verified"]
+    quality: float | None = Field(2.0, gt=0, le=3, description="least index; null asks for none")
+    perplexity: tuple[float, float] | None = Field(
+        None, description="lowest and highest under the base model; null asks for none"
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that have a bound."""
+        return tuple(name for name in ("quality", "perplexity") if getattr(self, name) is not None)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if not self.metrics:
+            raise ValueError("verified accepts every article: set quality, perplexity or both")
+        if self.perplexity and not 0 <= self.perplexity[0] < self.perplexity[1]:
+            raise ValueError("perplexity takes two numbers, the lowest first: [5, 80]")
+        return self
+
+
+class SurpriseConfig(AnyRegimeConfig):
+    """As synthetic, without the articles of the lowest perplexity under the base model."""
+
+    dose = "drop"
+    kind: Literal["surprise"]
+    drop: float = Field(0.5, gt=0, lt=1, description="the part that is left out")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Perplexity."""
+        return ("perplexity",)
 
 
 class AccumulationConfig(AnyRegimeConfig):
@@ -92,6 +147,9 @@ RegimeConfig = Annotated[
     | OverfittingConfig
     | PreservationConfig
     | RealShareConfig
+    | BalancedConfig
+    | VerifiedConfig
+    | SurpriseConfig
     | AccumulationConfig
     | AccumulateSubsampleConfig
     | RealConfig,

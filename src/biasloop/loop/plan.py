@@ -218,7 +218,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             for regime in config.regimes:
                 key = (regime.label, seed, generation)
                 name = f"{regime.label} seed {seed} generation {generation}"
-                finetuned[key] = _finetune(config, name, key, corpus, base, finetuned, generated)
+                finetuned[key] = _finetune(
+                    config, name, key, corpus, base, finetuned, generated, scored
+                )
                 generated[key] = generate_stage(
                     config, name, corpus, finetuned[key], seed, generation
                 )
@@ -328,6 +330,7 @@ def _finetune(
     base: Stage,
     finetuned: Mapping[SetKey, Stage],
     generated: Mapping[SetKey, Stage],
+    scored: Mapping[SetKey, Stage],
 ) -> Stage:
     label, seed, generation = key
     regime_config = next(r for r in config.regimes if r.label == label)
@@ -345,6 +348,13 @@ def _finetune(
     if generation:
         settings["regime"] = {"kind": regime_config.kind, **regime.settings()}
         inputs |= {f"generation-{g}": generated[label, seed, g] for g in regime.reads(generation)}
+        sets = {"scores-": scored[label, seed, generation - 1], "real-": scored[REAL, 0, -1]}
+        inputs |= {
+            f"{start}{metric}": own.inputs[f"{metric}-0"]
+            for start, own in sets.items()
+            for metric in regime.metrics()
+            if f"{metric}-0" in own.inputs  # not where only other instruments are wanted
+        }
     set_seed = integer(config.seed, "training-set", seed, generation)
     train_seed = integer(config.seed, "finetune", seed, generation)
 

@@ -15,6 +15,7 @@ from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
+from biasloop.loop.readings import with_readings
 from biasloop.loop.stage import Progress
 from biasloop.metrics import FitContext, metric_kind, perplexities
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
@@ -187,11 +188,14 @@ def write_finetuned(
         for name, path in inputs.items()
         if name.startswith("generation-")
     }
-    articles = (
-        regime.training_set(real, written, generator(seeds[0], "training-set"))
-        if generation
-        else real
-    )
+    articles = real
+    if generation:
+        metrics, before = regime.metrics(), generation - 1
+        real = with_readings(real, metrics, inputs, "real-")
+        if metrics:
+            written[before] = with_readings(written[before], metrics, inputs, "scores-")
+        random = generator(seeds[0], "training-set")
+        articles = conform(regime.training_set(real, written, random), ARTICLES)
     start, to = inputs["start"] / "model", out / "model"
     processes = processes_for(start, sharding)
     if processes > 1:

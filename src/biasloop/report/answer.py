@@ -255,7 +255,11 @@ def _cost(one: RegimeAnswer) -> str:
 # What a regime trains on -------------------------------------------------------------------------
 
 _OWN = ("synthetic", "overfitting")
-_MIXED = ("preservation", "real_share", "accumulation", "accumulate_subsample")
+#: Regimes that do something about it.
+_MIXED = (
+    *("preservation", "real_share", "accumulation", "accumulate_subsample"),
+    *("balanced", "verified", "surprise"),
+)
 
 
 def _own_text(regime: AnyRegimeConfig) -> str:
@@ -272,6 +276,9 @@ def trains_on(regime: AnyRegimeConfig) -> str:
     return {
         "synthetic": "its own text only",
         "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
+        "balanced": "its own text, its leanings resampled to the real shares",
+        "verified": "those of its own articles that the verifier accepts",
+        "surprise": "its own text without the articles of the lowest perplexity",
         "accumulation": "all text so far, real and its own",
         "accumulate_subsample": "a sample of all text so far, real and its own",
         "real": "real articles only",
@@ -285,7 +292,13 @@ def _mixed(regime: AnyRegimeConfig) -> str:
     elif isinstance(regime, RealShareConfig):
         name = f"a real share of {_percent(regime.share)}"
     else:
-        name = {"accumulation": "accumulation"}.get(regime.kind, "a sample of all text so far")
+        name = {
+            "accumulation": "accumulation",
+            "accumulate_subsample": "a sample of all text so far",
+            "balanced": "balancing the leanings",
+            "verified": "verifying the articles",
+            "surprise": "dropping the least surprising articles",
+        }[regime.kind]
     return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
 
 
