@@ -93,6 +93,9 @@ def test_a_run_of_doses_ends_in_a_table_a_figure_and_a_sentence(values, tmp_path
         judged = verdicts[one["regime"]]
         for label, moved in (judged.corrected or judged.changes).items():
             assert one["changes"][label]["low"] == pytest.approx(moved.low)
+    shown = json.loads((folder / "summary.json").read_text())["answer"]["frontier"]
+    assert [row[0]["text"] for row in shown["rows"]] == ["synthetic", "preservation-0.5"]
+    assert shown["sentence"] in (folder / "report.html").read_text()
     # Six red and six blue articles: half of each set must be real, which adds as many again.
     assert found["theory"]["real_share"] == two_leanings_threshold(0.5) == 0.5
     assert "fraction of 1" in found["theory"]["text"]

@@ -39,7 +39,10 @@ from biasloop.analysis.distance import debiased_distance, total_variation
 from biasloop.analysis.dose import (
     LeastDose,
     Needed,
+    Plan,
+    judged_changes,
     least_dose,
+    needed_for,
     needed_to_exceed,
     needed_to_hold,
 )
@@ -54,6 +57,7 @@ from biasloop.analysis.doubt import (
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.followed import followed_leaning
+from biasloop.analysis.frontier import Choice, Frontier, frontier
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
 from biasloop.analysis.paired import (
@@ -116,12 +120,14 @@ __all__ = [
     "Answer",
     "Bias",
     "Change",
+    "Choice",
     "Confusion",
     "Contrast",
     "Corrections",
     "Design",
     "Equivalence",
     "Evidence",
+    "Frontier",
     "Hold",
     "Inference",
     "Kendall",
@@ -129,6 +135,7 @@ __all__ = [
     "Measure",
     "Needed",
     "Outcomes",
+    "Plan",
     "RegimeAnswer",
     "RunAnswer",
     "Sign",
@@ -164,16 +171,19 @@ __all__ = [
     "fine_tuned_alone",
     "followed_leaning",
     "foretold",
+    "frontier",
     "holm",
     "instrument_confusion",
     "joined_interval",
     "judge",
     "judge_run",
+    "judged_changes",
     "least_dose",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
     "nearest_distribution",
+    "needed_for",
     "needed_to_exceed",
     "needed_to_hold",
     "outcomes",

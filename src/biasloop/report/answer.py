@@ -27,6 +27,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """All regimes side by side as ways to go, and the one to take; see `report.frontier`."""
+
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+
+
+@dataclass(frozen=True)
 class Shown:
     """The first screen.
 
@@ -38,15 +47,20 @@ class Shown:
         The table, a regime by row: its name and what it trains on first.
     untold
         What the answer does not say; may be empty.
+    frontier
+        Which regime to take; None of one regime.
     """
 
     sentence: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     untold: str
+    frontier: Choices | None = None
 
 
-def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
+def shown(
+    answer: RunAnswer, warnings: Sequence[Caution] = (), frontier: Choices | None = None
+) -> Shown:
     """Put a run's answer into words.
 
     Parameters
@@ -55,6 +69,8 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
         From `analysis.run_answer`.
     warnings
         The run's cautions, of which those that limit the answer are named beside it.
+    frontier
+        As from `report.frontier`.
     """
     rows = tuple(_entries(one, answer) for one in answer.regimes)
     columns = (
@@ -64,7 +80,7 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
         "Text collapsed?",
         "Training tokens per chain",
     )
-    return Shown(sentence(answer), columns, rows, untold(answer, warnings))
+    return Shown(sentence(answer), columns, rows, untold(answer, warnings), frontier)
 
 
 def sentence(answer: RunAnswer) -> str:
@@ -388,10 +404,10 @@ def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:
     if one is not answer.reference and answer.reference and one.times is not None:
         against = words.name(answer.reference.verdict.regime, 24)
         times = f"{words.number(one.times, 1)} × {against}"
-    return Entry(_counted(one.tokens), times)
+    return Entry(counted_tokens(one.tokens), times)
 
 
-def _counted(tokens: float) -> str:
+def counted_tokens(tokens: float) -> str:
     """Write a count of tokens with three digits."""
     for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
         if tokens >= size:

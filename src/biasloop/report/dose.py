@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from biasloop.analysis import (
-    Change,
-    Design,
     LeastDose,
-    Needed,
     Outcomes,
+    Plan,
     RegimeAnswer,
-    design_of,
     instrument_confusion,
     judge_run,
+    judged_changes,
     least_dose,
+    needed_for,
     needed_to_exceed,
     needed_to_hold,
     outcomes,
@@ -30,6 +29,7 @@ from biasloop.report.answer import Entry, trains_on
 from biasloop.report.machine import strict
 from biasloop.report.palette import MUTED, REAL_COLOUR, look
 from biasloop.report.static import picture
+from biasloop.report.verdicts import DETAIL
 from biasloop.theory import least_real_share
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
     tried.sort(key=lambda one: _dose(one, key))
     least = least_dose(
         [_dose(one, key) for one in tried],
-        [_changes(one) for one in tried],
+        [judged_changes(one.verdict) for one in tried],
         tried[0].verdict.leaning,
         results.config.report.equivalence_margin,
     )
@@ -96,7 +96,9 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
             {
                 "value": _dose(one, key),
                 "regime": one.verdict.regime,
-                "changes": {label: asdict(moved) for label, moved in _changes(one).items()},
+                "changes": {
+                    label: asdict(moved) for label, moved in judged_changes(one.verdict).items()
+                },
                 "tokens": one.tokens,
                 "real_articles": one.real_articles,
             }
@@ -125,18 +127,13 @@ def _dose(one: RegimeAnswer, key: str) -> float:
     return float(getattr(one.regime, key, 0.0))
 
 
-def _changes(one: RegimeAnswer) -> dict[str, Change]:
-    """Give the changes that the verdict judges; none where they are withheld."""
-    return dict(one.verdict.corrected or one.verdict.changes)
-
-
 def _points(share: float) -> str:
     return f"{words.number(100 * share, 1).removesuffix('.0')} points"
 
 
 def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
-    moved = _changes(one).get(least.leaning)
-    size = Entry("–", words.visible(one.verdict.reason))
+    moved = judged_changes(one.verdict).get(least.leaning)
+    size = Entry("–", DETAIL.sub("", words.visible(one.verdict.reason)))
     if moved:
         ends = words.between(100 * moved.low, 100 * moved.high, 1, sign=True)
         size = Entry(words.signed(100 * moved.value), ends)
@@ -156,40 +153,28 @@ class _Planned:
     def __init__(
         self, results: Results, found: Outcomes, tried: Sequence[RegimeAnswer], least: LeastDose
     ) -> None:
-        self._results, self._found, self._tried, self._least = results, found, tried, least
+        self._found, self._tried, self._least = found, tried, least
+        self._confusion = instrument_confusion(results.cards, results.labels)
 
     def to_hold(self) -> str:
-        return self._needed(len(self._tried) - 1, needed_to_hold)
+        return self._words(self._tried[-1], needed_to_hold)
 
     def to_exceed(self) -> str:
-        return self._needed(0, needed_to_exceed)
+        return self._words(self._tried[0], needed_to_exceed)
 
-    def _needed(
-        self, place: int, plan: Callable[[Design, float, float, int], Needed | None]
-    ) -> str:
-        one, least = self._tried[place], self._least
-        moved = _changes(one).get(least.leaning)
+    def _words(self, one: RegimeAnswer, plan: Plan) -> str:
+        least = self._least
+        moved = judged_changes(one.verdict).get(least.leaning)
         if moved is None:
             return "the leaning there cannot be read"
-        corrects = bool(one.verdict.corrected)
-        confusion = instrument_confusion(self._results.cards, self._results.labels)
-        try:
-            design = design_of(
-                self._found,
-                least.leaning,
-                one.verdict.regime,
-                confusion=confusion if corrects else None,
-            )
-            needed = plan(design, moved.value, least.margin, one.verdict.chains)
-        except InputError:
-            needed = None
-        there = f"the {words.signed(100 * moved.value)} points found there"
-        if needed is None:
-            return f"no number of articles would, were the change {there}"
-        return (
-            f"{needed.articles:,} articles and {words.counted(needed.seeds, 'seed')} would, were "
-            f"the change {there}"
+        needed = needed_for(
+            plan, self._found, one.verdict, least.leaning, least.margin, self._confusion
         )
+        there = f"were the change the {words.signed(100 * moved.value)} points found there"
+        if needed is None:
+            return f"no number of articles would, {there}"
+        seeds = words.counted(needed.seeds, "seed")
+        return f"{needed.articles:,} articles and {seeds} would, {there}"
 
 
 def _sentence(
@@ -254,7 +239,7 @@ def _drawn(least: LeastDose, tried: Sequence[RegimeAnswer], key: str) -> Callabl
         points = [
             (_dose(one, key), 100 * own.value, 100 * own.low, 100 * own.high)
             for one in tried
-            if (own := _changes(one).get(least.leaning))
+            if (own := judged_changes(one.verdict).get(least.leaning))
         ]
         if points:
             sign = 1 if points[0][1] >= 0 else -1
