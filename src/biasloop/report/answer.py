@@ -288,7 +288,8 @@ def trains_on(regime: AnyRegimeConfig) -> str:
     if isinstance(regime, PreservationConfig):
         return f"its own text and {_fraction(regime)}"
     if isinstance(regime, RealShareConfig):
-        return f"{_percent(regime.share)} real articles, the rest its own text"
+        rest = ", the rest its own text" * (regime.share < 1)
+        return f"{_percent(regime.share)} real articles{rest}"
     return {
         "synthetic": "its own text only",
         "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",

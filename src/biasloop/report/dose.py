@@ -184,7 +184,10 @@ def _sentence(
     what = f"the least {key} of {kind} that holds bias {within}"
     if least.high is None:
         return (
-            f"Cannot tell {what}: none up to {last:g} is shown to; at {last:g}, {planned.to_hold()}"
+            f"Cannot tell {what}: none up to {last:g} is shown to"
+            f"{'' if least.low is None else f', {least.low:g} and less are shown not to'}"
+            f"{'' if least.estimate is None else f', the fit says {least.estimate:.2g}'}. At "
+            f"{last:g}, {planned.to_hold()}"
         )
     if least.high == first:
         if first == 0:
@@ -224,10 +227,11 @@ def _theory(results: Results, kind: str, key: str) -> tuple[float | None, str]:
     if share is None or kind not in _OF_SHARE:
         return None, ""
     dose = _OF_SHARE[kind](share, results.config.generation.samples_per_prompt)
+    known = "" if dose == share else f", which is a {key} of {dose:.2g}"
     return share, (
         f"Theory (WMLE on shares of leanings, unlimited data, real articles not filtered): an "
         f"amplified state lasts below a real share of {words.percent(share, 0)} of each training "
-        f"set, which is a {key} of {dose:.2g}."
+        f"set{known}."
     )
 
 
