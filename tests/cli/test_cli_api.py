@@ -14,6 +14,7 @@ CALLS = {
     "run": "run",
     "report": "Run.report",
     "compare": "compare",
+    "dose": "find_dose",
     "verify": "verify",
     "clean": "clean",
     "validate": "validate",

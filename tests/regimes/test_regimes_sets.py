@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasloop.config import RegimeConfig, TrainingConfig, parse_config
+from biasloop.errors import InputError
 from biasloop.regimes import REGIMES, make_regime
 from biasloop.tables import ARTICLES
 
@@ -23,10 +24,19 @@ def regime_of(kind, **settings):
     return make_regime(parse_config({"regimes": [{"kind": kind, **settings}]}).regimes[0])
 
 
+def with_readings(regime, table: pl.DataFrame) -> pl.DataFrame:
+    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts."""
+    kinds = {"leaning": pl.lit(["a", "b"] * table.height).list.slice(0, table.height).explode()}
+    return table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+
+
 def build(kind, generation, real_count, seed=0, samples=1, **settings):
     regime = regime_of(kind, **settings)
-    real = articles(real_count, "real")
-    written = {g: articles(real_count * samples, f"g{g}") for g in regime.reads(generation)}
+    real = with_readings(regime, articles(real_count, "real"))
+    written = {
+        g: with_readings(regime, articles(real_count * samples, f"g{g}"))
+        for g in regime.reads(generation)
+    }
     return regime, regime.training_set(real, written, np.random.default_rng(seed))
 
 
@@ -65,6 +75,31 @@ def test_preservation_is_fresh_for_each_stream():
     other = build("preservation", 1, 60, seed=2)[1]
     assert one.equals(same)
     assert not one.equals(other)
+
+
+@given(counts, generations, st.floats(0.001, 1.0), st.integers(1, 3))
+def test_a_real_share_is_exact_in_a_set_of_the_real_ones_size(count, generation, share, samples):
+    regime, table = build("real_share", generation, count, samples=samples, share=share)
+    real = max(1, round(share * count))
+    assert table.height == count == regime.expected_size(generation, count, samples)
+    found = {"real": real, f"g{generation - 1}": count - real}
+    assert origins(table) == {origin: size for origin, size in found.items() if size}
+    assert table["body"].n_unique() == count
+    assert real == regime.real_articles(generation, count, samples)
+
+
+@pytest.mark.parametrize("share", [0, 1.01, -0.1])
+def test_a_real_share_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match=r"regimes\.0\.share"):
+        regime_of("real_share", share=share)
+
+
+@pytest.mark.parametrize("kind", sorted(REGIMES))
+def test_the_real_articles_of_a_set_are_counted_on_average(kind):
+    regime = regime_of(kind)
+    drawn = [origins(build(kind, 2, 30, s, 2)[1]).get("real", 0) for s in range(100)]
+    assert regime.real_articles(2, 30, 2) == pytest.approx(np.mean(drawn), abs=1)
+    assert regime.real_articles(0, 30, 2) == 30
 
 
 @given(counts, generations)

@@ -36,6 +36,16 @@ from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, change, contrasts, differences
 from biasloop.analysis.corrections import Corrections
 from biasloop.analysis.distance import debiased_distance, total_variation
+from biasloop.analysis.dose import (
+    LeastDose,
+    Needed,
+    Plan,
+    judged_changes,
+    least_dose,
+    needed_for,
+    needed_to_exceed,
+    needed_to_hold,
+)
 from biasloop.analysis.doubt import (
     AGREEMENT,
     MEASURES_OF_DOUBT,
@@ -47,6 +57,7 @@ from biasloop.analysis.doubt import (
 from biasloop.analysis.equivalence import Equivalence, tost
 from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.followed import followed_leaning
+from biasloop.analysis.frontier import Choice, Frontier, frontier
 from biasloop.analysis.intervals import wilson
 from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
 from biasloop.analysis.paired import (
@@ -109,17 +120,22 @@ __all__ = [
     "Answer",
     "Bias",
     "Change",
+    "Choice",
     "Confusion",
     "Contrast",
     "Corrections",
     "Design",
     "Equivalence",
     "Evidence",
+    "Frontier",
     "Hold",
     "Inference",
     "Kendall",
+    "LeastDose",
     "Measure",
+    "Needed",
     "Outcomes",
+    "Plan",
     "RegimeAnswer",
     "RunAnswer",
     "Sign",
@@ -155,15 +171,21 @@ __all__ = [
     "fine_tuned_alone",
     "followed_leaning",
     "foretold",
+    "frontier",
     "holm",
     "instrument_confusion",
     "joined_interval",
     "judge",
     "judge_run",
+    "judged_changes",
+    "least_dose",
     "linear_trend",
     "mann_kendall",
     "missing_sets",
     "nearest_distribution",
+    "needed_for",
+    "needed_to_exceed",
+    "needed_to_hold",
     "outcomes",
     "overall_corrections",
     "paired_kendall",

@@ -19,6 +19,7 @@ from biasloop.analysis.paired import holm
 from biasloop.analysis.verdict import Verdict
 from biasloop.config import AnyRegimeConfig
 from biasloop.loop.results import Results
+from biasloop.regimes import make_regime
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class RegimeAnswer:
         included; the mean over chains. None where no record says so.
     times
         That as a multiple of the reference's, up to a generation that both have reached.
+    real_articles
+        That one chain reads after Generation 0, up to the last generation, on average.
     """
 
     regime: AnyRegimeConfig
@@ -64,6 +67,7 @@ class RegimeAnswer:
     contrast: Contrast | None = None
     tokens: float | None = None
     times: float | None = None
+    real_articles: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def run_answer(results: Results, verdicts: Sequence[Verdict], found: Outcomes) -
             compared.get(verdict.regime),
             spent.tokens(verdict.regime, verdict.last),
             spent.times(verdict, against),
+            _real_articles(results, settings[verdict.regime], verdict.last),
         )
         for verdict in judged
     )
@@ -142,6 +147,12 @@ def _contrasts(found: Outcomes, judged: Sequence[Verdict], against: Verdict) -> 
         regime: Contrast(*figures[:3], float(p))
         for (regime, figures), p in zip(moved.items(), corrected, strict=True)
     }
+
+
+def _real_articles(results: Results, settings: AnyRegimeConfig, last: int) -> float:
+    regime, samples = make_regime(settings), results.config.generation.samples_per_prompt
+    real = results.real.height
+    return sum(regime.real_articles(g, real, samples) for g in range(1, last + 1))
 
 
 class _Spent:

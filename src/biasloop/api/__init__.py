@@ -6,7 +6,7 @@ function that takes it.
 
 from biasloop.api.neurons import ablate, export_model, find_neurons
 from biasloop.api.plans import power, reproduce, simulate
-from biasloop.api.runs import Run, clean, compare, config_schema, load_run, run, verify
+from biasloop.api.runs import Run, clean, compare, config_schema, find_dose, load_run, run, verify
 from biasloop.api.text import audit_set, read_labels, score, write_label_sheets
 from biasloop.assets import AssetInfo, download
 
@@ -20,6 +20,7 @@ __all__ = [
     "config_schema",
     "download",
     "export_model",
+    "find_dose",
     "find_neurons",
     "load_run",
     "power",

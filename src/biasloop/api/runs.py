@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from biasloop.assets import cache_folder
-from biasloop.config import Config, load_config, parse_config
+from biasloop.config import Config, load_config, parse_config, with_doses
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from biasloop.analysis import Verdict
     from biasloop.loop import Listener, Results, Verification
     from biasloop.report.compare import Comparison
+    from biasloop.report.dose import DoseShown
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,22 @@ class Run:
             return None
         written = path.stat().st_mtime_ns
         return path if all(source.stat().st_mtime_ns <= written for source in sources) else None
+
+    def dose(self, regime: str) -> DoseShown:
+        """Find the least dose of a regime that holds bias; write ``dose.json`` and ``dose.png``.
+
+        Of a run of `config.with_doses`.
+        """
+        from biasloop.files import write_bytes, write_json
+        from biasloop.loop import Remote
+        from biasloop.report.dose import dose_shown
+
+        found = dose_shown(self.results, regime)
+        write_json(self.folder / "dose.json", found.machine)
+        write_bytes(self.folder / "dose.png", found.png)
+        if self.url:
+            Remote(self.url).push_records(self.folder)
+        return found
 
     def report(self) -> Path:
         """Write the report into the run folder and return the path of its HTML file."""
@@ -181,6 +198,35 @@ def run(
         else:
             execute(plan, store, listen or silent)
     return Run(folder, remote.url if remote else None)
+
+
+def find_dose(
+    config: Config | Mapping[str, Any] | str | Path,
+    regime: str,
+    values: Sequence[float],
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    listen: Listener | None = None,
+    executor: Literal["local", "ray"] = "local",
+    reuse: Sequence[str | Path] = (),
+) -> tuple[Run, DoseShown]:
+    """Run a regime once per value of its dose, and find the least that holds bias.
+
+    Parameters
+    ----------
+    config, out, overrides, listen, executor, reuse
+        As in `run`; by default the folder is ``runs/NAME-REGIME-dose``.
+    regime, values
+        As in `config.with_doses`: 0 is the regime ``synthetic``.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be a dose, or see `run`.
+    """
+    chosen = with_doses(as_config(config, overrides), regime, values)
+    finished = run(chosen, out, (), listen, executor, reuse=reuse)
+    return finished, finished.dose(regime)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -16,6 +16,7 @@ from biasloop.cli.assets import doctor, download
 from biasloop.cli.audit import audit
 from biasloop.cli.compare import compare
 from biasloop.cli.config import config
+from biasloop.cli.dose import dose
 from biasloop.cli.label import label
 from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
@@ -63,6 +64,7 @@ def _options(
 
 app.command("run")(run)
 app.command("report")(report)
+app.command("dose")(dose)
 app.command("compare")(compare)
 app.command("verify")(verify)
 app.command("clean")(clean)

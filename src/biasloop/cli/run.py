@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from biasloop.cli.answer import answer_of, show
 from biasloop.cli.progress import listener
+
+if TYPE_CHECKING:
+    from biasloop.config import Config
 
 
 def run(
@@ -49,7 +51,9 @@ def run(
     from biasloop import api
 
     if dry_run:
-        _show_cost(config, overrides or (), calibrate, as_json)
+        from biasloop.config import load_config
+
+        show_cost(load_config(config, overrides or ()), calibrate, as_json)
         return
     with listener(as_json) as listen:
         finished = api.run(config, out, overrides or (), listen, executor, address, reuse or ())
@@ -67,14 +71,13 @@ def run(
         show(answer, path)
 
 
-def _show_cost(config: str, overrides: Sequence[str], measure: bool, as_json: bool) -> None:
+def show_cost(checked: Config, measure: bool, as_json: bool) -> None:
+    """Say what a run would cost; with ``measure`` in hours on this machine, too."""
     import json
     from dataclasses import asdict
 
-    from biasloop.config import load_config
     from biasloop.loop import estimate, gather, measure_throughput
 
-    checked = load_config(config, overrides)
     material = gather(checked)
     cost = estimate(checked, material)
     speeds = measure_throughput(checked, material) if measure else None

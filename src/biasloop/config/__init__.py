@@ -1,5 +1,6 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
+from biasloop.config.dose import with_doses
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
@@ -14,11 +15,15 @@ from biasloop.config.regimes import (
     AccumulateSubsampleConfig,
     AccumulationConfig,
     AnyRegimeConfig,
+    BalancedConfig,
     OverfittingConfig,
     PreservationConfig,
     RealConfig,
+    RealShareConfig,
     RegimeConfig,
+    SurpriseConfig,
     SyntheticConfig,
+    VerifiedConfig,
 )
 from biasloop.config.schema import (
     BaseConfig,
@@ -43,6 +48,7 @@ __all__ = [
     "AccumulateSubsampleConfig",
     "AccumulationConfig",
     "AnyRegimeConfig",
+    "BalancedConfig",
     "BaseConfig",
     "Columns",
     "Config",
@@ -59,12 +65,15 @@ __all__ = [
     "PretrainingConfig",
     "QualityConfig",
     "RealConfig",
+    "RealShareConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
     "StageResources",
+    "SurpriseConfig",
     "SyntheticConfig",
     "TrainingConfig",
+    "VerifiedConfig",
     "example_names",
     "example_text",
     "filled",
@@ -72,6 +81,7 @@ __all__ = [
     "load_config",
     "parse_config",
     "read_yaml",
+    "with_doses",
     "without_folders",
     "write_yaml",
 ]

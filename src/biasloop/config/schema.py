@@ -368,6 +368,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _regimes_can_choose(self) -> Self:
+        for regime in self.regimes:
+            if lacking := [name for name in regime.metrics if name not in self.metrics.names]:
+                raise ValueError(
+                    f"regime '{regime.label}' chooses articles by {' and '.join(lacking)}, which "
+                    f"metrics.names does not have: add '{lacking[0]}' to it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _fresh_sets_suffice(self) -> Self:
         fresh = [r.label for r in self.regimes if isinstance(r, RealConfig) and r.fresh]
         there, needed = self.corpus.fresh_sets, self.loop.generations

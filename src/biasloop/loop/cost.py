@@ -227,10 +227,14 @@ def _finetune_tokens(config: Config, key: SetKey, real: pl.DataFrame, lengths: _
     label, _, generation = key
     regime = make_regime(next(r for r in config.regimes if r.label == label))
     epochs = regime.training(config.training).epochs
+    samples = config.generation.samples_per_prompt
+    if generation and regime.metrics():  # what it would choose, only the readings say
+        mean = sum(lengths.synthetic.values()) / max(real.height, 1)
+        return epochs * mean * regime.expected_size(generation, real.height, samples)
     articles = real.with_columns(pl.lit("real").alias("source"))
     if generation:
         synthetic = articles.with_columns(pl.lit("synthetic").alias("source"))
-        synthetic = pl.concat([synthetic] * config.generation.samples_per_prompt)
+        synthetic = pl.concat([synthetic] * samples)
         random = generator(config.seed, "estimate", *key[1:])
         articles = regime.training_set(
             articles, dict.fromkeys(regime.reads(generation), synthetic), random

@@ -14,6 +14,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.article_stages import generation_settings, read_labels, read_part
+from biasloop.loop.readings import with_readings
 from biasloop.loop.stage import Paths, Progress, Stage
 from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
@@ -26,7 +27,7 @@ from biasloop.stages import (
     project_on_contrast,
     project_on_gradient,
 )
-from biasloop.tables import ARTICLES, BLOCKS, read_table, write_table
+from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
 #: is not applied.
@@ -99,7 +100,8 @@ class Finetune(Stage):
     """Put a generation's training set together, and fine-tune ``start`` on it.
 
     The set is made of ``corpus`` and of ``generation-G``, the articles of an earlier generation G,
-    as the regime says.
+    as the regime says; where it chooses by metrics, also of ``real-METRIC`` and
+    ``scores-METRIC``, the scores of the real articles and of the generation before.
     """
 
     kind = "finetune"
@@ -139,8 +141,12 @@ class Finetune(Stage):
             g: read_table(paths[f"generation-{g}"] / "articles.parquet", ARTICLES)
             for g in self.regime.reads(self.generation)
         }
+        if metrics := self.regime.metrics():
+            before = self.generation - 1
+            real = with_readings(real, metrics, paths, "real-")
+            written[before] = with_readings(written[before], metrics, paths, "scores-")
         random = generator(self._seed("training-set"), "training-set")
-        return self.regime.training_set(real, written, random)
+        return conform(self.regime.training_set(real, written, random), ARTICLES)
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""

@@ -17,7 +17,7 @@ from biasloop.loop.score_stages import Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
-from biasloop.regimes import make_regime
+from biasloop.regimes import Regime, make_regime
 from biasloop.tables import BASE, REAL
 
 #: Identifies a set of articles: regime, seed, generation.
@@ -251,6 +251,15 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         inputs, leaning = {**ground, "articles": articles}, {"leaning": instruments["leaning"]}
         return {"articles": articles, "scores": score_set(name, inputs, leaning)}
 
+    def readings(regime: Regime[Any], before: SetKey) -> dict[str, Stage]:
+        sets = {"scores-": scored[before], "real-": scored[_REAL]}
+        return {
+            f"{start}{metric}": own.inputs[f"{metric}-0"]
+            for start, own in sets.items()
+            for metric in regime.metrics()
+            if f"{metric}-0" in own.inputs  # not where only other instruments are wanted
+        }
+
     regimes = [make_regime(regime) for regime in config.regimes]
     for seed in config.loop.seeds:
         for generation in range(config.loop.generations + 1):
@@ -262,6 +271,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                 read = regime.reads(generation) if generation else ()
                 articles = {f"generation-{g}": generated[label, seed, g] for g in read}
                 inputs = {"corpus": corpus, "start": start, **articles}
+                if generation:
+                    inputs |= readings(regime, before)
                 name = f"{_name(key)}: fine-tune"
                 models[key] = Finetune(config, name, inputs, regime, seed, generation)
                 measure(key)

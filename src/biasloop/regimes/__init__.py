@@ -10,14 +10,20 @@ from typing import Any
 from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
+from biasloop.regimes.chosen import Balanced, Surprise, Verified
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
+from biasloop.regimes.real_share import RealShare
 from biasloop.regimes.synthetic import Overfitting, Synthetic
 
 REGIMES: dict[str, type[Regime[Any]]] = {
     "synthetic": Synthetic,
     "overfitting": Overfitting,
     "preservation": Preservation,
+    "real_share": RealShare,
+    "balanced": Balanced,
+    "verified": Verified,
+    "surprise": Surprise,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
     "real": Real,
@@ -33,10 +39,14 @@ __all__ = [
     "REGIMES",
     "AccumulateSubsample",
     "Accumulation",
+    "Balanced",
     "Overfitting",
     "Preservation",
     "Real",
+    "RealShare",
     "Regime",
+    "Surprise",
     "Synthetic",
+    "Verified",
     "make_regime",
 ]

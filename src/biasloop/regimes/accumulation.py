@@ -22,6 +22,10 @@ class Accumulation(Regime[AnyRegimeConfig]):
         """Grow by one set per generation."""
         return float(real * (1 + generation * samples))
 
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Count all of them."""
+        return float(real)
+
     def training_set(
         self,
         real: pl.DataFrame,
@@ -38,6 +42,10 @@ class AccumulateSubsample(Accumulation):
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Stay at the real set's size."""
         return float(real)
+
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Expect their part of everything so far."""
+        return real / (1 + generation * samples)
 
     def training_set(
         self,

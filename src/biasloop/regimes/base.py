@@ -27,6 +27,15 @@ class Regime(Generic[Settings]):
         """Say which generations' articles the training set of ``generation`` needs."""
         return (generation - 1,)
 
+    def metrics(self) -> tuple[str, ...]:
+        """Name the metrics whose readings it chooses articles by.
+
+        In `training_set` the real articles and those of the generation before then have a column
+        for each: ``leaning`` is the likeliest one, else the metric's value, null where there is
+        none.
+        """
+        return self.config.metrics
+
     def settings(self) -> dict[str, Any]:
         """Name the settings, beside the kind, that decide a training set."""
         return {}
@@ -49,6 +58,10 @@ class Regime(Generic[Settings]):
         """
         return float(real * samples if generation else real)
 
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Say how many articles of that training set are real, on average."""
+        return 0.0 if generation else float(real)
+
     def training_set(
         self,
         real: pl.DataFrame,
@@ -69,7 +82,7 @@ class Regime(Generic[Settings]):
         Returns
         -------
         polars.DataFrame
-            `tables.ARTICLES`.
+            `tables.ARTICLES`, and the columns of `metrics`.
         """
         raise NotImplementedError
 

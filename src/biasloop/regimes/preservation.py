@@ -27,6 +27,10 @@ class Preservation(Regime[PreservationConfig]):
         """Count the real sample, too."""
         return float(real * samples + self._fresh(real) if generation else real)
 
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Count the fresh ones."""
+        return float(self._fresh(real) if generation else real)
+
     def training_set(
         self,
         real: pl.DataFrame,

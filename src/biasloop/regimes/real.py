@@ -32,6 +32,10 @@ class Real(Regime[RealConfig]):
         """Stay at the real set's size."""
         return float(real)
 
+    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
+        """Count all."""
+        return float(real)
+
     def training_set(
         self,
         real: pl.DataFrame,

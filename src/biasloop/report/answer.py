@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
-from biasloop.config import AnyRegimeConfig, PreservationConfig
+from biasloop.config import AnyRegimeConfig, PreservationConfig, RealShareConfig
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.verdicts import worst_levels, worst_sign
@@ -27,6 +27,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """All regimes side by side as ways to go, and the one to take; see `report.frontier`."""
+
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+
+
+@dataclass(frozen=True)
 class Shown:
     """The first screen.
 
@@ -38,15 +47,20 @@ class Shown:
         The table, a regime by row: its name and what it trains on first.
     untold
         What the answer does not say; may be empty.
+    frontier
+        Which regime to take; None of one regime.
     """
 
     sentence: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     untold: str
+    frontier: Choices | None = None
 
 
-def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
+def shown(
+    answer: RunAnswer, warnings: Sequence[Caution] = (), frontier: Choices | None = None
+) -> Shown:
     """Put a run's answer into words.
 
     Parameters
@@ -55,6 +69,8 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
         From `analysis.run_answer`.
     warnings
         The run's cautions, of which those that limit the answer are named beside it.
+    frontier
+        As from `report.frontier`.
     """
     rows = tuple(_entries(one, answer) for one in answer.regimes)
     columns = (
@@ -64,7 +80,7 @@ def shown(answer: RunAnswer, warnings: Sequence[Caution] = ()) -> Shown:
         "Text collapsed?",
         "Training tokens per chain",
     )
-    return Shown(sentence(answer), columns, rows, untold(answer, warnings))
+    return Shown(sentence(answer), columns, rows, untold(answer, warnings), frontier)
 
 
 def sentence(answer: RunAnswer) -> str:
@@ -255,21 +271,31 @@ def _cost(one: RegimeAnswer) -> str:
 # What a regime trains on -------------------------------------------------------------------------
 
 _OWN = ("synthetic", "overfitting")
-_MIXED = ("preservation", "accumulation", "accumulate_subsample")
+#: Regimes that do something about it.
+_MIXED = (
+    *("preservation", "real_share", "accumulation", "accumulate_subsample"),
+    *("balanced", "verified", "surprise"),
+)
 
 
 def _own_text(regime: AnyRegimeConfig) -> str:
     """Say what the regime that is asked about trains on."""
-    return "its own text" if regime.kind in _OWN else _trains_on(regime)
+    return "its own text" if regime.kind in _OWN else trains_on(regime)
 
 
-def _trains_on(regime: AnyRegimeConfig) -> str:
+def trains_on(regime: AnyRegimeConfig) -> str:
     """Say what every generation of a regime trains on."""
     if isinstance(regime, PreservationConfig):
         return f"its own text and {_fraction(regime)}"
+    if isinstance(regime, RealShareConfig):
+        rest = ", the rest its own text" * (regime.share < 1)
+        return f"{_percent(regime.share)} real articles{rest}"
     return {
         "synthetic": "its own text only",
         "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
+        "balanced": "its own text, its leanings resampled to the real shares",
+        "verified": "those of its own articles that the verifier accepts",
+        "surprise": "its own text without the articles of the lowest perplexity",
         "accumulation": "all text so far, real and its own",
         "accumulate_subsample": "a sample of all text so far, real and its own",
         "real": "real articles only",
@@ -280,15 +306,28 @@ def _mixed(regime: AnyRegimeConfig) -> str:
     """Name a regime that mixes real text in by what it does, where it has no name of its own."""
     if isinstance(regime, PreservationConfig):
         name = f"adding {_fraction(regime)}"
+    elif isinstance(regime, RealShareConfig):
+        name = f"a real share of {_percent(regime.share)}"
     else:
-        name = {"accumulation": "accumulation"}.get(regime.kind, "a sample of all text so far")
+        name = {
+            "accumulation": "accumulation",
+            "accumulate_subsample": "a sample of all text so far",
+            "balanced": "balancing the leanings",
+            "verified": "verifying the articles",
+            "surprise": "dropping the least surprising articles",
+        }[regime.kind]
     return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
 
 
 def _fraction(regime: PreservationConfig) -> str:
     if regime.fraction >= 1:
         return "all real articles"
-    return f"{words.percent(regime.fraction, 0)} of the real articles"
+    return f"{_percent(regime.fraction)} of the real articles"
+
+
+def _percent(share: float) -> str:
+    """Write a part as a config has it, without decimals that say nothing."""
+    return words.percent(share, 0 if abs(100 * share - round(100 * share)) < 1e-9 else 1)
 
 
 # The table ---------------------------------------------------------------------------------------
@@ -299,7 +338,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     uneven = len({other.verdict.last for other in answer.regimes}) > 1
     until = f"; up to Generation {verdict.last}"
     return (
-        Entry(words.name(verdict.regime), _trains_on(one.regime) + until * uneven),
+        Entry(words.name(verdict.regime), trains_on(one.regime) + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
         _collapse(verdict, answer),
@@ -366,10 +405,10 @@ def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:
     if one is not answer.reference and answer.reference and one.times is not None:
         against = words.name(answer.reference.verdict.regime, 24)
         times = f"{words.number(one.times, 1)} × {against}"
-    return Entry(_counted(one.tokens), times)
+    return Entry(counted_tokens(one.tokens), times)
 
 
-def _counted(tokens: float) -> str:
+def counted_tokens(tokens: float) -> str:
     """Write a count of tokens with three digits."""
     for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):
         if tokens >= size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from biasloop.report.charts import (
@@ -28,7 +29,21 @@ _EVERY_TICK = 12
 
 
 def png(chart: AnyChart) -> bytes:
-    """Draw a chart, 1080 by 690 pixels, without time stamp or version in it."""
+    """Draw a chart."""
+
+    def draw(axes: Axes) -> None:
+        if isinstance(chart, Chart):
+            _lines(axes, chart)
+        elif isinstance(chart, PathChart):
+            _paths(axes, chart)
+        else:
+            _calibration(axes, chart)
+
+    return picture(chart.title, draw)
+
+
+def picture(title: str, draw: Callable[[Axes], None]) -> bytes:
+    """Draw into a frame, 1080 by 690 pixels, without time stamp or version in it."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -38,13 +53,8 @@ def png(chart: AnyChart) -> bytes:
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
         figure = Figure(figsize=_SIZE, dpi=_DPI, layout=layout)
         axes = figure.subplots()
-        if isinstance(chart, Chart):
-            _lines(axes, chart)
-        elif isinstance(chart, PathChart):
-            _paths(axes, chart)
-        else:
-            _calibration(axes, chart)
-        axes.set_title(_plain(chart.title), fontsize=11, color=INK, loc="left")
+        draw(axes)
+        axes.set_title(_plain(title), fontsize=11, color=INK, loc="left")
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         for side in ("top", "right"):

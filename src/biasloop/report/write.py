@@ -22,6 +22,7 @@ from biasloop.report.answer import shown
 from biasloop.report.cautions import by_weight, cautions, unsubtracted
 from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
+from biasloop.report.frontier import choices
 from biasloop.report.instruments import require_leaning_card
 from biasloop.report.machine import machine_summary
 from biasloop.report.neurons import neurons_of
@@ -78,7 +79,8 @@ def write_report(results: Results, folder: Path) -> Path:
             *doubts(tested),
         )
     )
-    answer = shown(run_answer(results, found, outcome), warnings)
+    regimes = run_answer(results, found, outcome)
+    answer = shown(regimes, warnings, choices(results, regimes, outcome))
     drawn = figures(results, summary, leaning, found)
     units = neurons_of(results)
     pictures = {chart.stem: png(chart) for chart in drawn.all()}

@@ -130,6 +130,20 @@ def two_leanings_threshold(real_share: float) -> float:
     return float(brentq(discriminant, 0.0, 0.5, xtol=1e-14))
 
 
+def least_real_share(real: ArrayLike) -> float | None:
+    """Real fraction below which an amplified state lasts, of unweighted real data.
+
+    Of two leanings `two_leanings_threshold`, of several in balance `balanced_threshold`; None
+    where no closed form is known, or a leaning has no real article.
+    """
+    shares = np.asarray(real, dtype=np.float64)
+    if shares.size < 2 or (shares <= 0).any():
+        return None
+    if shares.size == 2:
+        return two_leanings_threshold(float(shares[1] / shares.sum()))
+    return balanced_threshold(shares.size) if np.ptp(shares) < 1e-9 else None
+
+
 def balanced_threshold(leanings: int) -> float:
     """Real fraction below which K leanings in balance have amplified states of one leaning.
 

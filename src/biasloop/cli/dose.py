@@ -1,0 +1,71 @@
+"""``biasloop dose``: parse, call, print."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from biasloop.cli.answer import console_of_width, print_table
+from biasloop.cli.progress import listener
+from biasloop.cli.run import show_cost
+from biasloop.errors import InputError
+
+
+def dose(
+    config: Annotated[str, typer.Argument(help="a YAML file, or the name of an example: demo")],
+    regime: Annotated[str, typer.Option(help="whose dose: preservation (its fraction), ...")],
+    values: Annotated[str, typer.Option(help="to try, such as 0,0.05,0.1,0.2,0.5; 0 is synthetic")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="the run folder, or a URL [default: runs/NAME-REGIME-dose]"),
+    ] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")] = "local",
+    reuse: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per event")] = False,
+) -> None:
+    """Find the least dose of a regime that holds bias within the margin.
+
+    One run has the regime at every value; more values in the same folder compute those only.
+    """
+    import json
+    from dataclasses import asdict
+
+    from biasloop import api
+    from biasloop.config import load_config, with_doses
+
+    tried, changes = _numbers(values), overrides or ()
+    if dry_run:
+        show_cost(with_doses(load_config(config, changes), regime, tried), True, as_json)
+        return
+    with listener(as_json) as listen:
+        run, found = api.find_dose(
+            config, regime, tried, out, changes, listen, executor, reuse or ()
+        )
+    picture = (run.folder / "dose.png").resolve()
+    if as_json:
+        typer.echo(json.dumps({"event": "dose", "figure": str(picture), **found.machine}))
+        return
+    console_of_width().print(f"\n{found.sentence}\n", style="bold", markup=False)
+    print_table(found.columns, [[asdict(entry) for entry in row] for row in found.rows])
+    if found.theory:
+        typer.echo(found.theory)
+    typer.echo(f"figure: {picture}")
+    typer.echo(f"report: {run.report().resolve()}")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--values: '{text}' is no list of numbers: 0,0.1,0.5") from None

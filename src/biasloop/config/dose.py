@@ -1,0 +1,50 @@
+"""One config with the same regime at several doses, 0 being `synthetic`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from biasloop.config.load import parse_config
+from biasloop.config.regimes import AnyRegimeConfig, RegimeConfig
+from biasloop.config.schema import Config
+from biasloop.errors import InputError, nearest
+
+
+def with_doses(config: Config, kind: str, values: Sequence[float]) -> Config:
+    """Put one regime in the place of a config's, once per value of its dose.
+
+    A regime ``real`` of the config stays, to be subtracted; of the config's own regime of that
+    kind, if any, all other settings are taken.
+
+    Raises
+    ------
+    InputError
+        If there is no such regime, it has no dose, or a value cannot be one.
+    """
+    kinds: dict[str, type[AnyRegimeConfig]] = {
+        get_args(one.model_fields["kind"].annotation)[0]: one
+        for one in get_args(get_args(RegimeConfig)[0])
+    }
+    if kind not in kinds:
+        raise InputError(f"--regime: '{kind}' is not one: {nearest(kind, kinds)}")
+    key = kinds[kind].dose
+    if key is None:
+        known = ", ".join(f"{name} ({one.dose})" for name, one in kinds.items() if one.dose)
+        raise InputError(f"--regime: '{kind}' has no dose to try; those that have one: {known}")
+    if len(set(values)) < max(2, len(values)):
+        raise InputError("--values: give two values or more, each once: 0,0.1,0.5")
+    own: dict[str, Any] = next(
+        (one.model_dump(mode="json") for one in config.regimes if one.kind == kind), {"kind": kind}
+    )
+    doses = [
+        {"kind": "synthetic"} if value == 0 else own | {key: value, "name": f"{kind}-{value:.12g}"}
+        for value in sorted(values)
+    ]
+    alone = [one.model_dump(mode="json") for one in config.regimes if one.kind == "real"]
+    return parse_config(
+        config.model_dump(mode="json")
+        | {"name": f"{config.name}-{kind}-dose"[:64], "regimes": [*doses, *alone]},
+        (),
+        f"--values of {kind}.{key}",
+    )

@@ -1,0 +1,149 @@
+"""Choose among the previous generation's articles by what the instruments read in them.
+
+What `Regime.metrics` names stands beside each article as a column: ``leaning``, its likeliest one,
+``quality`` or ``perplexity``; null where the instrument has no figure for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from biasloop.config import BalancedConfig, SurpriseConfig, VerifiedConfig
+from biasloop.errors import InputError
+from biasloop.regimes.base import Regime
+
+
+class Balanced(Regime[BalancedConfig]):
+    """Resample the leanings to the real shares, both as the instrument reads them.
+
+    Wyllie, Shumailov and Papernot 2024 (arXiv 2403.07857), stratified sampling as reparation: the
+    set keeps its size, and each leaning's articles are drawn from its own, with replacement only
+    where more are wanted than there are. ``strength`` goes from the shares as written (0) to the
+    real ones (1).
+    """
+
+    def settings(self) -> dict[str, Any]:
+        """Name the strength."""
+        return {"strength": self.config.strength}
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return the resampled articles, in order.
+
+        Raises
+        ------
+        InputError
+            If no article was read as a leaning that real articles are read as.
+        """
+        (articles,) = synthetic.values()
+        read = articles["leaning"].to_numpy()
+        leanings = sorted({*real["leaning"].drop_nulls(), *articles["leaning"].drop_nulls()})
+        there, wanted = (
+            np.array([(table["leaning"] == one).sum() for one in leanings], dtype=float)
+            for table in (articles, real)
+        )
+        if not (there.sum() and wanted.sum()):
+            raise InputError(f"regime '{self.config.label}': no article has a leaning that is read")
+        shares = (1 - self.config.strength) * there / there.sum()
+        shares += self.config.strength * wanted / wanted.sum()
+        rows = []
+        for leaning, size in zip(leanings, _rounded(shares, articles.height), strict=True):
+            own = np.flatnonzero(read == leaning)
+            if size and not own.size:
+                raise InputError(
+                    f"regime '{self.config.label}': {size} articles read as '{leaning}' are "
+                    "wanted, and the generation before wrote none: take a regime that adds real "
+                    "ones, or more articles. What is finished is kept"
+                )
+            rows.append(random.choice(own, size, replace=size > own.size) if size else own[:0])
+        return articles[np.sort(np.concatenate(rows)).tolist()]
+
+
+def _rounded(shares: np.ndarray, total: int) -> list[int]:
+    """Round shares of a total to whole numbers that add up to it, by largest remainders."""
+    exact = shares * total
+    counts = np.floor(exact + 1e-9).astype(int)
+    order = np.argsort(-(exact - counts), kind="stable")
+    counts[order[: total - counts.sum()]] += 1
+    return counts.tolist()
+
+
+class Verified(Regime[VerifiedConfig]):
+    """Keep the articles that a verifier accepts (Feng et al. 2024, arXiv 2406.07515)."""
+
+    def settings(self) -> dict[str, Any]:
+        """Name the bounds that are set."""
+        bounds = {"quality": self.config.quality, "perplexity": self.config.perplexity}
+        return {name: value for name, value in bounds.items() if value is not None}
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return those of at least that quality and within that band of perplexity.
+
+        Raises
+        ------
+        InputError
+            If none is accepted.
+        """
+        (articles,) = synthetic.values()
+        accepted = pl.lit(True)
+        if self.config.quality is not None:
+            accepted &= pl.col("quality") >= self.config.quality
+        if self.config.perplexity is not None:
+            accepted &= pl.col("perplexity").is_between(*self.config.perplexity)
+        kept = articles.filter(accepted)
+        if not kept.height:
+            found = ", ".join(
+                f"{name} {articles[name].min()} to {articles[name].max()}"
+                for name in self.metrics()
+            )
+            raise InputError(
+                f"regime '{self.config.label}': of the {articles.height} articles of the "
+                f"generation before none is accepted ({found}): widen its bounds. What is "
+                "finished is kept"
+            )
+        return kept
+
+
+class Surprise(Regime[SurpriseConfig]):
+    """Leave out the articles that surprise the base model least.
+
+    Gambetta et al. 2024 (arXiv 2410.12341) train on the documents of the highest perplexity; here
+    ``drop`` says how large a part, of the lowest, is left out. An article without a perplexity
+    goes first.
+    """
+
+    def settings(self) -> dict[str, Any]:
+        """Name the part."""
+        return {"drop": self.config.drop}
+
+    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
+        """Count those that stay; one at least."""
+        if not generation:
+            return float(real)
+        return float(max(1, real * samples - int(self.config.drop * real * samples)))
+
+    def training_set(
+        self,
+        real: pl.DataFrame,
+        synthetic: Mapping[int, pl.DataFrame],
+        random: np.random.Generator,
+    ) -> pl.DataFrame:
+        """Return the others, in order; of equal perplexities the first stay."""
+        (articles,) = synthetic.values()
+        size = max(1, articles.height - int(self.config.drop * articles.height))
+        surprise = articles["perplexity"].fill_null(-np.inf).to_numpy()
+        kept = np.sort(np.argsort(-surprise, kind="stable")[:size])
+        return articles[kept.tolist()]
