@@ -2,9 +2,9 @@
 
 from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
+from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
 from biasloop.models.load import (
     LoadedModel,
-    context_of,
     load_model,
     refuse_adapter,
     refuse_tokens,
@@ -17,6 +17,7 @@ from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import as_text, beginning, begun, tokenized
 
 __all__ = [
+    "Checkpoint",
     "LoadedModel",
     "as_products",
     "as_text",
@@ -24,7 +25,7 @@ __all__ = [
     "beginning",
     "begun",
     "build_scratch_model",
-    "context_of",
+    "checkpoint_of",
     "few_lengths",
     "fused_activations",
     "linear",
@@ -38,6 +39,7 @@ __all__ = [
     "resolve_model",
     "rows_at_once",
     "save_model",
+    "text_config",
     "tokenized",
     "train_tokenizer",
     "trained_by_onednn",

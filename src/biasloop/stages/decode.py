@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.models import LoadedModel, read_at_once
+from biasloop.models import LoadedModel, read_at_once, text_config
 from biasloop.stages.sampling import Choice
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def keeps_keys_and_values(model: Any, length: int) -> bool:  # noqa: ANN401 - no
 
     Models with a recurrent state, with an encoder, or with a window shorter than the text do not.
     """
-    config = model.config
+    config = text_config(model)
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     return (
         model._supports_default_dynamic_cache()
         and not model._is_stateful
-        and not config.is_encoder_decoder
+        and not model.config.is_encoder_decoder
         and kinds <= {"full_attention", "sliding_attention"}
         and (window is None or window >= length)
     )
@@ -117,7 +117,7 @@ def _decode(
     for at in range(0, count, size):
         rows = everyone[at : at + size]
         longest = len(prompts[at])
-        input_ids = torch.full((len(rows), longest), loaded.tokenizer.pad_token_id)
+        input_ids = torch.full((len(rows), longest), loaded.card.pad)
         for row, prompt in enumerate(prompts[at : at + size]):
             input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
         cache.read_prompts(slice(at, at + len(rows)), width - longest)
@@ -175,7 +175,7 @@ def decode_by_transformers(
     from transformers import GenerationConfig as Decoding
 
     model: Any = loaded.model
-    pad, ends = loaded.tokenizer.pad_token_id, list(loaded.ends)
+    pad, ends = loaded.card.pad, list(loaded.ends)
     device = torch.device(loaded.device.name)
     width = max(len(prompt) for prompt in prompts)
     input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)
