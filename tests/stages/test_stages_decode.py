@@ -20,9 +20,10 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
-from biasloop.models import LoadedModel, packed, train_tokenizer
+from biasloop.models import LoadedModel, packed, train_tokenizer, trained_by_onednn
+from biasloop.models.fast.decode import keeps_keys_and_values
+from biasloop.models.fast.joined import can_pack
 from biasloop.stages import finetune, generate_blocks
-from biasloop.stages.decode import keeps_keys_and_values
 from biasloop.stages.generate import continue_prompts
 from biasloop.tables import ARTICLES
 
@@ -45,7 +46,7 @@ NEAR = 1e-4
 
 @pytest.fixture(autouse=True)
 def pack_small_layers(monkeypatch):
-    monkeypatch.setattr("biasloop.models.packing._FEWEST", 0)
+    monkeypatch.setattr("biasloop.models.fast.linear._FEWEST", 0)
 
 
 def build(config, seed=0):
@@ -233,7 +234,7 @@ def test_packing_changes_outputs_by_rounding_only_and_is_undone(loaded):
 
 def test_bfloat16_is_left_to_torch_where_onednn_has_no_products_for_it(monkeypatch):
     model = build(CONFIGS["gpt2"]).model.bfloat16()
-    monkeypatch.setattr("biasloop.models.packing._packs_bfloat16", lambda: False)
+    monkeypatch.setattr("biasloop.models.fast.linear._packs_bfloat16", lambda: False)
     with torch.inference_mode(), packed(model):
         model(input_ids=torch.tensor([[4, 5, 6]]))
         assert not any("forward" in vars(m) for m in model.modules() if hasattr(m, "weight"))
@@ -254,3 +255,16 @@ def test_hooks_see_packed_layers():
 def test_packing_where_gradients_are_wanted_is_refused():
     with pytest.raises(RuntimeError, match="no gradient"), packed(build(CONFIGS["gpt2"]).model):
         pass
+
+
+def test_one_switch_leaves_everything_to_torch_and_transformers(monkeypatch):
+    loaded, prompts = build(CONFIGS["gpt2"]), [[5, 6, 7, 8], [9, 10]]
+    config = GenerationConfig(block_tokens=8, new_tokens=6)
+    fast = continue_prompts(loaded, prompts, config, seed=0)
+    monkeypatch.setenv("BIASLOOP_FAST", "0")
+    assert not keeps_keys_and_values(loaded.model, 20)
+    assert not can_pack(loaded.model)
+    with torch.inference_mode(), packed(loaded.model), trained_by_onednn(loaded.model):
+        assert not any("forward" in vars(module) for module in loaded.model.modules())
+    slow = continue_prompts(loaded, prompts, config, seed=0)
+    assert [t.tolist() for t in slow] == [t.tolist() for t in fast]

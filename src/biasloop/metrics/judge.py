@@ -24,7 +24,7 @@ from biasloop.metrics.pretrained import each_once, longer, refuse_lost, require_
 from biasloop.models import (
     batches,
     beginning,
-    context_of,
+    checkpoint_of,
     few_lengths,
     load_model,
     packed,
@@ -74,7 +74,7 @@ class Judge:
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read."""
         answer = 0 if self.by_first_token else max(map(len, self.answers)) - 1
-        context = context_of(self.model, self.tokenizer)
+        context = checkpoint_of(self.model, self.tokenizer).context
         room = context - len(self.before) - len(self.after) - answer
         return room if max_tokens is None else min(room, max_tokens)
 
@@ -137,7 +137,7 @@ class Judge:
             np.concatenate([prompts[row], self.answers[way][:-1]]) if whole else prompts[row]
             for row, way in asked
         ]
-        limit = context_of(self.model, self.tokenizer)
+        limit = checkpoint_of(self.model, self.tokenizer).context
         longest = min(few_lengths(max(len(ids) for ids in rows)), limit)
         padded = torch.zeros((len(rows), longest), dtype=torch.long)
         mask = torch.zeros_like(padded)
@@ -237,7 +237,7 @@ def load_judge(
         max_tokens,
         f"{_KEY}.prompt",
         name,
-        context_of(model, tokenizer),
+        checkpoint_of(model, tokenizer).context,
         "shorten it, or take another model",
     )
     return judge

@@ -18,7 +18,7 @@ from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models import (
     batches,
     begun,
-    context_of,
+    checkpoint_of,
     few_lengths,
     load_model,
     packed,
@@ -74,7 +74,7 @@ def perplexities(
     """
     import torch
 
-    limit = min(max_tokens, context_of(model, tokenizer))
+    limit = min(max_tokens, checkpoint_of(model, tokenizer).context)
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)

@@ -15,13 +15,11 @@ import numpy as np
 from biasloop import device
 from biasloop.errors import InputError
 from biasloop.hub import check_hub, switched_off
-from biasloop.models import refuse_adapter, refuse_tokens, tokenized
+from biasloop.models import checkpoint_of, refuse_adapter, refuse_tokens, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-#: For a model that states no limit of its own.
-_LONGEST = 8192
 #: A text of fewer tokens is none.
 _LEAST_ROOM = 16
 
@@ -128,21 +126,7 @@ def limit_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
 ) -> int:
     """Tell where a text is cut, special tokens included: by the caller, or by the model."""
-    limits = [max_tokens, tokenizer.model_max_length, _positions(model), _LONGEST]
-    return min(limit for limit in limits if limit is not None)
-
-
-def _positions(model: PreTrainedModel) -> int | None:
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return None
-    # Of RoBERTa and its kin, position ids start after the padding's.
-    padding = (
-        module.padding_idx
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
-    )
-    return positions - next((index + 1 for index in padding), 0)
+    return checkpoint_of(model, tokenizer).limit(max_tokens)
 
 
 def longer(

@@ -1,43 +1,38 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
-from biasloop.models.attention import as_products, pays
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
+from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
+from biasloop.models.fast.linear import packed, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
-    context_of,
     load_model,
     refuse_adapter,
     refuse_tokens,
     resolve_model,
     save_model,
 )
-from biasloop.models.packing import fused_activations, packed
-from biasloop.models.products import linear, product, trained_by_onednn
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import as_text, beginning, begun, tokenized
 
 __all__ = [
+    "Checkpoint",
     "LoadedModel",
-    "as_products",
     "as_text",
     "batches",
     "beginning",
     "begun",
     "build_scratch_model",
-    "context_of",
+    "checkpoint_of",
     "few_lengths",
-    "fused_activations",
-    "linear",
     "load_model",
     "packed",
-    "pays",
-    "product",
     "read_at_once",
     "refuse_adapter",
     "refuse_tokens",
     "resolve_model",
     "rows_at_once",
     "save_model",
+    "text_config",
     "tokenized",
     "train_tokenizer",
     "trained_by_onednn",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from biasloop.models.checkpoint import text_config
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -21,7 +23,7 @@ _IN_CACHE, _ON_GPU = 2**19, 2**26
 
 def read_at_once(model: PreTrainedModel) -> int:
     """Say how many tokens a model reads at once: on a processor, what its cache can hold."""
-    width = getattr(model.config, "hidden_size", None)
+    width = getattr(text_config(model), "hidden_size", None)
     if model.device.type != "cpu" or not width:
         return _MOST
     return min(_MOST, max(_LEAST, _CACHED // (width * model.dtype.itemsize)))

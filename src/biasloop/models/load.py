@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,7 @@ from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
 from biasloop.hub import check_hub, switched_off
 from biasloop.models.adapters import Adapter, find_adapter, link_without_adapter, merge
-from biasloop.models.endings import end_tokens, take_own_settings
-from biasloop.models.tokens import beginning
+from biasloop.models.checkpoint import Checkpoint, checkpoint_of, rows_of, take_own_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,7 +26,7 @@ class LoadedModel:
     """A model on its device, in evaluation mode, with a tokenizer that can pad.
 
     ``not_applied`` is what the model's own decoding settings ask for beside end tokens; see
-    `endings`. ``adapter`` is the adapter that was merged into it.
+    `checkpoint`. ``adapter`` is the adapter that was merged into it.
     """
 
     model: PreTrainedModel
@@ -35,32 +35,25 @@ class LoadedModel:
     not_applied: Mapping[str, Any] = field(default_factory=dict)
     adapter: Adapter | None = None
 
+    @cached_property
+    def card(self) -> Checkpoint:
+        """What the model says of itself."""
+        return checkpoint_of(self.model, self.tokenizer, self.adapter)
+
     @property
     def ends(self) -> tuple[int, ...]:
-        """The tokens that end a text: `endings.end_tokens`."""
-        return end_tokens(self.model, self.tokenizer)
+        """See `Checkpoint`."""
+        return self.card.ends
 
     @property
     def context(self) -> int:
-        """How many tokens the model can read at once: `context_of`."""
-        return context_of(self.model, self.tokenizer)
+        """See `Checkpoint`."""
+        return self.card.context
 
     @property
     def room(self) -> int:
-        """How many tokens of a text it can read at once: `context` without its beginning."""
-        return self.context - len(beginning(self.tokenizer))
-
-
-def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tell how many tokens a model can read at once.
-
-    Positions that are relative (ALiBi) or none (a recurrent state) have no end; the tokenizer may
-    still know the length that such a model was trained on.
-    """
-    for name in ("max_position_embeddings", "n_positions"):
-        if length := getattr(model.config, name, None):
-            return int(length)
-    return int(tokenizer.model_max_length)
+        """See `Checkpoint`."""
+        return self.card.room
 
 
 @dataclass(frozen=True)
@@ -193,7 +186,7 @@ def refuse_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokeni
         If there is one.
     """
     last = max(tokenizer.get_vocab().values(), default=-1)
-    rows = len(next(model.get_input_embeddings().parameters()))
+    rows = rows_of(model)
     if last >= rows:
         raise InputError(
             f"{name}: its tokenizer has tokens up to number {last:,} "

@@ -13,16 +13,16 @@ from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, packed
-from biasloop.seeds import generator, integer
-from biasloop.stages.decode import (
+from biasloop.models.fast.decode import (
     TOKEN,
     Tokens,
     decode,
     decode_by_transformers,
     keeps_keys_and_values,
 )
+from biasloop.models.fast.sampling import Choice, Nucleus, greedy
+from biasloop.seeds import generator, integer
 from biasloop.stages.prompts import article_prompts, check_prompts, repeated, sample_id
-from biasloop.stages.sampling import Choice, Nucleus, greedy
 from biasloop.tables import ARTICLES, BLOCKS, conform
 
 #: Called with the tokens written since the last call.

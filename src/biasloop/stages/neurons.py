@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, beginning, begun
+from biasloop.models import LoadedModel, begun
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.tables import CHAIN, NEURONS
 
@@ -95,7 +95,7 @@ def batches(
     import torch
 
     limit = min(max_tokens, loaded.context)
-    pad, begins = loaded.tokenizer.pad_token_id, len(beginning(loaded.tokenizer))
+    pad, begins = loaded.card.pad, len(loaded.card.begins)
     size = batch_size * _WINDOW
     for start in range(0, articles.height, size):
         bodies = articles["body"][start : start + size].to_list()
@@ -143,7 +143,7 @@ def activation_moments(
             stack.enter_context(
                 reading(blocks, site, lambda layer, v, site=site: see(site, layer, v))
             )
-        begins = len(beginning(loaded.tokenizer))
+        begins = len(loaded.card.begins)
         for input_ids, mask in batches(loaded, articles, max_tokens, batch_size):
             text = mask.bool()
             text[:, :begins] = False  # what begins every text is none of it

@@ -23,8 +23,8 @@ from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json
 from biasloop.models import LoadedModel, trained_by_onednn
+from biasloop.models.fast.joined import NO_LOSS, can_pack, pack, packed
 from biasloop.stages.checkpoints import Checkpoints
-from biasloop.stages.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
     import torch

@@ -182,7 +182,7 @@ class _Reader:
         device = torch.device(loaded.device.name)
         width = max(len(prompt) + len(written) for prompt, written in blocks)
         width = min(few_lengths(width), loaded.context)
-        self.input_ids = torch.full((len(blocks), width), loaded.tokenizer.pad_token_id)
+        self.input_ids = torch.full((len(blocks), width), loaded.card.pad)
         places = []
         for row, (prompt, written) in enumerate(blocks):
             tokens = [*prompt, *written]

@@ -14,7 +14,7 @@ from typing import Any
 
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, beginning
+from biasloop.models import LoadedModel
 from biasloop.seeds import integer
 
 #: Prompts given to vLLM in one call: enough to fill a GPU, few enough to tell of progress.
@@ -50,9 +50,7 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
         engine = vllm.LLM(
             model=str(folder),
             dtype=loaded.device.precision,
-            max_model_len=len(beginning(loaded.tokenizer))
-            + config.prompt_tokens
-            + config.new_tokens,
+            max_model_len=len(loaded.card.begins) + config.prompt_tokens + config.new_tokens,
             tensor_parallel_size=max(1, torch.cuda.device_count()),
             seed=seed,
             trust_remote_code=False,

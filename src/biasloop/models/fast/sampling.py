@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from biasloop.device import running_sums
-from biasloop.models import rows_at_once
+from biasloop.models.batches import rows_at_once
 
 if TYPE_CHECKING:
     import torch

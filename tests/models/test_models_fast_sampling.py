@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from transformers import TopPLogitsWarper
 
-from biasloop.stages.sampling import Nucleus, greedy, inverse, within_nucleus
+from biasloop.models.fast.sampling import Nucleus, greedy, inverse, within_nucleus
 
 
 def kept_by_transformers(logits, top_p):

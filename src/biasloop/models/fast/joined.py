@@ -13,8 +13,11 @@ import functools
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasloop.models import as_products, few_lengths, fused_activations, pays
-from biasloop.stages.loss import cross_entropy
+from biasloop.models.batches import few_lengths
+from biasloop.models.fast import enabled
+from biasloop.models.fast.attention import as_products, pays
+from biasloop.models.fast.linear import fused_activations
+from biasloop.models.fast.loss import cross_entropy
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +39,8 @@ def can_pack(model: Any) -> bool:  # noqa: ANN401 - a transformers model
     config = model.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
-        config.model_type in ARCHITECTURES
+        enabled()
+        and config.model_type in ARCHITECTURES
         and kinds == {"full_attention"}
         and getattr(config, "_attn_implementation", None) == "sdpa"
     )

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from biasloop.stages import loss as module
-from biasloop.stages.loss import cross_entropy
+from biasloop.models.fast import loss as module
+from biasloop.models.fast.loss import cross_entropy
 
 #: The package's name "batches" is the function in it.
 BATCHES = import_module("biasloop.models.batches")

@@ -12,8 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from biasloop.models import as_products, packed, pays
-from biasloop.models.attention import READING, read
+from biasloop.models import packed
+from biasloop.models.fast.attention import READING, as_products, pays, read
 
 
 def made_up(rows=2, heads=(4, 4), length=9, width=8, dtype=torch.float32):

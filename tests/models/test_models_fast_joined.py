@@ -20,8 +20,7 @@ from transformers import (
 
 from biasloop.config import ScratchConfig
 from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.stages import collate, train
-from biasloop.stages.packing import (
+from biasloop.models.fast.joined import (
     ARCHITECTURES,
     ATTENTION,
     attend,
@@ -29,6 +28,7 @@ from biasloop.stages.packing import (
     pack,
     packed,
 )
+from biasloop.stages import collate, train
 
 SCRATCH = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128)
 SHAPE = {

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasloop.models import LoadedModel, read_at_once
-from biasloop.stages.sampling import Choice
+from biasloop.models.batches import read_at_once
+from biasloop.models.checkpoint import text_config
+from biasloop.models.fast import enabled
+from biasloop.models.fast.sampling import Choice
+from biasloop.models.load import LoadedModel
 
 if TYPE_CHECKING:
-    from biasloop.stages.cache import BlockCache
+    from biasloop.models.fast.cache import BlockCache
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
 TOKEN = np.int32
@@ -30,17 +33,18 @@ _DROPPED_SHARE = 0.25
 
 
 def keeps_keys_and_values(model: Any, length: int) -> bool:  # noqa: ANN401 - not typed
-    """Whether all that a model remembers of a text of this length is a key and a value per token.
+    """Whether `decode` can write with a model: all it remembers is a key and a value per token.
 
-    Models with a recurrent state, with an encoder, or with a window shorter than the text do not.
+    Models with a recurrent state, with an encoder, or with a window shorter than ``length`` cannot.
     """
-    config = model.config
+    config = text_config(model)
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     return (
-        model._supports_default_dynamic_cache()
+        enabled()
+        and model._supports_default_dynamic_cache()
         and not model._is_stateful
-        and not config.is_encoder_decoder
+        and not model.config.is_encoder_decoder
         and kinds <= {"full_attention", "sliding_attention"}
         and (window is None or window >= length)
     )
@@ -71,7 +75,7 @@ def decode(
         Continuations, int32, in the order of the prompts; one that the model ended has the
         end-of-sequence token for its last.
     """
-    from biasloop.stages.cache import BlockCache
+    from biasloop.models.fast.cache import BlockCache
 
     cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens)
     return _decode(loaded, prompts, new_tokens, choice, cache)
@@ -117,7 +121,7 @@ def _decode(
     for at in range(0, count, size):
         rows = everyone[at : at + size]
         longest = len(prompts[at])
-        input_ids = torch.full((len(rows), longest), loaded.tokenizer.pad_token_id)
+        input_ids = torch.full((len(rows), longest), loaded.card.pad)
         for row, prompt in enumerate(prompts[at : at + size]):
             input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
         cache.read_prompts(slice(at, at + len(rows)), width - longest)
@@ -175,7 +179,7 @@ def decode_by_transformers(
     from transformers import GenerationConfig as Decoding
 
     model: Any = loaded.model
-    pad, ends = loaded.tokenizer.pad_token_id, list(loaded.ends)
+    pad, ends = loaded.card.pad, list(loaded.ends)
     device = torch.device(loaded.device.name)
     width = max(len(prompt) for prompt in prompts)
     input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)

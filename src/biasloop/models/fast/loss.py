@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from biasloop.models import linear, product, rows_at_once
+from biasloop.models.batches import rows_at_once
+from biasloop.models.fast.linear import linear, product
 
 if TYPE_CHECKING:
     import torch
