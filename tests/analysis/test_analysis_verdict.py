@@ -6,7 +6,6 @@ import pytest
 from analysis_tables import leaning_rows, make_tables, score_rows
 
 from biasloop.analysis import (
-    HELD_OUT,
     Tables,
     Verdict,
     collapse_signs,
@@ -504,7 +503,7 @@ def test_clean_text_of_a_model_that_forgot_the_real_one_is_collapse() -> None:
     assert {sign.quantity: sign.answer for sign in verdict.signs} == {
         "quality": "no",
         "distinct_2": "no",
-        HELD_OUT: "yes",
+        "log_holdout_perplexity": "yes",
     }
     change = verdict.signs[-1].change
     assert change.value == pytest.approx(0.6)

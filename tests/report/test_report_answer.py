@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from biasloop import regimes
 from biasloop.analysis import (
-    HELD_OUT,
     Change,
     Contrast,
     Equivalence,
@@ -55,7 +54,7 @@ def change(value: float, low: float, high: float) -> Change:
 
 UP = change(27, 22, 34)
 OPEN = change(2, -4, 9)
-FORGETS = Sign(HELD_OUT, Change(0, 3, 3.0, 3.7, 0.7, 0.6, 0.8, 1e-9), 1e-9, "yes")
+FORGETS = Sign("log_holdout_perplexity", Change(0, 3, 3.0, 3.7, 0.7, 0.6, 0.8, 1e-9), 1e-9, "yes")
 REPEATS = Sign("distinct_2", Change(0, 3, 0.9, 0.87, -0.03, -0.035, -0.025, 1e-9), 1e-9, "yes")
 HELD = {"red": Equivalence(0.05, 0.0, -0.02, 0.02, 0.001, "yes")}
 

@@ -10,7 +10,6 @@ from biasloop.analysis import (
     COMPARISONS,
     CONTRASTS,
     CORRELATIONS,
-    HELD_OUT,
     SHIFTS,
     TRENDS,
     Change,
@@ -65,7 +64,7 @@ def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
     logs = (math.log(40), math.log(80))
     twice = Change(0, 10, *logs, math.log(2), math.log(1.5), math.log(3), 1e-6)
     better = replace(FALL, value=0.2, low=0.1, high=0.3)
-    signs = (Sign("quality", better, 1.0, "no"), Sign(HELD_OUT, twice, 1e-6, "yes"))
+    signs = (Sign("quality", better, 1.0, "no"), Sign("log_holdout_perplexity", twice, 1e-6, "yes"))
     verdict = replace(VERDICT, signs=signs, quality=better)
     assert speak(verdict).collapse == (
         "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
@@ -163,7 +162,10 @@ LEANS = "Did it lean further away from the real articles? Share of “right”"
 def test_a_verdict_in_full_has_a_row_for_every_question() -> None:
     twice = Change(0, 10, math.log(40), math.log(80), math.log(2), math.log(1.5), math.log(3), 0)
     verdict = replace(
-        VERDICT, signs=(SIGN, Sign(HELD_OUT, twice, 1e-6, "yes")), unread=0.12, holm=0.03
+        VERDICT,
+        signs=(SIGN, Sign("log_holdout_perplexity", twice, 1e-6, "yes")),
+        unread=0.12,
+        holm=0.03,
     )
     assert cells(verdict) == {
         f"{LEANS}, %": [

@@ -22,15 +22,7 @@ from biasloop.analysis.bootstrap import (
     percentile_interval,
     weighted_means,
 )
-from biasloop.analysis.collapse import (
-    MEASURES,
-    Answer,
-    Change,
-    Measure,
-    Sign,
-    collapse_signs,
-    collapsed,
-)
+from biasloop.analysis.collapse import Answer, Change, Sign, collapse_signs, collapsed
 from biasloop.analysis.comparison import COMPARISONS, change_less, compare
 from biasloop.analysis.completeness import MISSING, missing_sets
 from biasloop.analysis.contrasts import CONTRASTS, change, contrasts, differences
@@ -59,7 +51,7 @@ from biasloop.analysis.evidence import Evidence, evidence, tables_evidence
 from biasloop.analysis.followed import followed_leaning
 from biasloop.analysis.frontier import Choice, Frontier, frontier
 from biasloop.analysis.intervals import wilson
-from biasloop.analysis.outcomes import HELD_OUT, Outcomes, outcomes
+from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.paired import (
     Inference,
     chain_figure,
@@ -108,8 +100,6 @@ __all__ = [
     "CONTRASTS",
     "CORRELATIONS",
     "FORETOLD",
-    "HELD_OUT",
-    "MEASURES",
     "MEASURES_OF_DOUBT",
     "MISSING",
     "SHIFTS",
@@ -132,7 +122,6 @@ __all__ = [
     "Inference",
     "Kendall",
     "LeastDose",
-    "Measure",
     "Needed",
     "Outcomes",
     "Plan",

@@ -1,10 +1,10 @@
-"""Did a regime's chains collapse? Four signs, each against Generation 0. Knows no leaning.
+"""Did a regime's chains collapse? Its signs, each against Generation 0. Knows no leaning.
 
-The paper's sign is the text quality index. It cannot see a model whose sentences are clean and
-all alike, or one that has forgotten the real text: so diversity and the perplexity on held-out
-real text are signs, too. The perplexity of the *generated* text is none: it falls as text gets
-easy, collapsed or not. Nor is the built-in quality index: it grades corruptions of real sentences,
-and rises where a model's sentences get simpler and repeat each other.
+The signs are `quantities.signs`. The paper's is the text quality index. It cannot see a model whose
+sentences are clean and all alike, or one that has forgotten the real text: so diversity and the
+perplexity on held-out real text are signs, too. The perplexity of the *generated* text is none: it
+falls as text gets easy, collapsed or not. Nor is the built-in quality index: it grades corruptions
+of real sentences, and rises where a model's sentences get simpler and repeat each other.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Literal
 
 import numpy as np
 
+from biasloop import quantities
 from biasloop.analysis.comparison import change_less
 from biasloop.analysis.contrasts import GENERATION_0, change, sets_of
-from biasloop.analysis.outcomes import HELD_OUT, Outcomes
+from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.paired import Inference
 
 #: ``not shown``: the data are compatible with a change and with none. ``in this chain``, ``not in
@@ -26,9 +27,6 @@ from biasloop.analysis.paired import Inference
 Answer = Literal[
     "yes", "no", "not shown", "in this chain", "not in this chain", "withheld", "not measured"
 ]
-
-#: A fall of quality (0 to 3) within this is called none.
-NEGLIGIBLE_QUALITY = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,43 +57,15 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A figure whose worsening is a sign of collapse.
-
-    Attributes
-    ----------
-    quantity
-        Of the outcomes.
-    worse
-        The sign of a change for the worse.
-    negligible
-        A change within this is called none. Of perplexity it is of the logarithm.
-    """
-
-    quantity: str
-    worse: Literal[-1, 1]
-    negligible: float
-
-
-#: The signs, in the order in which they are told.
-MEASURES = (
-    Measure("quality", -1, NEGLIGIBLE_QUALITY),
-    Measure("distinct_2", -1, 0.02),
-    Measure("self_bleu", 1, 0.02),
-    Measure(HELD_OUT, 1, 0.05),
-)
-
-
-@dataclass(frozen=True)
 class Sign:
-    """One measure between Generation 0 and the last.
+    """One sign of collapse between Generation 0 and the last.
 
     Attributes
     ----------
     quantity
-        Which: see `MEASURES`.
+        Its name among the outcomes.
     change
-        Its change; of a perplexity, of the logarithm.
+        Its change.
     pvalue
         One-sided, of a change for the worse that is at most negligible.
     answer
@@ -111,7 +81,7 @@ class Sign:
 
 
 def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tuple[Sign, ...]:
-    """Judge each measure of one regime that has a figure.
+    """Judge each sign of one regime that has a figure.
 
     Parameters
     ----------
@@ -122,13 +92,16 @@ def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tu
     quality
         Whether the quality index was validated on what models write; else it is no sign.
     """
-    measures = [m for m in MEASURES if m.quantity in found.values]
-    measures = [m for m in measures if quality or m.quantity != "quality"]
-    moved = {m: net_change(found, m.quantity, regime, last) for m in measures}
-    there = {m: inference for m, inference in moved.items() if inference}
+    moved = {
+        name: inference
+        for name in quantities.signs()
+        if name in found.values
+        and (quality or name != "quality")
+        and (inference := net_change(found, name, regime, last))
+    }
     return tuple(
-        _sign(m, inference, levels(found, m.quantity, regime, last, inference), len(there))
-        for m, inference in there.items()
+        _sign(name, inference, levels(found, name, regime, last, inference), len(moved))
+        for name, inference in moved.items()
     )
 
 
@@ -153,15 +126,16 @@ def levels(found: Outcomes, quantity: str, regime: str, last: int, inference: In
     return Change(0, last, before, after, inference.value, low, high, inference.pvalue)
 
 
-def _sign(measure: Measure, inference: Inference, moved: Change, signs: int) -> Sign:
-    worse = measure.worse * inference.value - measure.negligible
+def _sign(name: str, inference: Inference, moved: Change, signs: int) -> Sign:
+    sign = quantities.signs()[name]
+    worse = sign.worse * inference.value - sign.negligible
     pvalue = one_sided(worse, inference)
     answer: Answer = "not shown"
     if pvalue * signs <= 0.025:
         answer = "yes"
     elif 1 - pvalue <= 0.025:
         answer = "no"
-    return Sign(measure.quantity, moved, pvalue, answer)
+    return Sign(name, moved, pvalue, answer)
 
 
 def one_sided(value: float, inference: Inference) -> float:

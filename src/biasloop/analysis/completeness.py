@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
+from biasloop import quantities
 from biasloop.loop.results import Results
 from biasloop.tables import CHAIN
 
 #: One row per set and metric that the config asks for and the tables lack.
 MISSING = pl.Schema({**CHAIN, "metric": pl.String})
-
-#: A row of ``scores`` that a finished metric has; ``leaning`` has a table of its own.
-_SIGN: Mapping[str, str] = {
-    "quality": "quality",
-    "perplexity": "perplexity",
-    "diversity": "distinct_1",
-}
 
 
 def missing_sets(results: Results) -> pl.DataFrame:
@@ -29,11 +21,11 @@ def missing_sets(results: Results) -> pl.DataFrame:
         `MISSING`, in the order of the config.
     """
     config = results.config
-    scores = results.scores
-    found: dict[str, set[tuple[str, int, int]]] = {
-        name: _sets(scores.filter(pl.col("metric") == sign)) for name, sign in _SIGN.items()
-    }
-    found["leaning"] = _sets(results.leaning_scores)
+    found = {"leaning": _sets(results.leaning_scores)}
+    for name, record in quantities.QUANTITIES.items():  # the first quantity of a metric tells
+        if record.metric and record.metric not in found:
+            frames = (results.scores, results.set_scores)
+            found[record.metric] = set().union(*(_sets(f.filter(metric=name)) for f in frames))
     rows = [
         (regime.label, seed, generation, metric)
         for regime in config.regimes

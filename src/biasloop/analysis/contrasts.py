@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.analysis.corrections import with_errors
-from biasloop.analysis.outcomes import HELD_OUT, TEXT, Outcomes, order_of
+from biasloop.analysis.outcomes import Outcomes, order_of
 from biasloop.analysis.paired import Figure, Inference, chain_figure, holm
 from biasloop.analysis.tables import SetKey
 from biasloop.tables import BASE, REAL
@@ -205,7 +205,7 @@ def _corrected(frame: pl.DataFrame, found: Outcomes) -> pl.DataFrame:
     against = frame["against"].to_numpy()
     pvalues = frame["pvalue"].to_numpy()
     counted = found.independent()
-    families = [counted, *([name] for name in (*TEXT, HELD_OUT))]
+    families = [counted, *([name] for name in found.values if not name.startswith("share:"))]
     for reference in REFERENCES:
         for family in families:
             members = np.isin(quantities, family) & (against == reference)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from biasloop import seeds
+from biasloop import quantities, seeds
 from biasloop.analysis.bootstrap import article_weights, weighted_means
 from biasloop.analysis.distance import debiased_distance
 from biasloop.analysis.intervals import wilson
@@ -27,10 +27,6 @@ from biasloop.analysis.tables import (
     source_codes,
 )
 from biasloop.tables import REAL
-
-_GEOMETRIC = ("perplexity", "holdout_perplexity")
-#: 1 or 0 of each article, so their means are shares.
-_SHARES = ("outside_domain", "leaning_agreement")
 
 
 @dataclass(frozen=True)
@@ -91,8 +87,9 @@ def estimates(tables: Tables, found: Outcomes, resamples: int, seed: int) -> Ite
         sources = held_out_codes if at_holdout else codes
         values = metric_values(tables, grid, metric)
         mean = _mean(metric, values, sources, drawn)
-        yield replace(mean, edges=_share_edges(mean)) if metric in _SHARES else mean
-        if metric in _GEOMETRIC:
+        record = quantities.quantity(metric)
+        yield replace(mean, edges=_share_edges(mean)) if record.binary else mean
+        if record.geometric:
             with np.errstate(divide="ignore"):
                 logs = _mean(f"{metric}:geometric", np.log(values), sources, drawn)
             yield replace(logs, value=np.exp(logs.value), draws=np.exp(logs.draws))

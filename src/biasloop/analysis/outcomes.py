@@ -12,8 +12,10 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from biasloop import quantities
 from biasloop.analysis.corrections import Corrected, corrected_readings
 from biasloop.analysis.tables import (
+    HOLDOUT,
     SetKey,
     Tables,
     article_grid,
@@ -24,10 +26,6 @@ from biasloop.analysis.tables import (
     source_codes,
 )
 from biasloop.analysis.validity import validity
-
-#: Of the text itself; each is tested where the scores have it.
-TEXT = ("quality", "distinct_2", "self_bleu")
-HELD_OUT = "log_holdout_perplexity"
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Outcomes:
         Quantity -> shape (sets, articles), NaN where there is none. ``share:LABEL`` is 1 for an
         article whose likeliest leaning is LABEL, else 0, NaN where the article cannot be read (its
         level of damage is one on which the classifier does not tell the leanings apart) and
-        throughout in sets whose leaning figures are withheld; ``log_holdout_perplexity`` is of the
-        held-out real articles.
+        throughout in sets whose leaning figures are withheld; the others are
+        `quantities.tested`, those of held-out real articles by their columns.
     labels
         The label set.
     sources
@@ -244,20 +242,19 @@ def outcomes(tables: Tables) -> Outcomes:
             read[label] = np.where(outside, np.nan, hit)
             values[f"share:{label}"] = np.where(held[:, None], np.nan, read[label])
     there = set(tables.scores["metric"].unique())
-    for metric in TEXT:
-        if metric in there:
-            values[metric] = metric_values(tables, own, metric)
-    if "holdout_perplexity" in there:
-        found = metric_values(tables, held_out, "holdout_perplexity")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(found)
-        values[HELD_OUT] = np.where(np.isfinite(logs), logs, np.nan)
     of_own, of_held_out = (source_codes(tables, g.article_ids) for g in (own, held_out))
+    sources = dict.fromkeys(values, of_own)
+    for name, record in quantities.tested().items():
+        if record.name in there:
+            at_holdout = record.name.startswith(HOLDOUT)
+            sources[name] = of_held_out if at_holdout else of_own
+            found = metric_values(tables, held_out if at_holdout else own, record.name)
+            values[name] = _logarithms(found) if record.log else found
     return Outcomes(
         keys,
         values,
         tuple(tables.labels),
-        {name: of_held_out if name == HELD_OUT else of_own for name in values},
+        sources,
         tables.fine_tuned,
         read,
         unread,
@@ -265,6 +262,13 @@ def outcomes(tables: Tables) -> Outcomes:
         tables.real_shares,
         corrected,
     )
+
+
+def _logarithms(values: np.ndarray) -> np.ndarray:
+    """Take logarithms; NaN of what has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+    return np.where(np.isfinite(logs), logs, np.nan)
 
 
 def likeliest(tables: Tables, probabilities: np.ndarray) -> dict[str, np.ndarray]:

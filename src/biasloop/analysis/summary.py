@@ -35,6 +35,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from biasloop import quantities
 from biasloop.analysis.bootstrap import percentile_interval
 from biasloop.analysis.contrasts import change, estimate_of
 from biasloop.analysis.estimates import Estimate, estimates
@@ -61,20 +62,6 @@ SUMMARY = pl.Schema(
         "reason": pl.String,
     }
 )
-
-#: What a quantity can be, by the start of its name: an interval of several chains ends there.
-_BOUNDS = {
-    "share:": (0.0, 1.0),
-    "probability:": (0.0, 1.0),
-    "distance:": (0.0, 1.0),
-    "outside_domain": (0.0, 1.0),
-    "leaning_agreement": (0.0, 1.0),
-    "leaning_confidence": (0.0, 1.0),
-    "distinct_": (0.0, 1.0),
-    "repetition": (0.0, 1.0),
-    "self_bleu": (0.0, 1.0),
-    "quality": (0.0, 3.0),
-}
 
 
 def summarise(
@@ -173,9 +160,9 @@ def _interval(
 
 
 def _bounded(quantity: str, low: float, high: float) -> tuple[float, float]:
-    for start, bounds in _BOUNDS.items():
-        if quantity.startswith(start):
-            low, high = (float(np.clip(end, *bounds)) for end in (low, high))
+    least, most = quantities.quantity(quantity).bounds
+    if least is not None or most is not None:
+        low, high = (float(np.clip(end, least, most)) for end in (low, high))
     return low, high
 
 

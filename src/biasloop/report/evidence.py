@@ -7,19 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import HELD_OUT, Change, Equivalence, Evidence, Verdict
+from biasloop import quantities
+from biasloop.analysis import Change, Equivalence, Evidence, Verdict
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.tables import Cell, Part, Table
-from biasloop.report.verdicts import DETAIL, SIGNS, in_percent, negligible_changes
+from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
 
 _ABSENT = Cell("–")
-_QUANTITIES = {
-    "quality": ("text quality", 1.0, 3),
-    "distinct_2": ("distinct word pairs", 1.0, 4),
-    "self_bleu": ("self-BLEU", 1.0, 3),
-    "log_holdout_perplexity": ("log perplexity on held-out real text", 1.0, 3),
-}
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
 #: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
 _APART = 0.2
@@ -178,25 +173,15 @@ def _why(verdict: Verdict) -> str:
     )
 
 
-#: What each sign of collapse asks, of which measure.
-_ASKED = {
-    "quality": "Are its sentences less well formed? Quality index, 0 to 3",
-    "distinct_2": "Do its articles repeat themselves more? Share of distinct word pairs, 0 to 1",
-    "self_bleu": "Do its articles grow alike? Self-BLEU, 0 to 1",
-    HELD_OUT: "Does it forget real text? Perplexity of held-out real articles (change in %)",
-}
-
-
 def _text_rows(verdict: Verdict) -> list[_Row]:
     rows = []
     negligible = negligible_changes()
     for sign in verdict.signs:
-        digits = SIGNS[sign.quantity][1]
-        held_out = sign.quantity == HELD_OUT
-        change = in_percent(sign.change) if held_out else sign.change
-        cells = _levels(change, 1, digits, 0 if held_out else digits)
+        record, shown = quantities.tested()[sign.quantity], quantities.signs()[sign.quantity]
+        change = in_percent(sign.change) if record.log else sign.change
+        cells = _levels(change, 1, shown.digits, 0 if record.log else shown.digits)
         rests = Cell(f"up to {negligible[sign.quantity]} is negligible")
-        rows.append((_ASKED[sign.quantity], (Cell(sign.answer), *cells, _ABSENT, rests)))
+        rows.append((shown.asks, (Cell(sign.answer), *cells, _ABSENT, rests)))
     if verdict.quality and not any(sign.quantity == "quality" for sign in verdict.signs):
         title = "Built-in quality index, 0 to 3; no sign of collapse"
         rows.append((title, (_ABSENT, *_levels(verdict.quality, 1, 2), _ABSENT, Cell(""))))
@@ -401,7 +386,7 @@ def _trend_table(
 ) -> Table | None:
     parts = []
     names = [(f"share:{label}", f"share of “{words.name(label)}”", 100.0, 2) for label in labels]
-    names += [(quantity, *look) for quantity, look in _QUANTITIES.items()]
+    names += [(name, one.tested, 1.0, one.digits) for name, one in quantities.tested().items()]
     columns = ("per generation", "p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
     for quantity, title, scale, digits in names:
         rows = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import words
@@ -19,8 +20,6 @@ from biasloop.report.verdicts import worst_of
 from biasloop.tables import BASE, REAL
 
 _SHARE = (0.0, 100.0)
-_UNIT = (0.0, 1.0)
-_FREE = (None, None)
 #: More leanings than this have their figures in the tables only.
 MOST_LEANINGS = 9
 
@@ -75,9 +74,10 @@ def figures(
     """
     regimes = looks(results)
     share = None if leaning is None else _share(summary, regimes, leaning, "leaning_share")
-    texts = _text_charts(results, summary, regimes)
-    second = next((stem for stem in _second(verdicts) if stem in texts), None)
-    main = (share, texts.pop(second) if second else None)
+    texts = {name: _charts(results, summary, regimes, name) for name in quantities.SECTIONS}
+    there = {name: section for section, charts in texts.items() for name in charts}
+    second = next((name for name in _second(verdicts) if name in there), None)
+    main = (share, texts[there[second]].pop(second) if second else None)
     sections = [
         _section(
             "path",
@@ -89,8 +89,8 @@ def figures(
         ),
         _leaning_section(results, summary, regimes, leaning),
         *(
-            _section(anchor, title, line, text, [texts.get(stem) for stem in stems], columns)
-            for anchor, title, line, text, stems, columns in _TEXT_SECTIONS
+            _section(anchor, title, line, text, list(texts[anchor].values()), columns)
+            for anchor, (title, line, text, columns) in quantities.SECTIONS.items()
         ),
     ]
     return Figures(
@@ -154,104 +154,49 @@ def _leaning_section(
         _share(summary, regimes, label, f"leaning_share_{results.labels.index(label) + 1}")
         for label in others
     ]
-    charts.append(
-        line_chart(
-            summary,
-            "distance:tv",
-            regimes,
-            "distance",
-            "Distance from the real articles",
-            "Total variation between the shares of all leanings: the largest difference in the "
-            "share of any group of leanings; 0 alike, 1 nothing in common.",
-            "distance, 0 to 1",
-            span=_UNIT,
-            references=(BASE,),
-        )
-    )
-    outside = line_chart(
-        summary,
-        "outside_domain",
-        regimes,
-        "outside_domain",
-        "Articles that cannot be read",
-        "Too damaged for the classifier to tell the leanings apart, as tested on real articles "
-        "damaged alike. Above the limit (red) every leaning figure is withheld.",
-        "share of articles, %",
-        100,
-        _SHARE,
-        references=(REAL, BASE),
-    )
-    if outside:
+    drawn = _charts(results, summary, regimes, "leaning")
+    if outside := drawn.get("outside_domain"):
         limit = Reference(
             "limit",
             100 * results.config.report.outside_share,
             Look("#a4262c", ("solid", "-"), BASE_LOOK.mark),
         )
-        outside = dataclasses.replace(outside, references=(*outside.references, limit))
+        references = (*outside.references, limit)
+        drawn["outside_domain"] = dataclasses.replace(outside, references=references)
     line = "every leaning, the distance from the real articles, what cannot be read"
-    return _section("leaning", "Leaning in full", line, "", [*charts, outside], 2)
+    return _section("leaning", "Leaning in full", line, "", [*charts, *drawn.values()], 2)
 
 
-#: Quantity, title, caption, unit and what its values can be.
-_TEXTS: tuple[tuple[str, str, str, str, tuple[float | None, float | None]], ...] = (
-    ("quality", "Text quality", "Mean text quality index of the generated articles; QUALITY.",
-     "index, 0 noise to 3 clean", (0.0, 3.0)),
-    ("perplexity", "Perplexity of the generated articles",
-     "Under the untouched base model; mean over articles.", "perplexity", _FREE),
-    ("holdout_perplexity", "How badly each model predicts real text",
-     "Perplexity on real articles that no model was trained on; mean over articles. A rise is "
-     "collapse: the model forgets.", "perplexity", _FREE),
-    ("distinct_1", "Distinct words", "Different words per word of an article.", "share", _UNIT),
-    ("distinct_2", "Distinct word pairs",
-     "Different pairs of words per pair of an article. A fall is collapse: articles repeat "
-     "themselves.", "share", _UNIT),
-    ("distinct_3", "Distinct trigrams", "Different trigrams per trigram.", "share", _UNIT),
-    ("repetition", "Repetition", "4-grams that repeat one earlier in the article.", "share", _UNIT),
-    ("self_bleu", "Likeness of the articles to each other",
-     "Self-BLEU: BLEU-4 of sampled articles against each other. A rise is collapse: articles grow "
-     "alike.", "0 to 1", _UNIT),
-    ("vocabulary", "Vocabulary", "Different words of the whole generation.", "words", _FREE),
-)  # fmt: skip
-_TEXT_SECTIONS: tuple[tuple[str, str, str, str, tuple[str, ...], int], ...] = (
-    (
-        "perplexity",
-        "Quality and perplexity",
-        "of what the models write, and of real text under each model",
-        "Perplexity of generated text falls while quality falls, since a collapsed model writes "
-        "what the base model finds easy; so it cannot show collapse alone. What each model makes "
-        "of real text that it never saw can.",
-        ("quality", "perplexity", "holdout_perplexity"),
-        2,
-    ),
-    (
-        "diversity",
-        "Diversity",
-        "distinct words, repetition, likeness of the articles to each other",
-        "",
-        ("distinct_1", "distinct_2", "distinct_3", "repetition", "self_bleu", "vocabulary"),
-        3,
-    ),
-)
-
-
-def _text_charts(
-    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look]
+def _charts(
+    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look], section: str
 ) -> dict[str, Chart]:
-    """Draw every figure of the text itself, by quantity."""
+    """Draw the figure of every quantity of a section that has one, by name."""
     graded = results.config.metrics.quality.classifier != "builtin"
-    index = "a fall is collapse" if graded else "the built-in index is no sign of collapse"
+    index = "a fall is collapse." if graded else "the built-in index is no sign of collapse."
     found = {}
-    for quantity, title, caption, unit, span in _TEXTS:
-        said = caption.replace("QUALITY", index)
-        chart = line_chart(summary, quantity, regimes, quantity, title, said, unit, span=span)
+    for name, record in quantities.QUANTITIES.items():
+        if not record.title or record.section != section:
+            continue
+        chart = line_chart(
+            summary,
+            name,
+            regimes,
+            name.partition(":")[0],
+            record.title,
+            record.caption + index * (name == "quality"),
+            record.unit,
+            100 if record.percent else 1,
+            _SHARE if record.percent else record.bounds,
+        )
         if chart:
-            found[quantity] = chart
+            found[name] = chart
     return found
 
 
 def _second(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """Say which figure of the text stands beside the share: the first of these that there is."""
-    worst = [name.removeprefix("log_") for v in verdicts if (name := worst_of(v))]
+    tested = quantities.tested()
+    worst = [tested[name].name for v in verdicts if (name := worst_of(v))]
     usual = ("holdout_perplexity", "distinct_2", "self_bleu", "quality", "perplexity")
     return (*worst[:1], *usual)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from biasloop import quantities
 from biasloop.report import words
 from biasloop.tables import BASE, REAL
 
@@ -37,24 +38,7 @@ class Table:
 
 
 _ABSENT = Cell("–")
-_DISTANCES = (
-    ("distance:tv", "distance, total variation"),
-    ("distance:js", "distance, Jensen-Shannon"),
-    ("outside_domain", "cannot be read"),
-)
-_TEXT = (
-    ("quality", "quality"),
-    ("perplexity", "perplexity"),
-    ("perplexity:geometric", "perplexity, geometric mean"),
-    ("holdout_perplexity", "held-out perplexity"),
-    ("distinct_1", "distinct-1"),
-    ("distinct_2", "distinct-2"),
-    ("distinct_3", "distinct-3"),
-    ("repetition", "repetition"),
-    ("self_bleu", "self-BLEU"),
-    ("vocabulary", "vocabulary"),
-)
-_PERCENT = ("share:", "probability:", "outside_domain")
+_CHANGE = "change:"
 
 
 def regime_tables(
@@ -76,14 +60,17 @@ def regime_tables(
         A quantity that nothing has is no column.
     """
     pooled = summary.filter(pl.col("seed").is_null())
+    records = quantities.QUANTITIES.values()
+    named = [(one.section, (one.name, one.label)) for one in records if one.label]
     leaning = [
         *((f"share:{label}", f"“{words.name(label)}”") for label in labels),
-        *((f"change:{label}", f"change of “{words.name(label)}”, points") for label in labels),
-        *_DISTANCES,
+        *((f"{_CHANGE}{label}", f"change of “{words.name(label)}”, points") for label in labels),
+        *(column for section, column in named if section == "leaning"),
     ]
+    text = [column for part in quantities.SECTIONS for section, column in named if section == part]
     found = []
     for title, rows in _rows(pooled, regimes):
-        drawn = [_part(pooled, columns, rows) for columns in (leaning, _TEXT)]
+        drawn = [_part(pooled, columns, rows) for columns in (leaning, text)]
         parts = tuple(part for part in drawn if part)
         if parts:
             found.append(Table(title, parts))
@@ -140,11 +127,11 @@ def _cell(quantity: str, row: dict[str, object] | None) -> Cell:
     value, low, high = (_float(row[end]) for end in ("value", "low", "high"))
     if value is None:
         return _ABSENT
-    if quantity.startswith("change:"):
+    if quantity.startswith(_CHANGE):
         ends = None if low is None or high is None else (100 * low, 100 * high)
         inside = words.between(*ends, 1, sign=True) if ends else ""
         return Cell(words.signed(100 * value), inside)
-    if quantity.startswith(_PERCENT):
+    if quantities.quantity(quantity).percent:
         ends = None if low is None or high is None else (100 * low, 100 * high)
         return Cell(words.percent(value), words.between(*ends) if ends else "")
     if low is None or high is None:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from biasloop.analysis import HELD_OUT, MEASURES, Change, Sign, Verdict
+from biasloop import quantities
+from biasloop.analysis import Change, Sign, Verdict
 from biasloop.report import words
 
 #: The measures behind a reason; the warnings list them.
@@ -120,44 +121,19 @@ def _unread(verdict: Verdict) -> str:
     )
 
 
-#: How each sign of collapse is called, and how many digits its levels need.
-SIGNS = {
-    "quality": ("text quality", 2),
-    "distinct_2": ("distinct word pairs within an article", 2),
-    "self_bleu": ("likeness of the articles to each other (self-BLEU)", 2),
-    HELD_OUT: ("perplexity on held-out real text", 1),
-}
-
-
-#: What each sign of collapse says of the model, for a reader who knows none of the measures.
-_WORSE = {
-    "quality": "its sentences are less well formed",
-    "distinct_2": "its articles repeat themselves",
-    "self_bleu": "its articles grow alike",
-    HELD_OUT: "it forgets real text",
-}
-
-
-#: The measures' short names.
-_MEASURES = {
-    "quality": "quality index",
-    "distinct_2": "distinct word pairs",
-    "self_bleu": "self-BLEU",
-    HELD_OUT: "perplexity",
-}
-
-
 def worst_of(verdict: Verdict) -> str:
     """Name the quantity that got worse the most, in multiples of what is negligible, if any did."""
-    negligible = {m.quantity: m.worse / m.negligible for m in MEASURES}
+    signs = quantities.signs().items()
+    scale = {name: sign.worse / sign.negligible for name, sign in signs}
     shown = [sign for sign in verdict.signs if sign.answer == "yes"]
-    worst = max(shown, key=lambda s: negligible[s.quantity] * s.change.value, default=None)
+    worst = max(shown, key=lambda s: scale[s.quantity] * s.change.value, default=None)
     return worst.quantity if worst else ""
 
 
 def worst_sign(verdict: Verdict) -> str:
     """Say in words what got worse the most; empty where nothing did."""
-    return _WORSE.get(worst_of(verdict), "")
+    worst = worst_of(verdict)
+    return quantities.signs()[worst].says if worst else ""
 
 
 def worst_levels(verdict: Verdict, alone: Verdict | None = None) -> str:
@@ -173,12 +149,12 @@ def worst_levels(verdict: Verdict, alone: Verdict | None = None) -> str:
     )
     if own is None:
         return ""
-    held_out = worst == HELD_OUT
+    log = quantities.tested()[worst].log
 
     def level(end: float) -> str:
-        return words.number(math.exp(end), 0) if held_out else words.number(end, 2)
+        return words.number(math.exp(end), 0) if log else words.number(end, 2)
 
-    text = f"{_MEASURES[worst]} {level(own.before)} to {level(own.after)}"
+    text = f"{quantities.signs()[worst].short} {level(own.before)} to {level(own.after)}"
     if real is None or real.end != own.end:
         return text
     return f"{text} (real articles only: to {level(real.after)})"
@@ -186,17 +162,17 @@ def worst_levels(verdict: Verdict, alone: Verdict | None = None) -> str:
 
 def collapse_measures() -> str:
     """List the measures of collapse, each with the change for the worse that is negligible."""
-    amounts = negligible_changes()
-    return ", ".join(f"{SIGNS[name][0]} ({amount})" for name, amount in amounts.items())
+    amounts, signs = negligible_changes(), quantities.signs()
+    return ", ".join(f"{signs[name].name} ({amount})" for name, amount in amounts.items())
 
 
 def negligible_changes() -> dict[str, str]:
     """Give the change for the worse that is negligible, by measure of collapse."""
     return {
-        measure.quantity: f"{100 * math.expm1(measure.negligible):.0f}\u202f%"
-        if measure.quantity == HELD_OUT
-        else words.number(measure.negligible)
-        for measure in MEASURES
+        name: f"{100 * math.expm1(sign.negligible):.0f}\u202f%"
+        if quantities.tested()[name].log
+        else words.number(sign.negligible)
+        for name, sign in quantities.signs().items()
     }
 
 
@@ -230,18 +206,15 @@ _NO_SIGN = "The built-in quality index, no sign of collapse,"
 
 
 def _titles(signs: Sequence[Sign]) -> str:
-    return ", ".join(SIGNS[sign.quantity][0] for sign in signs)
+    return ", ".join(quantities.signs()[sign.quantity].name for sign in signs)
 
 
 def _sign(sign: Sign) -> str:
-    title, digits = SIGNS[sign.quantity]
-    change = sign.change
-    if sign.quantity == HELD_OUT:
-        change = in_percent(change)
-    levels = f"{words.number(change.before, digits)} to {words.number(change.after, digits)}"
-    if sign.quantity == HELD_OUT:
-        return f"{title} {_movement(change, 1, '%', 0)}, {levels}"
-    return f"{title} {_movement(change, 1, '', 2)}, {levels}"
+    shown, log = quantities.signs()[sign.quantity], quantities.tested()[sign.quantity].log
+    change = in_percent(sign.change) if log else sign.change
+    ends = (words.number(end, shown.digits) for end in (change.before, change.after))
+    moved = _movement(change, 1, "%", 0) if log else _movement(change, 1, "", 2)
+    return f"{shown.name} {moved}, {' to '.join(ends)}"
 
 
 def in_percent(change: Change) -> Change:
