@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -86,8 +86,25 @@ _INTERRUPTED = 128 + signal.SIGINT
 _STOPPED = "biasloop: stopped; the same command goes on from here"
 
 
+#: An interrupt that comes while a C extension is imported, or in a callback, may be swallowed or
+#: turned into another error: it is raised again after so many seconds, until the command has ended.
+_AGAIN = 10.0
+_asked_to_stop = False
+
+
 def _interrupt(*_: object) -> None:
+    global _asked_to_stop
+    _asked_to_stop = True
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     raise KeyboardInterrupt
+
+
+def _end_stopped() -> NoReturn:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    print(_STOPPED, file=sys.stderr)
+    sys.exit(_INTERRUPTED)
 
 
 #: What a terminal obeys: a message may show a key or label from a file that someone else wrote.
@@ -107,26 +124,34 @@ def _show_traceback() -> None:
 def main() -> None:
     """Run the command line; an error that a user can act on is one message and no traceback."""
     # What a cluster's scheduler sends before it kills ends as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, _interrupt)
     try:
         app()
-    except BiasloopError as error:
+    except KeyboardInterrupt:
+        _end_stopped()
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+            _end_stopped()
+        raise
+    except Exception as error:
+        if _asked_to_stop and getattr(error, "exit_code", None) != _INTERRUPTED:
+            _end_stopped()  # what the interrupt was turned into on its way
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """End with one message and an exit code, or raise what is a fault of our own."""
+    if isinstance(error, BiasloopError):
         _show_traceback()
         print(f"biasloop: {_printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(_STOPPED, file=sys.stderr)
-        sys.exit(_INTERRUPTED)
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:  # typer turns Ctrl-C into this
-            print(_STOPPED, file=sys.stderr)
-        raise
-    except BrokenPipeError:  # whoever read our output has gone
+    if isinstance(error, BrokenPipeError):  # whoever read our output has gone
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:
-        if error.filename is None:
-            raise
+    if isinstance(error, OSError) and error.filename is not None:
         _show_traceback()
         print(f"biasloop: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(StoreError.exit_code)
+    raise error
