@@ -8,31 +8,23 @@ import typer
 
 from biasloop.cli.answer import console_of_width, print_table
 from biasloop.cli.progress import listener
-from biasloop.cli.run import show_cost
+from biasloop.cli.run import AsEvents, ConfigFile, DryRun, Overrides, Reuse, show_cost
 from biasloop.errors import InputError
 
 
 def dose(
-    config: Annotated[str, typer.Argument(help="a YAML file, or the name of an example: demo")],
+    config: ConfigFile,
     regime: Annotated[str, typer.Option(help="whose dose: preservation (its fraction), ...")],
     values: Annotated[str, typer.Option(help="to try, such as 0,0.05,0.1,0.2,0.5; 0 is synthetic")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[
         str | None,
         typer.Option(help="the run folder, or a URL [default: runs/NAME-REGIME-dose]"),
     ] = None,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")] = "local",
-    reuse: Annotated[
-        list[str] | None,
-        typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per event")] = False,
+    reuse: Reuse = None,
+    dry_run: DryRun = False,
+    as_json: AsEvents = False,
 ) -> None:
     """Find the least dose of a regime that holds bias within the margin.
 

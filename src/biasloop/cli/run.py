@@ -13,12 +13,22 @@ if TYPE_CHECKING:
     from biasloop.config import Config
 
 
+ConfigFile = Annotated[str, typer.Argument(help="a YAML file, or the name of an example: demo")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
+]
+Reuse = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")]
+AsEvents = Annotated[bool, typer.Option("--json", help="one JSON object per event")]
+
+
 def run(
-    config: Annotated[str, typer.Argument(help="a YAML file, or the name of an example: demo")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="change one setting: loop.generations=3"),
-    ] = None,
+    config: ConfigFile,
+    overrides: Overrides = None,
     out: Annotated[
         str | None,
         typer.Option(help="the run folder, or a URL: s3://BUCKET/RUN [default: runs/NAME]"),
@@ -31,13 +41,8 @@ def run(
         str | None,
         typer.Option(help="of the Ray cluster [default: RAY_ADDRESS, else this machine]"),
     ] = None,
-    reuse: Annotated[
-        list[str] | None,
-        typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")
-    ] = False,
+    reuse: Reuse = None,
+    dry_run: DryRun = False,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -45,7 +50,7 @@ def run(
             help="with --dry-run: measure this machine for half a minute, for the hours",
         ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per event")] = False,
+    as_json: AsEvents = False,
 ) -> None:
     """Run an experiment, or go on with it where it stopped, and write its report."""
     from biasloop import api

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 from biasloop.config import Config, StageResources
@@ -151,6 +152,25 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
         store.share(stage)
     return_freed_memory()
     return seconds
+
+
+class Meter:
+    """Counts a stage's tokens: its `Progress`. Tells of them every `PROGRESS_EVERY` seconds.
+
+    ``tell`` is called with the tokens, and the seconds since the meter was made.
+    """
+
+    def __init__(self, tell: Callable[[int, float], None]) -> None:
+        self.tokens, self._tell = 0, tell
+        self._start = self._told = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        """Count tokens done since the last call."""
+        self.tokens += count
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_EVERY:
+            self._told = now
+            self._tell(self.tokens, now - self._start)
 
 
 class Clock:
@@ -303,19 +323,9 @@ def execute(
     """
     execution = Execution(plan, store, listen, targets)
     for stage in execution.missing:
-        tokens, start = 0, time.monotonic()
-        told = start
-
-        def progress(count: int, stage: Stage = stage, start: float = start) -> None:
-            nonlocal tokens, told
-            tokens += count
-            now = time.monotonic()
-            if now - told >= PROGRESS_EVERY:
-                told = now
-                execution.tell("progress", stage, tokens, now - start)
-
+        meter = Meter(partial(execution.tell, "progress", stage))
         execution.tell("start", stage)
         with threads(resources_of(plan.config, stage.kind).cpus):
-            seconds = perform(stage, store, progress)
-        execution.finished(stage, tokens, seconds)
+            seconds = perform(stage, store, meter)
+        execution.finished(stage, meter.tokens, seconds)
     execution.end()

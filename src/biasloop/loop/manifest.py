@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.errors import StoreError
-from biasloop.files import canonical_json, sha256_file, sha256_text
+from biasloop.files import canonical_json, sha256_file, sha256_text, sync_folder
 
 MANIFEST = "stage.json"
 
@@ -121,6 +121,14 @@ def damages(folder: Path, record: dict[str, Any]) -> list[Damage]:
         if name not in known and not is_pruned(name):
             found.append(Damage(path, "is not of this stage"))
     return found
+
+
+def delete_weights(folder: Path) -> None:
+    """Delete a model's weights; first, that they were is marked, in case this is interrupted."""
+    if not (folder / PRUNED).exists():
+        (folder / PRUNED).touch()
+        sync_folder(folder)
+    shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
 
 
 def copy_stage(source: Path, target: Path, key: str, weights: bool) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -19,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,15 +28,15 @@ from biasloop.config import Config, parse_config
 from biasloop.errors import BiasloopError, InputError, StoreError
 from biasloop.files import canonical_json
 from biasloop.loop.execute import (
-    PROGRESS_EVERY,
     Event,
     Execution,
     Listener,
+    Meter,
     perform,
     resources_of,
     threads,
 )
-from biasloop.loop.manifest import PRUNED, WEIGHTS
+from biasloop.loop.manifest import delete_weights
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.remote import Remote, mirror_of
 from biasloop.loop.stage import Stage
@@ -160,17 +159,7 @@ def run_stage(
     channel
         Handle of a `Channel`.
     """
-    start = told = time.monotonic()
-    node, tokens = socket.gethostname(), 0
-
-    def progress(count: int) -> None:
-        nonlocal tokens, told
-        tokens += count
-        now = time.monotonic()
-        if now - told >= PROGRESS_EVERY:
-            told = now
-            channel.tell.remote(key, tokens, now - start)
-
+    meter, node = Meter(partial(channel.tell.remote, key)), socket.gethostname()
     channel.tell.remote(key, 0, 0.0)
     try:
         stage = _plan(config, contents).stages.get(key)
@@ -182,10 +171,10 @@ def run_stage(
         store = _remote_store(url) if url else Store(Path(root), Path(cache))
         _see_inputs(stage, store, node)
         with threads(cpus):
-            seconds = perform(stage, store, progress)
+            seconds = perform(stage, store, meter)
     except BiasloopError as error:
         return Outcome(error=type(error).__name__, message=str(error))
-    return Outcome(seconds, tokens)
+    return Outcome(seconds, meter.tokens)
 
 
 def _remote_store(url: str) -> Store:
@@ -194,8 +183,7 @@ def _remote_store(url: str) -> Store:
     store = Store(mirror_of(url, cache), cache, remote)
     for folder in (store.root / "stages").glob("finetune-*"):
         if remote.finished(folder.name) and not remote.has(folder.name):
-            shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
-            (folder / PRUNED).touch()
+            delete_weights(folder)
     return store
 
 

@@ -18,16 +18,15 @@ from biasloop.files import (
     remove_folder,
     remove_leftovers,
     sha256_file,
-    sync_folder,
     write_json,
 )
 from biasloop.loop.manifest import (
     MANIFEST,
     PRUNED,
     REMEDY,
-    WEIGHTS,
     copy_stage,
     damages,
+    delete_weights,
     files_in,
     is_finished,
     read_manifest,
@@ -265,12 +264,8 @@ class Store:
             return
         if self.remote:
             self.remote.prune(stage.folder_name)
-        if not is_finished(folder, weights=False):
-            return
-        if not (folder / PRUNED).exists():
-            (folder / PRUNED).touch()
-            sync_folder(folder)
-        shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
+        if is_finished(folder, weights=False):
+            delete_weights(folder)
 
     def publish(self, stages: Iterable[Stage]) -> None:
         """Copy to the remote what was finished here but, the process being killed, not copied."""

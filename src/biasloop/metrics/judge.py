@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,11 +72,15 @@ class Judge:
         """Whether the answers' first tokens tell them apart."""
         return len({answer[0] for answer in self.answers}) == len(self.answers)
 
+    @cached_property
+    def context(self) -> int:
+        """How many tokens the model can read at once."""
+        return checkpoint_of(self.model, self.tokenizer).context
+
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read."""
         answer = 0 if self.by_first_token else max(map(len, self.answers)) - 1
-        context = checkpoint_of(self.model, self.tokenizer).context
-        room = context - len(self.before) - len(self.after) - answer
+        room = self.context - len(self.before) - len(self.after) - answer
         return room if max_tokens is None else min(room, max_tokens)
 
     def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
@@ -137,8 +142,7 @@ class Judge:
             np.concatenate([prompts[row], self.answers[way][:-1]]) if whole else prompts[row]
             for row, way in asked
         ]
-        limit = checkpoint_of(self.model, self.tokenizer).context
-        longest = min(few_lengths(max(len(ids) for ids in rows)), limit)
+        longest = min(few_lengths(max(len(ids) for ids in rows)), self.context)
         padded = torch.zeros((len(rows), longest), dtype=torch.long)
         mask = torch.zeros_like(padded)
         for row, ids in enumerate(rows):
@@ -237,7 +241,7 @@ def load_judge(
         max_tokens,
         f"{_KEY}.prompt",
         name,
-        checkpoint_of(model, tokenizer).context,
+        judge.context,
         "shorten it, or take another model",
     )
     return judge

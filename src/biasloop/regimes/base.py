@@ -37,8 +37,9 @@ class Regime(Generic[Settings]):
         return self.config.metrics
 
     def settings(self) -> dict[str, Any]:
-        """Name the settings, beside the kind, that decide a training set."""
-        return {}
+        """Name the settings, beside the kind, that decide a training set: by default its dose."""
+        dose = self.config.dose
+        return {} if dose is None else {dose: getattr(self.config, dose)}
 
     def part(self, generation: int) -> str:
         """Say which part of the corpus ``generation`` has its real articles from."""

@@ -26,10 +26,6 @@ class Balanced(Regime[BalancedConfig]):
     real ones (1).
     """
 
-    def settings(self) -> dict[str, Any]:
-        """Name the strength."""
-        return {"strength": self.config.strength}
-
     def training_set(
         self,
         real: pl.DataFrame,
@@ -125,15 +121,14 @@ class Surprise(Regime[SurpriseConfig]):
     goes first.
     """
 
-    def settings(self) -> dict[str, Any]:
-        """Name the part."""
-        return {"drop": self.config.drop}
-
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Count those that stay; one at least."""
         if not generation:
             return float(real)
-        return float(max(1, real * samples - int(self.config.drop * real * samples)))
+        return float(self._kept(real * samples))
+
+    def _kept(self, written: int) -> int:
+        return max(1, written - int(self.config.drop * written))
 
     def training_set(
         self,
@@ -143,7 +138,6 @@ class Surprise(Regime[SurpriseConfig]):
     ) -> pl.DataFrame:
         """Return the others, in order; of equal perplexities the first stay."""
         (articles,) = synthetic.values()
-        size = max(1, articles.height - int(self.config.drop * articles.height))
         surprise = articles["perplexity"].fill_null(-np.inf).to_numpy()
-        kept = np.sort(np.argsort(-surprise, kind="stable")[:size])
+        kept = np.sort(np.argsort(-surprise, kind="stable")[: self._kept(articles.height)])
         return articles[kept.tolist()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +13,6 @@ from biasloop.regimes.base import Regime, sample
 
 class Preservation(Regime[PreservationConfig]):
     """The previous generation's articles and a fresh ``fraction`` of the real ones."""
-
-    def settings(self) -> dict[str, Any]:
-        """Name the fraction."""
-        return {"fraction": self.config.fraction}
 
     def _fresh(self, real: int) -> int:
         # The paper's 10 % of 1,518 is 152: rounded, and never none.

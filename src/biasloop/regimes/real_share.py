@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,10 +18,6 @@ class RealShare(Regime[RealShareConfig]):
     arXiv 2310.00429, mix the two in this way): unlike preservation, more real articles cost no
     more training.
     """
-
-    def settings(self) -> dict[str, Any]:
-        """Name the share."""
-        return {"share": self.config.share}
 
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Stay at the real set's size."""
