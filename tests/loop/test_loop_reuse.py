@@ -41,6 +41,18 @@ def content(folder):
     }
 
 
+def test_what_a_killed_run_had_not_shared_yet_is_shared_when_it_goes_on(bare, tmp_path, own_cache):
+    bl.run(bare, tmp_path / "one", ONE)
+    entry = min(own_cache.glob("stages/generate-*"))
+    half = entry.with_name(f".{entry.name}.0123456789abcdef")
+    entry.rename(half)  # killed while it was copied
+    again = Ran()
+    bl.run(bare, tmp_path / "one", ONE, again)
+    assert again.names == []
+    assert (entry / "stage.json").is_file()
+    assert not half.exists()
+
+
 def test_a_new_folder_computes_only_what_no_run_has(bare, tmp_path, own_cache):
     first, second, third = Ran(), Ran(), Ran()
     one = bl.run(bare, tmp_path / "one", ONE, first)

@@ -192,7 +192,7 @@ def run(
         store = Store(folder, cache_folder(), remote, others, share=True)
         if remote:
             remote.push_records(folder)
-            store.publish(plan.stages.values())
+        store.publish(plan.stages.values())
         if executor == "ray":
             execute_on_ray(plan, store, listen or silent, address=address)
         else:

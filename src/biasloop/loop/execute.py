@@ -148,8 +148,7 @@ def perform(stage: Stage, store: Store, progress: Progress) -> float:
             seconds = time.monotonic() - start
             store.record(stage, folder, seconds)
         store.forget_scratch(stage)
-    with explained(f"{stage.name}: sharing", store.cache):
-        store.share(stage)
+    store.share(stage)
     return_freed_memory()
     return seconds
 

@@ -40,7 +40,7 @@ from biasloop.loop.manifest import delete_weights
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.remote import Remote, mirror_of
 from biasloop.loop.stage import Stage
-from biasloop.loop.store import Store, explained
+from biasloop.loop.store import Store
 
 #: Seconds between two looks at what the workers tell.
 _LOOK_EVERY = 0.5
@@ -377,8 +377,7 @@ class _Driver:
             del self.running[reference]
             if self.store.remote:
                 self.store.remote.note(stage.folder_name)
-            with explained(f"{stage.name}: sharing", self.store.cache):
-                self.store.share(stage)
+            self.store.share(stage)
             beside = len(self.running)
             self.execution.finished(stage, outcome.tokens, outcome.seconds, beside)
 

@@ -210,7 +210,7 @@ class Store:
         unwanted = stage.shared or stage.kind == "contrast" or not is_finished(source)
         if not self.shares or unwanted or is_finished(target, weights=False):
             return
-        with self._sharing():
+        with explained(f"{stage.name}: sharing", self.cache), self._sharing():
             remove_leftovers(target.parent, target.name)
             if not target.exists():
                 with new_folder(target) as folder:
@@ -268,11 +268,12 @@ class Store:
             delete_weights(folder)
 
     def publish(self, stages: Iterable[Stage]) -> None:
-        """Copy to the remote what was finished here but, the process being killed, not copied."""
-        if remote := self.remote:
-            for stage in stages:
-                if is_finished(self.path(stage)) and not remote.finished(stage.folder_name):
-                    remote.push(self.path(stage))
+        """Copy to remote and cache what was finished but, the process being killed, not copied."""
+        for stage in stages:
+            here = is_finished(self.path(stage))
+            if self.remote and here and not self.remote.finished(stage.folder_name):
+                self.remote.push(self.path(stage))
+            self.share(stage)
 
 
 #: How libraries that raise no `OSError` of their own tell of one.
