@@ -21,18 +21,30 @@ ROWS = [
 ]
 
 
-def biasloop(*arguments, cwd, code=2):
-    done = subprocess.run(
-        [sys.executable, "-c", "from biasloop.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if code == 0 else done.stderr
+def in_process(monkeypatch, capsys, *arguments):
+    from biasloop.cli import main
+
+    monkeypatch.setenv("BIASLOOP_TRACEBACK", "")
+    monkeypatch.setattr(sys, "argv", ["biasloop", *map(str, arguments)])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0, capsys.readouterr()
+
+
+@pytest.fixture
+def biasloop(monkeypatch, capsys):
+    """The command in this process: a new one takes seconds to load its libraries."""
+
+    def call(*arguments, cwd, code=2):
+        monkeypatch.chdir(cwd)
+        ended, shown = in_process(monkeypatch, capsys, *arguments)
+        assert ended == code, shown.out + shown.err
+        assert "Traceback" not in shown.err
+        return shown.out if code == 0 else shown.err
+
+    return call
 
 
 @pytest.fixture
@@ -63,14 +75,27 @@ def project(tmp_path, monkeypatch):
         ({"corpus": {"articles_per_label": 500}}, "500"),
     ],
 )
-def test_a_bad_config_is_one_message(project, sections, message):
+def test_a_bad_config_is_one_message(project, biasloop, sections, message):
     folder = project(**sections)
     shown = biasloop("run", "run.yaml", cwd=folder)
     assert message in shown
     assert shown.startswith("biasloop: ")
 
 
-def test_a_bad_override_and_a_missing_config(project):
+def test_a_new_process_ends_with_the_exit_code_and_the_message(project):
+    done = subprocess.run(
+        [sys.executable, "-c", "from biasloop.cli import main; main()", "run", "absent.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=project(),
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("biasloop: absent.yaml: no such file")
+
+
+def test_a_bad_override_and_a_missing_config(project, biasloop):
     folder = project()
     assert "dotted.key=value" in biasloop("run", "run.yaml", "--set", "nonsense", cwd=folder)
     assert "no such file" in biasloop("run", "absent.yaml", cwd=folder)
@@ -78,7 +103,7 @@ def test_a_bad_override_and_a_missing_config(project):
     assert "--schema" in biasloop("config", cwd=folder)
 
 
-def test_an_empty_corpus_and_a_label_with_one_article(project):
+def test_an_empty_corpus_and_a_label_with_one_article(project, biasloop):
     assert "articles.jsonl" in biasloop("run", "run.yaml", cwd=project(rows=[]))
     lonely = [row for row in ROWS if row["label"] == "left"] + [ROWS[-1]]
     shown = biasloop("run", "run.yaml", cwd=project(rows=lonely))
@@ -86,7 +111,7 @@ def test_an_empty_corpus_and_a_label_with_one_article(project):
     assert "1" in shown
 
 
-def test_an_unreadable_model_folder(project):
+def test_an_unreadable_model_folder(project, biasloop):
     folder = project(base={"model": "model"})
     (folder / "model").mkdir()
     assert "config.json" in biasloop("run", "run.yaml", cwd=folder)
@@ -94,7 +119,7 @@ def test_an_unreadable_model_folder(project):
     assert "cannot be read" in biasloop("run", "run.yaml", cwd=folder)
 
 
-def test_a_full_output_folder_is_left_alone(project):
+def test_a_full_output_folder_is_left_alone(project, biasloop):
     folder = project()
     (folder / "out").mkdir()
     (folder / "out" / "mine.txt").write_text("mine")
@@ -102,7 +127,7 @@ def test_a_full_output_folder_is_left_alone(project):
     assert [path.name for path in (folder / "out").iterdir()] == ["mine.txt"]
 
 
-def test_schema_and_examples_can_be_used(project):
+def test_schema_and_examples_can_be_used(project, biasloop):
     folder = project()
     schema = json.loads(biasloop("config", "--schema", cwd=folder, code=0))
     assert "corpus" in schema["properties"]
@@ -112,7 +137,7 @@ def test_schema_and_examples_can_be_used(project):
     assert load_config(folder / "demo.yaml") == load_config("demo")
 
 
-def test_a_closed_form_simulation_as_json(project):
+def test_a_closed_form_simulation_as_json(project, biasloop):
     shown = biasloop("simulate", "wmle", "--samples", "inf", "--json", cwd=project(), code=0)
     for row in json.loads(shown)["generations"]:
         g = row["generation"]
@@ -120,7 +145,7 @@ def test_a_closed_form_simulation_as_json(project):
         assert row["b"] == pytest.approx(1 + 2 * 2**g, rel=1e-9)
 
 
-def test_score_prints_means_and_writes_tables(project):
+def test_score_prints_means_and_writes_tables(project, biasloop):
     folder = project(metrics={"names": ["diversity", "quality"]})
     (folder / "mine.csv").write_text("body\n" + "Our own words stand here in a row. " * 6 + "\n")
     out = biasloop(
@@ -163,17 +188,6 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(project
     stages = [path for path in folder.glob("runs/*/stages/*") if path.is_dir()]
     assert stages
     assert all((stage / "stage.json").is_file() for stage in stages)
-
-
-def in_process(monkeypatch, capsys, *arguments):
-    from biasloop.cli import main
-
-    monkeypatch.setenv("BIASLOOP_TRACEBACK", "")
-    monkeypatch.setattr(sys, "argv", ["biasloop", *arguments])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code or 0, capsys.readouterr()
 
 
 def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch, capsys, tmp_path):
