@@ -67,9 +67,12 @@ def real(tmp_path_factory):
     return write(path, np.random.default_rng(0), {"left": 160, "right": 160})
 
 
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch, tmp_path):
-    monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def shared(tmp_path_factory):
+    """The instruments are fitted once on the real articles, as for a user who audits again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIASLOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 CHEAP = ["metrics.leaning.candidates=[word-tfidf]"]
