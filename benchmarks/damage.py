@@ -37,11 +37,16 @@ from rich.table import Table
 from biasloop.analysis import Tables, adjusted, instrument_confusion, outcomes
 from biasloop.config.schema import CorpusConfig
 from biasloop.corpus import load_corpus
-from biasloop.metrics.builtin_leaning import fit_builtin
-from biasloop.metrics.damage import DamageCurve, fit_curve, unknown_words
-from biasloop.metrics.domain import fit_domain, measure, read_by_all
-from biasloop.metrics.evaluation import confusion_matrix
-from biasloop.metrics.folds import group_ids
+from biasloop.metrics.classifier import fit_builtin
+from biasloop.metrics.damage import (
+    DamageCurve,
+    fit_curve,
+    fit_domain,
+    measure,
+    read_by_all,
+    unknown_words,
+)
+from biasloop.metrics.evaluation import confusion_matrix, group_ids
 from biasloop.metrics.text import words
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 

@@ -17,9 +17,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from biasloop.metrics.builtin_leaning import CANDIDATES
+from biasloop.metrics.classifier import CANDIDATES, fit_linear
 from biasloop.metrics.evaluation import confusion_matrix, macro_f1
-from biasloop.metrics.linear import fit_linear
 from biasloop.metrics.text import cut
 
 MAX_WORDS = 500

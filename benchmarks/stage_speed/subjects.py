@@ -67,7 +67,7 @@ def classifier(settings: BenchSettings) -> Any:
     from transformers import RobertaConfig, RobertaForSequenceClassification, set_seed
 
     from biasloop.device import choose
-    from biasloop.metrics.sequence_classifier import SequenceClassifier
+    from biasloop.metrics.pretrained import SequenceClassifier
 
     set_seed(integer(settings.seed, "bench", "weights"))
     size: dict[str, Any] = {"num_labels": 4}

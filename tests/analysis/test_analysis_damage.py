@@ -14,7 +14,7 @@ from biasloop.analysis.corrections import Corrected, corrections
 from biasloop.analysis.verdict import Verdict, judge
 from biasloop.config import ReportConfig
 from biasloop.metrics import DamageCurve
-from biasloop.metrics.domain import Level
+from biasloop.metrics.damage import Level
 
 LABELS = ("left", "right")
 LEVELS = tuple(Level((low, 2 * low), (0.0, 0.3)) for low in (100, 50, 25, 12))

@@ -10,10 +10,10 @@ from tiny_models import WORDS, tiny_bert, words_tokenizer
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
-from biasloop.metrics.domain import read_by_all
-from biasloop.metrics.entailment import load_entailment
+from biasloop.metrics.base import CARD_FILE
+from biasloop.metrics.damage import read_by_all
 from biasloop.metrics.evaluation import evaluate
+from biasloop.metrics.pretrained import load_entailment
 
 LABELS = ("left", "center", "right")
 HYPOTHESIS = "This text is {label} ."
@@ -104,7 +104,7 @@ def test_it_is_measured_as_other_instruments_are(folder, marked, make_context, t
     }
     context = make_context(marked, labels=LABELS, leaning=leaning)
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     classifier = load_entailment(str(folder), LABELS, {}, HYPOTHESIS)
     read = classifier.probabilities(read_by_all(marked["body"].to_list(), 500), 64, 500)
     truth = np.array([LABELS.index(label) for label in marked["label"]])

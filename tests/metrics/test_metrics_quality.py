@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biasloop.errors import InputError, StoreError
-from biasloop.metrics import METRICS, builtin_quality
-from biasloop.metrics.builtin_quality import expand, fit_quality, load_quality
-from biasloop.metrics.card import FILE
+from biasloop.metrics import METRICS, quality_classifier
+from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.quality import quality_index
+from biasloop.metrics.quality_classifier import expand, fit_quality, load_quality
 from biasloop.metrics.sentence_features import Reading, read_sentences
 from biasloop.metrics.text import sentences, tokens
 
@@ -75,7 +75,7 @@ def test_the_more_loops_the_lower(metric, other_corpus):
 
 
 def test_the_card(metric, folder):
-    card = json.loads((folder / FILE).read_text())
+    card = json.loads((folder / CARD_FILE).read_text())
     held_out = card["held_out"]["articles"]
     assert (
         card["labels"] == held_out["labels"] == ["noise", "word salad", "mild gibberish", "clean"]
@@ -166,8 +166,8 @@ def test_a_large_corpus_is_read_as_far_as_it_is_used(articles, most):
     counts = [sum(len(tokens(s)) for s in sentences(body)) for body in bodies]
     within = [end for end in range(len(bodies) + 1) if sum(counts[:end]) <= most]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtin_quality, "MOST_TOKENS", most)
-        split, texts = builtin_quality._read(bodies)
+        patch.setattr(quality_classifier, "MOST_TOKENS", most)
+        split, texts = quality_classifier._read(bodies)
     used = bodies[: max(2, *within)]
     assert split == [sentences(body) for body in used]
     assert texts == [[tokens(s.lower()) for s in sentences(body)] for body in used]

@@ -4,6 +4,8 @@ What is read is the probability of each answer after the prompt, among the answe
 token, or, where two answers begin with the same token, of the whole answer. Tokens that all answers
 begin with (a blank, say) are of the prompt. Nothing is generated.
 The text is untrusted: whatever it says, its characters never become a token of the chat template.
+
+The module also loads whichever classifier that came trained a config names.
 """
 
 from __future__ import annotations
@@ -14,14 +16,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from biasloop.config import filled
+from biasloop.config import LeaningConfig, filled
 from biasloop.errors import InputError
-from biasloop.metrics.linear import softmax
-from biasloop.metrics.pretrained import each_once, longer, refuse_lost, require_room
+from biasloop.metrics.pretrained import (
+    each_once,
+    load_classifier,
+    load_entailment,
+    longer,
+    named,
+    refuse_lost,
+    require_room,
+)
 from biasloop.models import (
     batches,
     beginning,
@@ -35,6 +44,7 @@ from biasloop.models import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 _KEY = "metrics.leaning"
 #: Stands for the text while a chat template is filled in.
@@ -113,6 +123,7 @@ class Judge:
             If the model gives a text no finite numbers.
         """
         import torch
+        from scipy.special import softmax
 
         different, places_of = each_once(texts)
         prompts = [
@@ -129,7 +140,7 @@ class Judge:
             for places in batches(lengths, batch_size, read_at_once(self.model)):
                 self._read(prompts, [asked[place] for place in places], result)
         refuse_lost(self.model, result)
-        return softmax(result)[places_of]
+        return softmax(result, axis=1)[places_of]
 
     def _read(
         self, prompts: list[np.ndarray], asked: list[tuple[int, int]], result: np.ndarray
@@ -247,22 +258,6 @@ def load_judge(
     return judge
 
 
-def named(labels: Sequence[str], label_names: dict[str, str]) -> list[str]:
-    """Say what each label is called.
-
-    Raises
-    ------
-    InputError
-        If a name is for a label that is none of ours.
-    """
-    for label in label_names:
-        if label not in labels:
-            raise InputError(
-                f"{_KEY}.label_names: '{label}' is none of the labels ({', '.join(labels)})"
-            )
-    return [label_names.get(label, label) for label in labels]
-
-
 def listed(names: Sequence[str]) -> str:
     """List names as a sentence has them: left, center or right."""
     *first, last = names
@@ -320,3 +315,139 @@ def _refuse_same(labels: Sequence[str], names: Sequence[str], ids: Sequence[Sequ
                     f"{what} those of '{names[other]}' (label '{labels[other]}'), so that the "
                     "answers cannot be told apart: give them other names"
                 )
+
+
+#: Where to say which of a classifier's labels is which of ours.
+NAMES = {
+    "sequence": "metrics.leaning.label_map",
+    "judge": "metrics.leaning.label_names",
+    "entailment": "metrics.leaning.label_names",
+}
+
+
+class Trained(Protocol):
+    """A model that gives texts probabilities of our labels.
+
+    Attributes
+    ----------
+    revision
+        The hub's commit, None for a local model.
+    """
+
+    @property
+    def revision(self) -> str | None:
+        """See above."""
+        ...
+
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
+    ) -> np.ndarray:
+        """Give probabilities, shape (texts, labels); rows sum to 1."""
+        ...
+
+    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
+        """Count the texts that are not read to their end."""
+        ...
+
+
+@dataclass(frozen=True)
+class External:
+    """A loaded classifier and what its card says of it.
+
+    Attributes
+    ----------
+    trained
+        The model.
+    settings
+        The config's section.
+    instrument, notes
+        For the card.
+    """
+
+    trained: Trained
+    settings: LeaningConfig
+    instrument: str
+    notes: tuple[str, ...]
+
+    def classify(self, texts: Sequence[str]) -> np.ndarray:
+        """Give probabilities, shape (texts, labels); rows sum to 1."""
+        return self.trained.probabilities(texts, self.settings.batch_size, self.settings.max_tokens)
+
+    def cut(self, texts: Sequence[str]) -> int:
+        """Count the texts that are not read to their end."""
+        return self.trained.cut(texts, self.settings.max_tokens)
+
+
+def load_external(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> External:
+    """Load the classifier that a config names.
+
+    Parameters
+    ----------
+    settings
+        The config's section; ``kind`` is none that is trained here.
+    labels
+        Our labels, in order.
+    revision
+        Of a hub model.
+
+    Raises
+    ------
+    InputError
+        If it cannot be had, or does not fit our labels.
+    """
+    return _LOADERS[settings.kind](settings, labels, revision)
+
+
+def _sequence(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
+    found = load_classifier(
+        settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
+    )
+    name = f"{settings.classifier} (transformers sequence classifier)"
+    return External(found, settings, name, found.notes)
+
+
+def _judge(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
+    found = load_judge(
+        settings.classifier,
+        labels,
+        settings.label_names,
+        settings.prompt,
+        revision,
+        settings.precision,
+        settings.max_tokens,
+    )
+    way = (
+        "the probabilities of the answers' first tokens"
+        if found.by_first_token
+        else "the probabilities of the whole answers, of which some begin with the same token (a "
+        "longer answer is less likely for its length alone)"
+    )
+    place = "in the tokenizer's chat template" if found.chat else "as plain text (no chat template)"
+    notes = (
+        f"the prompt is put {place}, and {way} are divided by their sum; nothing is generated",
+        f"the prompt: {settings.prompt}",
+    )
+    return External(found, settings, f"{settings.classifier} (language model as judge)", notes)
+
+
+def _entailment(settings: LeaningConfig, labels: Sequence[str], revision: str | None) -> External:
+    found = load_entailment(
+        settings.classifier,
+        labels,
+        settings.label_names,
+        settings.hypothesis,
+        revision,
+        settings.precision,
+        settings.max_tokens,
+    )
+    notes = (
+        "a label's probability is that of its hypothesis being entailed by the article, divided "
+        f"by the sum over the labels; the hypotheses: {' '.join(found.hypotheses)}",
+    )
+    name = f"{settings.classifier} (zero-shot by natural language inference)"
+    return External(found, settings, name, notes)
+
+
+_LOADERS = {"sequence": _sequence, "judge": _judge, "entailment": _entailment}

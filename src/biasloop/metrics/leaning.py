@@ -23,8 +23,8 @@ from biasloop import seeds
 from biasloop.config import LeaningConfig, filled
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
-from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.builtin_leaning import (
+from biasloop.metrics.base import Card, FitContext, Scored, scored
+from biasloop.metrics.classifier import (
     CANDIDATES,
     DESCRIPTIONS,
     BuiltinClassifier,
@@ -34,13 +34,20 @@ from biasloop.metrics.builtin_leaning import (
     fit_second,
     load_builtin,
 )
-from biasloop.metrics.card import Card
-from biasloop.metrics.damage import DamageCurve, Reader, fit_curve
-from biasloop.metrics.domain import TAIL, Domain, Level, fit_domain, measure, read_by_all
-from biasloop.metrics.evaluation import evaluate, exchanged, macro_f1
-from biasloop.metrics.external import NAMES, load_external
-from biasloop.metrics.folds import Folds, by_article, group_ids
-from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
+from biasloop.metrics.damage import (
+    TAIL,
+    DamageCurve,
+    Domain,
+    Level,
+    Reader,
+    fit_curve,
+    fit_domain,
+    measure,
+    read_by_all,
+)
+from biasloop.metrics.evaluation import Folds, by_article, evaluate, exchanged, group_ids, macro_f1
+from biasloop.metrics.features import EmbeddingCandidate, SentenceEncoder
+from biasloop.metrics.judge import NAMES, load_external
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10

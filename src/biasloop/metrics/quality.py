@@ -21,12 +21,10 @@ import polars as pl
 from biasloop import seeds
 from biasloop.errors import InputError, StoreError
 from biasloop.files import write_json
-from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.builtin_quality import fit_quality, load_quality
-from biasloop.metrics.card import Card
-from biasloop.metrics.corruption import GRADES, Pool, examples
+from biasloop.metrics.base import Card, FitContext, Scored, scored
 from biasloop.metrics.evaluation import evaluate
-from biasloop.metrics.sequence_classifier import load_classifier
+from biasloop.metrics.pretrained import load_classifier
+from biasloop.metrics.quality_classifier import GRADES, Pool, examples, fit_quality, load_quality
 from biasloop.metrics.text import sentences
 
 #: Graded examples that a detector by id is measured on.
@@ -70,7 +68,7 @@ def quality_index(probabilities: np.ndarray) -> float:
     Parameters
     ----------
     probabilities
-        Of `corruption.GRADES`, shape (sentences, 4).
+        Of `quality_classifier.GRADES`, shape (sentences, 4).
 
     Returns
     -------

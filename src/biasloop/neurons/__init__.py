@@ -1,17 +1,31 @@
 """Which neurons go with a metric, which with another, and how far the two sets meet."""
 
-from biasloop.neurons.ablation import DRAWS, EFFECTS, Ablation, permutation_pvalue
-from biasloop.neurons.associate import ASSOCIATIONS, associate, full_quantity, versions
-from biasloop.neurons.causal import INTERVENTIONS, LEAST_DRAWS, ablate, export, place_of
-from biasloop.neurons.choose import of_same_layers, strongest
-from biasloop.neurons.corrections import (
+from biasloop.neurons.ablation import (
+    DRAWS,
+    EFFECTS,
+    INTERVENTIONS,
+    LEAST_DRAWS,
+    Ablation,
+    ablate,
+    export,
+    permutation_pvalue,
+    place_of,
+)
+from biasloop.neurons.associate import (
+    ASSOCIATIONS,
     LEVEL,
     Counts,
     Overlap,
+    associate,
     benjamini_hochberg,
     bonferroni,
     count_significant,
+    full_quantity,
+    model_scores,
+    of_same_layers,
     overlap,
+    strongest,
+    versions,
 )
 from biasloop.neurons.edit import MeanAblation, Restoration
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png, layer_counts
@@ -25,9 +39,7 @@ from biasloop.neurons.findings import (
     write_ablation,
     write_findings,
 )
-from biasloop.neurons.methods import METHODS, Method, method
-from biasloop.neurons.outcomes import model_scores
-from biasloop.neurons.permutation import permute_chains
+from biasloop.neurons.methods import METHODS, Method, method, permute_chains
 from biasloop.neurons.regression import Regression, hac_regression
 
 __all__ = [

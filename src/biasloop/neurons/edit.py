@@ -15,7 +15,7 @@ import numpy as np
 
 from biasloop.errors import InputError
 from biasloop.models.sites import FeedForward, reading
-from biasloop.neurons.choose import Units
+from biasloop.neurons.associate import Units
 
 if TYPE_CHECKING:
     import torch

@@ -19,14 +19,18 @@ from biasloop.neurons.associate import (
     ASSOCIATIONS,
     DEFAULT_METHOD,
     FEW_VERSIONS,
+    LEVEL,
+    Counts,
+    Overlap,
     associate,
+    count_significant,
     full_quantity,
+    model_scores,
+    overlap,
     versions,
 )
-from biasloop.neurons.corrections import LEVEL, Counts, Overlap, count_significant, overlap
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png
 from biasloop.neurons.methods import method as check_method
-from biasloop.neurons.outcomes import model_scores
 from biasloop.tables import CHAIN, read_table, write_table
 
 ASSOCIATIONS_FILE = "associations.parquet"
