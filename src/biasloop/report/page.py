@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold, sources_apart, tables_of
+from biasloop.analysis import Evidence, Verdict, projected_updates, sources_apart, tables_of
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
@@ -159,7 +159,7 @@ def _contents(
         "legend": _legend(results, figures),
         "leaning": None if leaning is None else words.name(leaning),
         "tables": regime_tables(summary, list(regimes), results.labels)
-        + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
+        + (() if leaning is None else update_tables(projected_updates(results, leaning), leaning)),
         "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
         "neurons": neurons,
         "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),

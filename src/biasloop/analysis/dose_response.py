@@ -1,4 +1,4 @@
-"""The least dose of a regime that holds bias within the margin. Knows changes by dose, no run.
+"""Dose and response: the least dose of a regime that holds bias within the margin.
 
 The least dose is the one from which on every change lies within the margin. Its interval walks
 from either end of the tried doses: down from the highest while a change is shown to lie within the
@@ -10,19 +10,13 @@ in between needs a curve: the isotonic fit, linear between the tried doses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from biasloop.analysis.adjusted import Confusion
-from biasloop.analysis.collapse import Change
-from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.planning import design_of
-from biasloop.analysis.power import Design, articles_needed, articles_to_hold, seeds_to_hold
-from biasloop.analysis.verdict import Verdict
-from biasloop.errors import InputError
+from biasloop.analysis.changes import Change
 
 #: Whether the 95 % intervals of the changes at a dose lie within the margin, or that of the
 #: leaning beyond it.
@@ -141,68 +135,3 @@ def _crossing(values: Sequence[float], fitted: Sequence[float], margin: float) -
         before, above = points[place - 1]
         return before + (value - before) * (above - margin) / (above - figure)
     return None
-
-
-def judged_changes(verdict: Verdict) -> Mapping[str, Change]:
-    """Give the changes that a verdict judges, by leaning; none where they are withheld."""
-    return verdict.corrected or verdict.changes
-
-
-@dataclass(frozen=True)
-class Needed:
-    """Articles and seeds that would tell, with a power of 80 %."""
-
-    articles: int
-    seeds: int
-
-
-def needed_to_hold(design: Design, change: float, margin: float, seeds: int) -> Needed | None:
-    """Say what shows that a change of this size is held; None where nothing would."""
-    room = margin - abs(change)
-    if room <= 0:
-        return None
-    enough = articles_to_hold(design, room, seeds=seeds)
-    if enough is None:
-        seeds = seeds_to_hold(design, room) or seeds
-        enough = articles_to_hold(design, room, seeds=seeds)
-    return None if enough is None else Needed(enough, seeds)
-
-
-def needed_to_exceed(design: Design, change: float, margin: float, seeds: int) -> Needed | None:
-    """Say what shows that a change of this size is beyond the margin; None where nothing would."""
-    room = abs(change) - margin
-    if room <= 0:
-        return None
-    for chains in (seeds, *(more for more in (3, 5, 10, 20, 40) if more > seeds)):
-        enough = articles_needed(design, room, seeds=chains)
-        if enough is not None:
-            return Needed(enough, chains)
-    return None
-
-
-#: `needed_to_hold` or `needed_to_exceed`.
-Plan = Callable[[Design, float, float, int], Needed | None]
-
-
-def needed_for(
-    plan: Plan,
-    found: Outcomes,
-    verdict: Verdict,
-    leaning: str,
-    margin: float,
-    confusion: Confusion | None = None,
-) -> Needed | None:
-    """Say what would tell of a regime as it is, by the size of its change and its spread.
-
-    Where the change is judged as corrected, so are the figures of the plan, by ``confusion``.
-    None where nothing would tell, or the run says too little of the next one's spread.
-    """
-    moved = judged_changes(verdict).get(leaning)
-    if moved is None:
-        return None
-    errors = confusion if verdict.corrected else None
-    try:
-        design = design_of(found, leaning, verdict.regime, confusion=errors)
-        return plan(design, moved.value, margin, verdict.chains)
-    except InputError:
-        return None
