@@ -33,6 +33,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.table import Table
+from sklearn.metrics import confusion_matrix
 
 from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
 from biasloop.config.schema import CorpusConfig
@@ -46,7 +47,7 @@ from biasloop.metrics.damage import (
     read_by_all,
     unknown_words,
 )
-from biasloop.metrics.evaluation import confusion_matrix, group_ids
+from biasloop.metrics.evaluation import group_ids
 from biasloop.metrics.text import words
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 
@@ -197,7 +198,7 @@ def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
         held.labels, held.curve.levels, source, held.truth[rows], held.curve.read[rows]
     )
     card = {"metric": "leaning", "labels": held.labels, "held_out": {}}
-    counts = confusion_matrix(held.truth[rows], held.reading["none"][rows], 2)
+    counts = confusion_matrix(held.truth[rows], held.reading["none"][rows], labels=range(2))
     card["held_out"]["sources"] = {"labels": held.labels, "confusion": counts.tolist()}
     confusion = instrument_confusion([card], held.labels)
     scores, leanings, sources, truths = [], [], {}, {}

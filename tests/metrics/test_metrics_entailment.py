@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 from tiny_models import WORDS, tiny_bert, words_tokenizer
 
-from biasloop.config import parse_config
+from biasloop.config import LeaningConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS
+from biasloop.metrics import METRICS, zero_shot
 from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.damage import read_by_all
 from biasloop.metrics.evaluation import evaluate
-from biasloop.metrics.pretrained import load_entailment
 
 LABELS = ("left", "center", "right")
 HYPOTHESIS = "This text is {label} ."
 NLI = ("CONTRADICTION", "Entailment", "NEUTRAL")
+
+
+def load_entailment(folder, labels, label_names, hypothesis):
+    settings = LeaningConfig(
+        classifier=folder, kind="entailment", label_names=label_names, hypothesis=hypothesis
+    )
+    return zero_shot.load_entailment(settings, labels)
 
 
 @pytest.fixture(scope="session")

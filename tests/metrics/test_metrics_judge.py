@@ -8,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_gpt2
 
-from biasloop.config import parse_config
+from biasloop.config import LeaningConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS
+from biasloop.metrics import METRICS, zero_shot
 from biasloop.metrics.base import CARD_FILE
-from biasloop.metrics.judge import load_judge
 
 LABELS = ("left", "center", "right")
 PROMPT = "This text : {text} is {labels} ?"
@@ -21,6 +20,13 @@ CHAT = (
     "{% if add_generation_prompt %}[CLS] assistant :{% endif %}"
 )
 MORE = ("user", "assistant", ":", "or", ",", "?", "very", "far", "w60")
+
+
+def load_judge(folder, labels, label_names, prompt):
+    settings = LeaningConfig(
+        classifier=folder, kind="judge", label_names=label_names, prompt=prompt
+    )
+    return zero_shot.load_judge(settings, labels)
 
 
 @pytest.fixture(scope="session")

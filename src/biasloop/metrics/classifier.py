@@ -21,14 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from biasloop.metrics.base import load_instrument, save_instrument
-from biasloop.metrics.evaluation import (
-    Folds,
-    by_article,
-    by_source,
-    confusion_matrix,
-    group_ids,
-    macro_f1,
-)
+from biasloop.metrics.evaluation import Folds, by_article, by_source, group_ids, macro_f1
 from biasloop.metrics.features import EmbeddingCandidate, MiniLmCandidate, Terms, TfidfCandidate
 
 if TYPE_CHECKING:
@@ -38,12 +31,6 @@ if TYPE_CHECKING:
 
 _ITERATIONS = 2000
 _TEMPERATURES = (0.01, 100.0)
-
-
-def balanced_weights(truth: np.ndarray, labels: int) -> np.ndarray:
-    """Weights, shape (n,), mean 1, under which every label counts the same."""
-    counts = np.bincount(truth, minlength=labels)
-    return len(truth) / (np.count_nonzero(counts) * counts[truth])
 
 
 @dataclass(frozen=True)
@@ -73,10 +60,6 @@ class LinearClassifier:
         from scipy.special import softmax
 
         return softmax(self.logits(features) / self.temperature, axis=1)
-
-    def calibrated(self, temperature: float) -> LinearClassifier:
-        """Return the same classifier at another temperature."""
-        return replace(self, temperature=temperature)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the arrays to keep; see `from_arrays`."""
@@ -156,15 +139,15 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
         Between 0.01 and 100. Labels are unchanged: only confidence is.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+    from sklearn.utils.class_weight import compute_sample_weight
 
-    weights = balanced_weights(truth, logits.shape[1])
+    weights = compute_sample_weight("balanced", truth)
     rows = np.arange(len(truth))
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=1)
-        normaliser = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float((weights * (normaliser - scaled[rows, truth])).mean())
+        of_truth = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, truth]
+        return -float((weights * of_truth).mean())
 
     low, high = np.log(_TEMPERATURES)
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
@@ -326,13 +309,12 @@ class _Problem:
         parts = by_source(truth, self.groups[rows], folds, self.seed)
         parts = by_article(truth, folds, self.seed) if parts is None else parts
         logits = [self._out_of_fold(index, rows, parts) for index in range(len(self.candidates))]
-        scores = [
-            macro_f1(confusion_matrix(truth, one.argmax(axis=1), self.labels)) for one in logits
-        ]
+        scores = [macro_f1(truth, one.argmax(axis=1), self.labels) for one in logits]
         best = int(np.argmax(scores))
         features, _ = self.prepared[best].encode(rows)
         linear = fit_linear(features, truth, self.labels, self.candidates[best].strength)
-        return _Trained(best, linear.calibrated(fit_temperature(logits[best], truth)), scores)
+        calibrated = replace(linear, temperature=fit_temperature(logits[best], truth))
+        return _Trained(best, calibrated, scores)
 
     def _out_of_fold(self, index: int, rows: np.ndarray, parts: Folds) -> np.ndarray:
         logits = np.empty((len(rows), self.labels))

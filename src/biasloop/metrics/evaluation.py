@@ -67,30 +67,20 @@ BINS = 10
 #: what is read would come back at least tenfold.
 TELLS_APART = 0.1
 
-_SMALLEST = 1e-15
 _MISTAKEN = 0.001
 _PRIOR = 0.5
 
 
-def macro_f1(confusion: np.ndarray) -> float:
-    """Mean F1 over the labels.
+def macro_f1(
+    truth: np.ndarray, predicted: np.ndarray, labels: int, counts: np.ndarray | None = None
+) -> float:
+    """Mean F1 over labels, 0 for one neither there nor predicted; ``counts`` weigh the pairs."""
+    from sklearn.metrics import f1_score
 
-    Parameters
-    ----------
-    confusion
-        Counts, shape (labels, labels); rows are the truth, columns the prediction. A label that
-        is neither there nor predicted has F1 0, as in scikit-learn.
-    """
-    hit = np.diag(confusion).astype(float)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)))
-
-
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: int) -> np.ndarray:
-    """Count truths (rows) against predictions (columns), shape (labels, labels)."""
-    matrix = np.zeros((labels, labels), dtype=np.int64)
-    np.add.at(matrix, (truth, predicted), 1)
-    return matrix
+    places = range(labels)
+    return f1_score(
+        truth, predicted, labels=places, average="macro", sample_weight=counts, zero_division=0
+    )
 
 
 def tells_apart(drawn: np.ndarray) -> float:
@@ -168,21 +158,21 @@ def evaluate(
         label, how many times larger the variance of its error rates is than if articles of one
         source erred independently (`design_effect`).
     """
-    predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(truth, predicted, len(labels))
+    from sklearn import metrics
+
+    predicted, places = probabilities.argmax(axis=1), range(len(labels))
+    confusion = metrics.confusion_matrix(truth, predicted, labels=places)
     known = np.array([*(sources or [""] * len(truth))], dtype=str)
     names = np.where(known == "", [f"{row} " for row in range(len(truth))], known)
     error, bins = reliability(truth, probabilities)
-    of_truth = np.clip(probabilities[np.arange(len(truth)), truth], _SMALLEST, 1.0)
-    one_hot = np.eye(len(labels))[truth]
     return {
         "n": len(truth),
-        "macro_f1": macro_f1(confusion),
-        "accuracy": float(np.trace(confusion) / len(truth)),
+        "macro_f1": macro_f1(truth, predicted, len(labels)),
+        "accuracy": metrics.accuracy_score(truth, predicted),
         "labels": list(labels),
         "confusion": confusion.tolist(),
-        "log_loss": float(-np.log(of_truth).mean()),
-        "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+        "log_loss": metrics.log_loss(truth, probabilities, labels=places),
+        "brier": metrics.brier_score_loss(truth, probabilities, labels=places, scale_by_half=False),
         "expected_calibration_error": error,
         "bins": bins,
         "design_effects": [

@@ -1,28 +1,23 @@
-"""Classifiers of transformers, by hub id or local folder: sequence classifiers and entailment.
+"""Load a model that reads whole texts, by hub id or local folder, and classify texts by it.
 
 No code that a model carries is run, and only safetensors are read. Sequence classifiers serve for
 leaning (a RoBERTa classifier, say) and for quality (the Gibberish Detector) alike.
-
-Entailment is zero-shot classification by natural language inference (Yin et al. 2019, arXiv
-1909.00161): the text is the premise; a label is a hypothesis that says so (``This text is left.``).
-A label's probability is that of its hypothesis being entailed, divided by the sum over the labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from biasloop import device
-from biasloop.config import filled
 from biasloop.errors import InputError
 from biasloop.hub import check_hub, switched_off
 from biasloop.models import (
-    as_text,
     batches,
     checkpoint_of,
     few_lengths,
@@ -34,6 +29,7 @@ from biasloop.models import (
 )
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -146,13 +142,6 @@ def limit_of(
     return checkpoint_of(model, tokenizer).limit(max_tokens)
 
 
-def longer(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], limit: int, special: bool = False
-) -> int:
-    """Count the texts of more tokens than ``limit``, with or without special ones."""
-    return sum(len(ids) > limit for ids in tokenized(tokenizer, texts, limit + 1, special))
-
-
 def each_once(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     """List the different texts, and of each text its place among them.
 
@@ -219,97 +208,135 @@ _SECTIONS = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
 
 
 @dataclass(frozen=True)
-class SequenceClassifier:
-    """A loaded classifier whose outputs are summed into our labels.
+class TrainedClassifier(ABC):
+    """A model that came trained and gives texts probabilities of our labels.
 
     Attributes
     ----------
     model, tokenizer
         In evaluation mode, on their device.
-    assignment
-        Shape (classifier's labels, our labels), one 1 per row.
     revision
-        The hub's commit, None for a local folder.
-    multi_label
-        Whether each output has a probability of its own (``problem_type`` is
-        ``multi_label_classification``): sigmoids, divided by their sum.
+        The hub's commit, None for a local model.
     """
+
+    #: What it is, for an instrument's card.
+    what: ClassVar[str]
+    #: Whether `room` counts special tokens, too.
+    special: ClassVar[bool] = False
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    assignment: np.ndarray
     revision: str | None
-    multi_label: bool = False
+
+    @abstractmethod
+    def room(self, max_tokens: int | None = None) -> int:
+        """How many tokens of a text are read."""
+
+    @abstractmethod
+    def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
+        """Give probabilities, shape (texts, labels), of different texts cut at ``room`` tokens."""
 
     def probabilities(
         self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
     ) -> np.ndarray:
         """Classify texts, those of like length together, and each different one once.
 
-        Collapsed text says the same sentences again and again.
-
         Parameters
         ----------
         texts
             Any text, the empty one included.
         batch_size
-            Texts at once, at most; fewer where they come to more than `models.read_at_once`
-            says.
+            Inputs at once, at most; fewer where they come to more than `models.read_at_once` says.
         max_tokens
-            A text is cut here, special tokens included, and at what the classifier can read.
+            A text is cut here, and at what the model has room for.
 
         Returns
         -------
         np.ndarray
-            Shape (texts, our labels); rows sum to 1.
+            Shape (texts, labels); rows sum to 1.
 
         Raises
         ------
         InputError
-            If the classifier gives a text no finite numbers.
+            If the model gives a text no finite numbers.
         """
         import torch
 
-        limit = limit_of(self.model, self.tokenizer, max_tokens)
         different, places_of = each_once(texts)
-        ids = [
-            np.asarray(tokens, np.int32)
-            for tokens in tokenized(self.tokenizer, different, limit, special=True)
-        ]
-        result = np.empty((len(different), self.assignment.shape[1]))
         with torch.inference_mode(), packed(self.model):
-            lengths = [len(tokens) for tokens in ids]
-            for rows in batches(lengths, batch_size, read_at_once(self.model)):
-                # Of a sentence, eight tokens would be a third.
-                longest = max(len(ids[row]) for row in rows)
-                longest = min(few_lengths(max(1, longest), least=1), limit)
-                batch = self.tokenizer.pad(
-                    {"input_ids": [ids[row].tolist() for row in rows]},
-                    padding="max_length",
-                    max_length=longest,
-                    return_tensors="pt",
-                ).to(self.model.device)
-                logits = self.model(**batch).logits.double()
-                if self.multi_label:  # each label for itself; what they come to is shared out
-                    logits = torch.nn.functional.logsigmoid(logits)
-                result[rows] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
-        refuse_lost(self.model, result)
-        return result[places_of]
+            return self._read(different, batch_size, self.room(max_tokens))[places_of]
+
+    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
+        """Count the texts that are not read to their end."""
+        room = self.room(max_tokens)
+        ids = tokenized(self.tokenizer, texts, room + 1, self.special)
+        return sum(len(own) > room for own in ids)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a card has to say of its outputs."""
-        if not self.multi_label:
+        """What a card has to say of its probabilities."""
+        return ()
+
+    def _logits(
+        self, rows: Sequence[dict[str, list[int]]], batch_size: int, limit: int
+    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Read tokenized rows in batches: their places and the model's outputs, in float64."""
+        lengths = [len(row["input_ids"]) for row in rows]
+        for places in batches(lengths, batch_size, read_at_once(self.model)):
+            # Few lengths by steps of one: of a sentence, eight tokens would be a third.
+            longest = max(1, *(lengths[place] for place in places))
+            batch = self.tokenizer.pad(
+                [rows[place] for place in places],
+                padding="max_length",
+                max_length=min(few_lengths(longest, least=1), limit),
+                return_tensors="pt",
+            ).to(self.model.device)
+            yield places, self.model(**batch).logits.double()
+
+
+@dataclass(frozen=True)
+class SequenceClassifier(TrainedClassifier):
+    """A classifier of transformers whose outputs are summed into our labels.
+
+    Where each output has a probability of its own, they are sigmoids, divided by their sum.
+
+    Attributes
+    ----------
+    assignment
+        Shape (classifier's labels, our labels), one 1 per row.
+    """
+
+    what = "transformers sequence classifier"
+    special = True
+    assignment: np.ndarray
+
+    def room(self, max_tokens: int | None = None) -> int:
+        """How many tokens of a text are read, special ones included."""
+        return limit_of(self.model, self.tokenizer, max_tokens)
+
+    def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
+        import torch
+
+        rows = [
+            {"input_ids": list(ids)} for ids in tokenized(self.tokenizer, texts, room, special=True)
+        ]
+        result = np.empty((len(texts), self.assignment.shape[1]))
+        for places, logits in self._logits(rows, batch_size, room):
+            if is_multi_label(self.model):
+                logits = torch.nn.functional.logsigmoid(logits)
+            result[places] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
+        refuse_lost(self.model, result)
+        return result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a card has to say of its probabilities."""
+        if not is_multi_label(self.model):
             return ()
         return (
             "the classifier gives each label a probability of its own (multi-label); they are "
             "divided by their sum, so that a text of no label or of several looks undecided",
         )
-
-    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
-        """Count the texts that `probabilities` does not read to their end."""
-        limit = limit_of(self.model, self.tokenizer, max_tokens)
-        return longer(self.tokenizer, texts, limit, special=True)
 
 
 def load_classifier(
@@ -347,9 +374,7 @@ def load_classifier(
     model = loaded.model
     outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
     assignment = assign_labels(outputs, labels, label_map, name, key)
-    return SequenceClassifier(
-        model, loaded.tokenizer, assignment, loaded.revision, is_multi_label(model)
-    )
+    return SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
 
 
 def assign_labels(
@@ -404,214 +429,3 @@ def assign_labels(
     for row, ours in enumerate(mapped):
         assignment[row, list(labels).index(ours)] = 1.0
     return assignment
-
-
-_KEY = "metrics.leaning"
-#: Texts that are tokenized at once.
-_TOKENIZED_AT_ONCE = 256
-
-
-def named(labels: Sequence[str], label_names: dict[str, str]) -> list[str]:
-    """Say what each label is called.
-
-    Raises
-    ------
-    InputError
-        If a name is for a label that is none of ours.
-    """
-    for label in label_names:
-        if label not in labels:
-            raise InputError(
-                f"{_KEY}.label_names: '{label}' is none of the labels ({', '.join(labels)})"
-            )
-    return [label_names.get(label, label) for label in labels]
-
-
-@dataclass(frozen=True)
-class EntailmentClassifier:
-    """A loaded model of natural language inference.
-
-    Attributes
-    ----------
-    model, tokenizer
-        In evaluation mode, on their device.
-    hypotheses
-        One per label.
-    entailment
-        Which of the model's outputs says "entailed".
-    revision
-        The hub's commit, None for a local folder.
-    """
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    hypotheses: tuple[str, ...]
-    entailment: int
-    revision: str | None
-
-    @property
-    def _around(self) -> int:
-        """Tokens of the longest hypothesis, and special ones."""
-        empty = self.tokenizer([""] * len(self.hypotheses), list(self.hypotheses))["input_ids"]
-        return max(len(ids) for ids in empty)
-
-    def room(self, max_tokens: int | None = None) -> int:
-        """How many tokens of a text are read."""
-        room = limit_of(self.model, self.tokenizer) - self._around
-        return room if max_tokens is None else min(room, max_tokens)
-
-    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
-        """Count the texts that are not read to their end."""
-        return longer(self.tokenizer, texts, self.room(max_tokens))
-
-    def probabilities(
-        self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
-    ) -> np.ndarray:
-        """Classify texts, those of like length together, and each different one once.
-
-        Parameters
-        ----------
-        texts
-            Any text, the empty one included.
-        batch_size
-            Pairs of text and hypothesis at once, at most; fewer where they come to more than
-            `models.read_at_once` says.
-        max_tokens
-            A text is cut here, and at what the model has room for beside the hypothesis.
-
-        Returns
-        -------
-        np.ndarray
-            Shape (texts, labels); rows sum to 1.
-
-        Raises
-        ------
-        InputError
-            If the model gives a text no finite numbers.
-        """
-        import torch
-        from scipy.special import softmax
-
-        different, places_of = each_once(texts)
-        limit = self.room(max_tokens) + self._around
-        pairs = self._pairs(different, limit)
-        logs = np.empty(len(pairs))
-        with torch.inference_mode(), packed(self.model):
-            lengths = [len(pair["input_ids"]) for pair in pairs]
-            for places in batches(lengths, batch_size, read_at_once(self.model)):
-                longest = min(few_lengths(max(lengths[place] for place in places), least=1), limit)
-                batch = self.tokenizer.pad(
-                    [pairs[place] for place in places],
-                    padding="max_length",
-                    max_length=longest,
-                    return_tensors="pt",
-                ).to(self.model.device)
-                logits = self.model(**batch).logits.double()
-                if logits.shape[1] == 1 or is_multi_label(self.model):
-                    entailed = torch.nn.functional.logsigmoid(logits)
-                else:
-                    entailed = logits.log_softmax(dim=-1)
-                logs[places] = entailed[:, self.entailment].cpu().numpy()
-        result = logs.reshape(len(different), len(self.hypotheses))
-        refuse_lost(self.model, result)
-        return softmax(result, axis=1)[places_of]
-
-    def _pairs(self, texts: list[str], limit: int) -> list[dict[str, list[int]]]:
-        """Tokenize each text with each hypothesis: text by text, and in each label by label."""
-        kinds = "token_type_ids" in self.tokenizer.model_input_names
-        found: list[dict[str, list[int]]] = []
-        for at in range(0, len(texts), _TOKENIZED_AT_ONCE):
-            some = list(map(as_text(self.tokenizer), texts[at : at + _TOKENIZED_AT_ONCE]))
-            count = len(self.hypotheses)
-            encoded: Any = self.tokenizer(
-                [text for text in some for _ in range(count)],
-                list(self.hypotheses) * len(some),
-                truncation="only_first",
-                max_length=limit,
-                split_special_tokens=True,
-                return_attention_mask=False,
-                return_token_type_ids=kinds,
-                verbose=False,
-            )
-            found += [
-                {name: encoded[name][row] for name in encoded} for row in range(count * len(some))
-            ]
-        return found
-
-
-def load_entailment(
-    name: str,
-    labels: Sequence[str],
-    label_names: dict[str, str],
-    hypothesis: str,
-    revision: str | None = None,
-    precision: str = "float32",
-    max_tokens: int | None = None,
-) -> EntailmentClassifier:
-    """Load a model of natural language inference.
-
-    Parameters
-    ----------
-    name
-        A local folder or a hub id.
-    labels
-        Our labels, in order.
-    label_names
-        Label -> what it is called; one that is not in it is called as it is.
-    hypothesis
-        With ``{label}``.
-    revision
-        Of a hub model.
-    precision
-        ``float32`` or ``bfloat16``: of its weights.
-    max_tokens
-        What is read of a text, at most.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had, none of its labels means entailment, two labels have the same
-        hypothesis, or a hypothesis leaves no room for a text.
-    """
-    hypotheses = [filled(hypothesis, {"label": own}) for own in named(labels, label_names)]
-    shown = f"{_KEY}.classifier: {name}"
-    loaded = load_pretrained("AutoModelForSequenceClassification", name, _KEY, revision, precision)
-    entailment = _entailment(loaded.model.config.id2label or {}, shown)
-    found = EntailmentClassifier(
-        loaded.model, loaded.tokenizer, tuple(hypotheses), entailment, loaded.revision
-    )
-    _refuse_same(loaded.tokenizer, labels, hypotheses)
-    require_room(
-        found.room(max_tokens),
-        max_tokens,
-        f"{_KEY}.hypothesis",
-        name,
-        limit_of(loaded.model, loaded.tokenizer),
-        "shorten it",
-    )
-    return found
-
-
-def _entailment(outputs: Mapping[Any, str], shown: str) -> int:
-    means = [int(index) for index, label in outputs.items() if label.lower().startswith("entail")]
-    if len(means) != 1:
-        raise InputError(
-            f"{shown}: {'none' if not means else 'more than one'} of its labels "
-            f"({', '.join(outputs.values())}) means entailment, as one of a model of natural "
-            "language inference does: if it is one, name that label 'entailment' in id2label of "
-            f"its config.json; if it was trained for your labels, set {_KEY}.kind: sequence"
-        )
-    return means[0]
-
-
-def _refuse_same(
-    tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], hypotheses: Sequence[str]
-) -> None:
-    seen: dict[tuple[int, ...], int] = {}
-    for row, ids in enumerate(tokenizer(list(hypotheses))["input_ids"]):
-        other = seen.setdefault(tuple(ids), row)
-        if other != row:
-            raise InputError(
-                f"{_KEY}.label_names: the hypotheses of '{labels[other]}' and '{labels[row]}' "
-                f"('{hypotheses[row]}') have the same tokens: give them other names"
-            )
