@@ -25,9 +25,9 @@ from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import Entry, trains_on
+from biasloop.report.charts import INK, MUTED, look
+from biasloop.report.drawing import picture
 from biasloop.report.machine import strict
-from biasloop.report.palette import MUTED, REAL_COLOUR, look
-from biasloop.report.static import picture
 from biasloop.report.verdicts import DETAIL
 from biasloop.theory import least_real_share
 
@@ -236,7 +236,7 @@ def _drawn(least: LeastDose, tried: Sequence[RegimeAnswer], key: str) -> Callabl
     def draw(axes: Axes) -> None:
         colour, margin = look(0).colour, 100 * least.margin
         axes.axhspan(-margin, margin, color=look(2).colour, alpha=0.12, label="within the margin")
-        axes.axhline(0, color=REAL_COLOUR, linewidth=0.8)
+        axes.axhline(0, color=INK, linewidth=0.8)
         points = [
             (_dose(one, key), 100 * own.value, 100 * own.low, 100 * own.high)
             for one in tried

@@ -18,15 +18,14 @@ from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
-from biasloop.report.charts import CalibrationChart, Chart
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
+from biasloop.report.drawing import escape, plotly_figure
 from biasloop.report.evidence import tables_of_tests, verdict_tables
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
-from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.neurons import Neurons, data_uri
-from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
