@@ -50,8 +50,10 @@ class ControlCorpusConfig(Section):
     )
 
 
-class CorpusConfig(Section):
+class CorpusConfig(GrownSection):
     """The labelled real text."""
+
+    later = frozenset({"instrument_fractions"})
 
     source: str = Field(
         "conventions",
@@ -95,6 +97,11 @@ class CorpusConfig(Section):
         gt=0.0,
         lt=1.0,
         description="share of each label's articles kept for the classifiers, apart from the loop",
+    )
+    instrument_fractions: dict[Label, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(
+        {},
+        description="label -> its own instrument_fraction: a small one leaves nearly all of its "
+        "articles to the loop, and measures the classifiers' errors on few",
     )
     holdout_per_label: int = Field(
         20, ge=0, description="real articles per label that nothing trains on, for perplexity"

@@ -78,10 +78,10 @@ def _loss(
     del attention_mask  # attention goes by ``places``
     hidden = model.base_model(**inputs, use_cache=False).last_hidden_state
     targets = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=NO_LOSS)
-    # A batch of empty lines predicts nothing.
-    divisor = torch.as_tensor(num_items_in_batch).clamp(min=1)
     head = model.get_output_embeddings()
-    loss = cross_entropy(hidden.flatten(0, 1), head.weight, head.bias, targets.flatten(), divisor)
+    loss = cross_entropy(
+        hidden.flatten(0, 1), head.weight, head.bias, targets.flatten(), num_items_in_batch
+    )
     return {"loss": loss}
 
 
