@@ -34,6 +34,7 @@ from biasloop.config.schema import (
     LoopConfig,
     MetricsConfig,
     NeuronsConfig,
+    PerplexityConfig,
     PretrainingConfig,
     QualityConfig,
     ReportConfig,
@@ -41,7 +42,7 @@ from biasloop.config.schema import (
     TrainingConfig,
 )
 from biasloop.config.section import label_text
-from biasloop.config.template import filled
+from biasloop.config.template import as_given, filled
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "MetricsConfig",
     "NeuronsConfig",
     "OverfittingConfig",
+    "PerplexityConfig",
     "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
@@ -74,6 +76,7 @@ __all__ = [
     "SyntheticConfig",
     "TrainingConfig",
     "VerifiedConfig",
+    "as_given",
     "example_names",
     "example_text",
     "filled",

@@ -359,7 +359,7 @@ def ablate(
             "show: add one to metrics.names"
         )
     chosen = place or place_of(results, None, None, None)
-    site = str(associations["site"][0])
+    site = _editable(associations)
     units = strongest(associations, metric, top)
     instruments = instruments_of(results.folder, metrics, cache)
     real = _prompts(results, articles)
@@ -459,12 +459,23 @@ def export(
         path = weights_of(results.folder, [chosen], cache, recompute, listen)[chosen]
         save_model(load_model(str(path), precision="float32"), out)
         return {}
-    site = str(associations["site"][0])
+    site = _editable(associations)
     units = strongest(associations, metric, top)
     model, how = _models(results, chosen, site, intervention, cache, "float32", recompute, listen)
     how.for_good(feed_forwards(model.model), site, units)
     save_model(model, out)
     return units
+
+
+def _editable(associations: pl.DataFrame) -> str:
+    """Name the site of the neurons to edit, which must have weights."""
+    site = str(associations["site"][0])
+    if site == "resid_post":
+        raise InputError(
+            "site 'resid_post' is a sum of what all blocks so far put out, without weights of its "
+            "own to edit: take 'mlp_out' or 'mlp_hidden'"
+        )
+    return site
 
 
 def _models(
