@@ -106,6 +106,23 @@ def test_surprise_drops_exactly_the_least_surprising(perplexity, drop):
     assert table["article_id"].to_list() == [f"w-{i}" for i in places]
 
 
+@given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40), st.floats(0.05, 1))
+def test_the_detector_resamples_by_the_odds_each_article_as_often_as_its_weight(human, strength):
+    table = chosen("detector", articles("w", human=human), strength=strength)
+    limited = np.clip(human, 0.01, 0.99)
+    weights = (limited / (1 - limited)) ** strength
+    expected = weights / weights.mean()
+    counts = Counter(table["article_id"])
+    for place, weight in enumerate(expected):
+        assert np.floor(weight - 1e-9) <= counts[f"w-{place}"] <= np.ceil(weight + 1e-9)
+    assert table.height == len(human)
+
+
+def test_the_detector_leaves_articles_that_are_alike_as_they_are():
+    written = articles("w", human=[0.3] * 17)
+    assert chosen("detector", written).equals(written)
+
+
 @pytest.mark.parametrize(
     ("regime", "names", "message"),
     [
@@ -118,6 +135,7 @@ def test_surprise_drops_exactly_the_least_surprising(perplexity, drop):
         ({"kind": "verified", "quality": 3.5}, ["quality"], "regimes.0.quality"),
         ({"kind": "surprise", "drop": 1}, None, "regimes.0.drop"),
         ({"kind": "balanced", "strength": 1.5}, None, "regimes.0.strength"),
+        ({"kind": "detector", "strength": 1.1}, None, "regimes.0.strength"),
     ],
 )  # fmt: skip
 def test_a_regime_that_cannot_choose_is_refused_when_the_config_is_read(regime, names, message):

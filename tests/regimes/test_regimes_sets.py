@@ -20,7 +20,12 @@ def articles(count: int, tag: str) -> pl.DataFrame:
     )
 
 
+#: What a kind cannot be without.
+REQUIRED = {"counterfactual": {"pairs": [["this", "that"]]}}
+
+
 def regime_of(kind, **settings):
+    settings = REQUIRED.get(kind, {}) | settings
     return make_regime(parse_config({"regimes": [{"kind": kind, **settings}]}).regimes[0])
 
 
@@ -162,7 +167,7 @@ def test_fresh_real_articles_are_of_another_part_each_generation():
 
 
 def test_every_kind_in_the_config_is_a_regime():
-    values = {"regimes": sorted(REGIMES)}
+    values = {"regimes": [{"kind": kind, **REQUIRED.get(kind, {})} for kind in sorted(REGIMES)]}
     assert {regime.kind for regime in parse_config(values).regimes} == set(REGIMES)
     kinds = get_args(get_args(RegimeConfig)[0])
     assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds} == set(REGIMES)

@@ -15,7 +15,13 @@ from biasloop.analysis.adjustment import (
     nearest_distribution,
     saerens_shares,
 )
-from biasloop.analysis.answer import Contrast, RegimeAnswer, RunAnswer, run_answer
+from biasloop.analysis.answer import (
+    Contrast,
+    RegimeAnswer,
+    RunAnswer,
+    run_answer,
+    trains_on_itself,
+)
 from biasloop.analysis.apart import CORRELATIONS, correlations
 from biasloop.analysis.bootstrap import (
     article_weights,
@@ -196,6 +202,7 @@ __all__ = [
     "tables_of",
     "tost",
     "total_variation",
+    "trains_on_itself",
     "trends",
     "two_sided",
     "validity",

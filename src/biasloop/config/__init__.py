@@ -16,6 +16,8 @@ from biasloop.config.regimes import (
     AccumulationConfig,
     AnyRegimeConfig,
     BalancedConfig,
+    CounterfactualConfig,
+    DetectorConfig,
     OverfittingConfig,
     PreservationConfig,
     RealConfig,
@@ -24,6 +26,7 @@ from biasloop.config.regimes import (
     SurpriseConfig,
     SyntheticConfig,
     VerifiedConfig,
+    check_pairs,
 )
 from biasloop.config.schema import (
     BaseConfig,
@@ -54,6 +57,8 @@ __all__ = [
     "Config",
     "ControlCorpusConfig",
     "CorpusConfig",
+    "CounterfactualConfig",
+    "DetectorConfig",
     "ExecutorConfig",
     "GenerationConfig",
     "LeaningConfig",
@@ -74,6 +79,7 @@ __all__ = [
     "SyntheticConfig",
     "TrainingConfig",
     "VerifiedConfig",
+    "check_pairs",
     "example_names",
     "example_text",
     "filled",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
+from biasloop.corpus import PARTED_ARTICLES
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
@@ -101,13 +103,15 @@ class Finetune(Stage):
 
     The set is made of ``corpus`` and of ``generation-G``, the articles of an earlier generation G,
     as the regime says; where it chooses by metrics, also of ``real-METRIC`` and
-    ``scores-METRIC``, the scores of the real articles and of the generation before.
+    ``scores-METRIC``, the scores of the real articles and of the generation before. ``content`` is
+    the hash of a file that the regime reads.
     """
 
     kind = "finetune"
     regime: Regime[Any]
     seed: int
     generation: int
+    content: str | None = None
 
     @cached_property
     def training(self) -> TrainingConfig:
@@ -118,6 +122,7 @@ class Finetune(Stage):
     def settings(self) -> dict[str, Any]:
         """The regime only after Generation 0, which every regime trains alike."""
         own = {"kind": self.regime.config.kind, **self.regime.settings()}
+        own |= {"content": self.content} if self.content else {}
         return {
             "training": _training_settings(self.training),
             "seed": [self.config.seed, self.seed, self.generation],
@@ -141,16 +146,20 @@ class Finetune(Stage):
             g: read_table(paths[f"generation-{g}"] / "articles.parquet", ARTICLES)
             for g in self.regime.reads(self.generation)
         }
+        if self.generation == 1:
+            self.regime.check(read_table(paths["corpus"] / "articles.parquet", PARTED_ARTICLES))
         if metrics := self.regime.metrics():
             before = self.generation - 1
-            real = with_readings(real, metrics, paths, "real-")
+            of_real = [metric for metric in metrics if f"real-{metric}" in paths]
+            real = with_readings(real, of_real, paths, "real-")
             written[before] = with_readings(written[before], metrics, paths, "scores-")
         random = generator(self._seed("training-set"), "training-set")
-        return conform(self.regime.training_set(real, written, random), ARTICLES)
+        return self.regime.training_set(real, written, random)
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""
-        articles, training, seed = self._training_set(paths), self.training, self._seed("finetune")
+        chosen, training, seed = self._training_set(paths), self.training, self._seed("finetune")
+        articles = conform(chosen, ARTICLES)
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
@@ -164,6 +173,8 @@ class Finetune(Stage):
             log = finetune(loaded, articles, training, seed, run_name, progress, scratch)
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
+        if self.generation and self.regime.config.chooses:
+            found["chosen"] = dict(Counter(articles["article_id"]))
         write_json(out / "training.json", found)
 
 
@@ -206,16 +217,17 @@ class Update(Stage):
     """Project the update from the model ``before`` to ``after`` on the bias direction.
 
     The direction is between the models of ``contrast``, or the gradient of the ``scores`` of
-    ``articles`` that the model before wrote.
+    ``articles`` that the model before wrote, as ``generation`` says.
     """
 
     kind = "update"
+    generation: GenerationConfig
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Of generation, where the direction is a gradient."""
         sampled = self.config.bias_direction == "gradient"
-        return {"generation": generation_settings(self.config)} if sampled else {}
+        return {"generation": generation_settings(self.generation)} if sampled else {}
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write ``updates``."""
@@ -234,7 +246,7 @@ class Update(Stage):
                 read_table(paths["articles"] / "articles.parquet", ARTICLES),
                 read_table(paths["articles"] / "blocks.parquet", BLOCKS),
                 read_table(paths["scores"] / "leaning_scores.parquet"),
-                self.config.generation,
+                self.generation,
             )
         write_table(out / "updates.parquet", table)
 

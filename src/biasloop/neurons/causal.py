@@ -123,20 +123,23 @@ def ablate(
     units = strongest(associations, metric, top)
     instruments = instruments_of(results.folder, metrics, cache)
     real = _prompts(results, articles)
-    precision = config.generation.precision
+    named = (one for one in config.regimes if one.label == chosen[0])
+    own = next(named, config.regimes[0])  # an unknown one is refused below
+    generation = own.generation(config.generation)
+    precision = generation.precision
     loaded, how = _models(results, chosen, site, intervention, cache, precision, recompute, listen)
     blocks = feed_forwards(loaded.model)
     stream = integer(config.seed, "generate", chosen[1], chosen[2] + 1)
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
-            instruments, generate_articles(loaded, real, config.generation, stream)
+            instruments, generate_articles(loaded, real, generation, stream)
         )
         return scores, leanings
 
     random = generator(config.seed, "ablate", metric)
     measured = measure_edits(blocks, how, site, units, draws, random, measure, on_set)
-    written = repeated(real, config.generation)["article_id"].to_list()
+    written = repeated(real, generation)["article_id"].to_list()
     tables = only_articles(tables_of(results), written)
     found = measured_outcomes(measured, tables)
     names = [name for name in (f"share:{leaning}", "quality") if name in found.values]

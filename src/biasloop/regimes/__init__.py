@@ -10,7 +10,8 @@ from typing import Any
 from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
-from biasloop.regimes.chosen import Balanced, Surprise, Verified
+from biasloop.regimes.chosen import Balanced, Detector, Surprise, Verified
+from biasloop.regimes.counterfactual import Counterfactual
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
 from biasloop.regimes.real_share import RealShare
@@ -24,6 +25,8 @@ REGIMES: dict[str, type[Regime[Any]]] = {
     "balanced": Balanced,
     "verified": Verified,
     "surprise": Surprise,
+    "detector": Detector,
+    "counterfactual": Counterfactual,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
     "real": Real,
@@ -40,6 +43,8 @@ __all__ = [
     "AccumulateSubsample",
     "Accumulation",
     "Balanced",
+    "Counterfactual",
+    "Detector",
     "Overfitting",
     "Preservation",
     "Real",

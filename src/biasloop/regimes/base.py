@@ -45,6 +45,9 @@ class Regime(Generic[Settings]):
         """Say which part of the corpus ``generation`` has its real articles from."""
         return "real"
 
+    def check(self, corpus: pl.DataFrame) -> None:
+        """Refuse a corpus (`tables.ARTICLES`, all parts) for which the settings make no sense."""
+
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Say how many articles ``generation`` trains on.
 
