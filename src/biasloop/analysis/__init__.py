@@ -81,6 +81,7 @@ from biasloop.analysis.power import (
     standard_error,
     youden,
 )
+from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import (
     Tables,
@@ -108,6 +109,7 @@ __all__ = [
     "FORETOLD",
     "MEASURES_OF_DOUBT",
     "MISSING",
+    "SELECTIONS",
     "SHIFTS",
     "SUMMARY",
     "TRENDS",
@@ -192,6 +194,7 @@ __all__ = [
     "run_answer",
     "saerens_shares",
     "seeds_to_hold",
+    "selections",
     "set_keys",
     "sign_agreement",
     "source_codes",

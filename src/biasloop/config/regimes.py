@@ -272,6 +272,30 @@ def check_pairs(pairs: Iterable[tuple[str, str]]) -> None:
             seen.add(word)
 
 
+class EditedConfig(AnyRegimeConfig):
+    """As synthetic, with the bias neurons of every trained model edited before it writes."""
+
+    dose = "top"
+    kind: Literal["edited"]
+    file: str = Field(
+        description="a table of associations that 'biasloop neurons' wrote: "
+        "RUN/neurons/associations.parquet"
+    )
+    top: int = Field(20, ge=1, description="how many neurons")
+    metric: str | None = Field(
+        None, description="whose neurons; null takes the table's one leaning"
+    )
+    intervention: Literal["restore", "mean"] = Field(
+        "restore",
+        description="'restore': what feeds a neuron goes back to the chain's Generation 0; 'mean': "
+        "it is held at its mean activation over the real articles",
+    )
+
+    def words(self) -> tuple[str, str]:
+        """See `AnyRegimeConfig`."""
+        return "its own text, by models with edited neurons", f"editing {self.top} neurons"
+
+
 class AccumulationConfig(AnyRegimeConfig):
     """Each generation trains on the real articles and everything written so far."""
 
@@ -322,6 +346,7 @@ RegimeConfig = Annotated[
     | SurpriseConfig
     | DetectorConfig
     | CounterfactualConfig
+    | EditedConfig
     | AccumulationConfig
     | AccumulateSubsampleConfig
     | RealConfig,

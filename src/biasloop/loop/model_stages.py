@@ -14,7 +14,7 @@ from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.corpus import PARTED_ARTICLES
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
-from biasloop.files import write_json
+from biasloop.files import sha256_file, write_json
 from biasloop.loop.article_stages import generation_settings, read_labels, read_part
 from biasloop.loop.readings import with_readings
 from biasloop.loop.stage import Paths, Progress, Stage
@@ -103,8 +103,8 @@ class Finetune(Stage):
 
     The set is made of ``corpus`` and of ``generation-G``, the articles of an earlier generation G,
     as the regime says; where it chooses by metrics, also of ``real-METRIC`` and
-    ``scores-METRIC``, the scores of the real articles and of the generation before. ``content`` is
-    the hash of a file that the regime reads.
+    ``scores-METRIC``, the scores of the real articles and of the generation before. ``anchor`` is
+    another model that the regime needs, ``content`` the hash of a file that it reads.
     """
 
     kind = "finetune"
@@ -156,6 +156,16 @@ class Finetune(Stage):
         random = generator(self._seed("training-set"), "training-set")
         return self.regime.training_set(real, written, random)
 
+    def _change(self, loaded: LoadedModel, paths: Paths) -> None:
+        """Let the regime change the trained model, as its file was when the run was planned."""
+        name = self.regime.config.input_file
+        if name and sha256_file(Path(name)) != self.content:
+            raise InputError(f"{name}: has changed since the run began; what is finished is kept")
+        anchor = _load(paths["anchor"] / "model") if "anchor" in paths else None
+        if anchor:
+            anchor.model.to(loaded.model.device)
+        self.regime.change_model(loaded, anchor, read_part(paths["corpus"], "real"))
+
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""
         chosen, training, seed = self._training_set(paths), self.training, self._seed("finetune")
@@ -163,14 +173,19 @@ class Finetune(Stage):
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
+        changes = self.generation > 0 and self.regime.changes_model
         processes = processes_for(start, self.config.executor.sharding)
         if processes > 1:
             log = finetune_together(
                 start, articles, training, seed, run_name, progress, scratch, to, processes
             )
+            loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
             log = finetune(loaded, articles, training, seed, run_name, progress, scratch)
+        if loaded and changes:
+            self._change(loaded, paths)
+        if loaded:
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
         if self.generation and self.regime.config.chooses:

@@ -187,6 +187,7 @@ def _content_of_file(regime: AnyRegimeConfig) -> str:
     path = Path(regime.input_file or "")
     if not path.is_file():
         raise InputError(f"regime '{regime.label}': file {path}: there is no such file")
+    make_regime(regime).read_input()
     return sha256_file(path)
 
 
@@ -295,6 +296,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                 inputs = {"corpus": corpus, "start": start, **articles}
                 if generation:
                     inputs |= readings(regime, before)
+                    anchors = {"base": base, "generation_0": models[label, seed, 0]}
+                    inputs |= {"anchor": anchors[regime.anchor]} if regime.anchor else {}
                 name = f"{_name(key)}: fine-tune"
                 content = contents.get("regimes", {}).get(label)
                 models[key] = Finetune(config, name, inputs, regime, seed, generation, content)

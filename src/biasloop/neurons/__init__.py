@@ -1,9 +1,15 @@
 """Which neurons go with a metric, which with another, and how far the two sets meet."""
 
+from biasloop.models.edit import (
+    MeanAblation,
+    Restoration,
+    of_same_layers,
+    read_associations,
+    strongest,
+)
 from biasloop.neurons.ablation import DRAWS, EFFECTS, Ablation, permutation_pvalue
-from biasloop.neurons.associate import ASSOCIATIONS, associate, full_quantity, versions
+from biasloop.neurons.associate import associate, full_quantity, versions
 from biasloop.neurons.causal import INTERVENTIONS, LEAST_DRAWS, ablate, export, place_of
-from biasloop.neurons.choose import of_same_layers, strongest
 from biasloop.neurons.corrections import (
     LEVEL,
     Counts,
@@ -13,14 +19,12 @@ from biasloop.neurons.corrections import (
     count_significant,
     overlap,
 )
-from biasloop.neurons.edit import MeanAblation, Restoration
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png, layer_counts
 from biasloop.neurons.findings import (
     ASSOCIATIONS_FILE,
     Findings,
     find,
     read_ablation,
-    read_associations,
     read_findings,
     write_ablation,
     write_findings,
@@ -29,6 +33,7 @@ from biasloop.neurons.methods import METHODS, Method, method
 from biasloop.neurons.outcomes import model_scores
 from biasloop.neurons.permutation import permute_chains
 from biasloop.neurons.regression import Regression, hac_regression
+from biasloop.tables import ASSOCIATIONS
 
 __all__ = [
     "ASSOCIATIONS",

@@ -11,23 +11,7 @@ from biasloop.errors import InputError, nearest
 from biasloop.neurons.corrections import benjamini_hochberg
 from biasloop.neurons.design import Floats
 from biasloop.neurons.methods import apply
-from biasloop.tables import CHAIN
-
-#: One row per neuron, site, quantity and metric (design.md).
-ASSOCIATIONS = pl.Schema(
-    {
-        "layer": pl.Int64,
-        "neuron": pl.Int64,
-        "site": pl.String,
-        "quantity": pl.String,
-        "metric": pl.String,
-        "pearson": pl.Float64,
-        "coef": pl.Float64,
-        "stderr": pl.Float64,
-        "pvalue": pl.Float64,
-        "qvalue": pl.Float64,
-    }
-)
+from biasloop.tables import ASSOCIATIONS, CHAIN
 
 #: What is done unless asked otherwise: of the methods that work with few chains, the one whose
 #: error rate on unrelated series is near what it says (docs/neurons.md).

@@ -12,6 +12,15 @@ from biasloop.analysis import outcomes, tables_of
 from biasloop.errors import InputError, nearest
 from biasloop.loop import Listener, Results, instruments_of, scored_by, silent, weights_of
 from biasloop.models import LoadedModel, load_model, save_model
+from biasloop.models.edit import (
+    Intervention,
+    MeanAblation,
+    Means,
+    Restoration,
+    Units,
+    of_same_layers,
+    strongest,
+)
 from biasloop.models.sites import FeedForward, feed_forwards
 from biasloop.neurons.ablation import (
     CHOSEN,
@@ -25,8 +34,6 @@ from biasloop.neurons.ablation import (
     only_articles,
     withheld_sets,
 )
-from biasloop.neurons.choose import Units, of_same_layers, strongest
-from biasloop.neurons.edit import Intervention, MeanAblation, Means, Restoration
 from biasloop.seeds import generator, integer
 from biasloop.stages import generate_articles, repeated
 

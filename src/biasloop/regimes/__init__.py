@@ -12,6 +12,7 @@ from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.base import Regime
 from biasloop.regimes.chosen import Balanced, Detector, Surprise, Verified
 from biasloop.regimes.counterfactual import Counterfactual
+from biasloop.regimes.edited import Edited
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
 from biasloop.regimes.real_share import RealShare
@@ -27,6 +28,7 @@ REGIMES: dict[str, type[Regime[Any]]] = {
     "surprise": Surprise,
     "detector": Detector,
     "counterfactual": Counterfactual,
+    "edited": Edited,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
     "real": Real,
@@ -45,6 +47,7 @@ __all__ = [
     "Balanced",
     "Counterfactual",
     "Detector",
+    "Edited",
     "Overfitting",
     "Preservation",
     "Real",

@@ -84,15 +84,14 @@ class Counterfactual(Regime[CounterfactualConfig]):
     stays beside it.
     """
 
-    @property
-    def pairs(self) -> Pairs:
-        """The pairs, from wherever they are."""
+    def read_input(self) -> Pairs:
+        """Read the pairs, from wherever they are."""
         return read_pairs(Path(self.config.file)) if self.config.file else self.config.pairs
 
     def settings(self) -> dict[str, Any]:
         """Name the pairs, too; of a file the content is named elsewhere."""
-        found = super().settings() | {"keep_both": self.config.keep_both}
-        return found | ({"pairs": [list(pair) for pair in self.pairs]} if self.config.pairs else {})
+        pairs = [list(pair) for pair in self.config.pairs]
+        return super().settings() | {"keep_both": self.config.keep_both, "pairs": pairs}
 
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Count an article that is kept in both versions twice."""
@@ -107,11 +106,11 @@ class Counterfactual(Regime[CounterfactualConfig]):
         InputError
             If there is one.
         """
-        texts = "\n".join([*corpus["title"], *corpus["body"]])
-        if absent := [pair for pair in self.pairs if swapper([pair])(texts) == texts]:
+        pairs, texts = self.read_input(), "\n".join([*corpus["title"], *corpus["body"]])
+        if absent := [pair for pair in pairs if swapper([pair])(texts) == texts]:
             raise InputError(
                 f"regime '{self.config.label}': no article of the corpus has "
-                f"'{absent[0][0]}' or '{absent[0][1]}' ({len(absent)} of {len(self.pairs)} pairs "
+                f"'{absent[0][0]}' or '{absent[0][1]}' ({len(absent)} of {len(pairs)} pairs "
                 "are not in it): take them out of the list. What is finished is kept"
             )
 
@@ -123,7 +122,8 @@ class Counterfactual(Regime[CounterfactualConfig]):
     ) -> pl.DataFrame:
         """Return the previous generation's articles, some swapped; then the originals of these."""
         (articles,) = synthetic.values()
-        swap, chosen = swapper(self.pairs), random.random(articles.height) < self.config.probability
+        swap = swapper(self.read_input())
+        chosen = random.random(articles.height) < self.config.probability
         columns = {
             name: [swap(t) if yes else t for t, yes in zip(articles[name], chosen, strict=True)]
             for name in ("title", "body")

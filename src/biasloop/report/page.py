@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold, sources_apart, tables_of
+from biasloop.analysis import Evidence, Verdict, foretold, selections, sources_apart, tables_of
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
@@ -27,6 +27,7 @@ from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.neurons import Neurons, data_uri
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
+from biasloop.report.selection import selection_tables
 from biasloop.report.tables import regime_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
@@ -153,6 +154,9 @@ def _contents(
         "verdicts": verdict_tables(
             verdicts, evidence, {regime: look.colour for regime, look in regimes.items()}
         ),
+        "selections": ()
+        if leaning is None
+        else selection_tables(selections(results), results.detectors, leaning, results.labels),
         "signs": collapse_measures(),
         "warnings": warnings,
         "figures": figures,
