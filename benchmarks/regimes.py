@@ -4,7 +4,7 @@
 
 A run per regime, with synthetic beside it; what runs have in common is computed once, in the
 cache. It goes on where it stopped. docs/dose.md has the table. Nothing is chosen by its outcome:
-doses are each regime's default or 1, the verifier's band is where 90 % of real articles lie, words
+doses are each regime's default, 1/2 or 1, the verifier's band is where 90 % of real articles lie, words
 are paired in the order in which the corpus was made up, and neurons to edit come from chains of
 other seeds.
 """
@@ -35,6 +35,9 @@ REGIMES: dict[str, dict[str, Any]] = {
     "verified": {"kind": "verified", "quality": None},
     "surprise": {"kind": "surprise"},
     "detector": {"kind": "detector"},
+    "reweighted": {"kind": "reweighted"},
+    "anchored": {"kind": "anchored"},
+    "interpolated": {"kind": "anchored", "kl": 0, "interpolate": 0.5},
     "counterfactual": {"kind": "counterfactual"},
     "edited": {"kind": "edited"},
     "temperature-1": {"kind": "synthetic", "decoding": {"temperature": 1.0}},

@@ -14,8 +14,8 @@ from biasloop.analysis import (
     instrument_confusion,
     saerens_shares,
 )
-from biasloop.analysis.adjustment import nearest_distribution
 from biasloop.errors import InputError
+from biasloop.metrics.adjustment import nearest_distribution
 from biasloop.metrics.evaluation import tells_apart
 
 RATES = np.array([[0.8, 0.12, 0.08], [0.1, 0.75, 0.15], [0.07, 0.15, 0.78]])

@@ -21,7 +21,7 @@ def articles(count: int, tag: str) -> pl.DataFrame:
 
 
 #: What a kind cannot be without.
-REQUIRED = {"counterfactual": {"pairs": [["this", "that"]]}}
+REQUIRED = {"counterfactual": {"pairs": [["this", "that"]]}, "edited": {"file": "associations"}}
 
 
 def regime_of(kind, **settings):
@@ -30,9 +30,13 @@ def regime_of(kind, **settings):
 
 
 def with_readings(regime, table: pl.DataFrame) -> pl.DataFrame:
-    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts."""
+    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts.
+
+    Articles are of the label that they are read as.
+    """
     kinds = {"leaning": pl.lit(["a", "b"] * table.height).list.slice(0, table.height).explode()}
-    return table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+    read = table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+    return read.with_columns(label="leaning") if "leaning" in read.columns else read
 
 
 def build(kind, generation, real_count, seed=0, samples=1, **settings):

@@ -8,13 +8,6 @@ from biasloop.analysis.adjusted import (
     overall_corrections,
     readings_of,
 )
-from biasloop.analysis.adjustment import (
-    adjusted_shares,
-    drawn_error_rates,
-    error_rates,
-    nearest_distribution,
-    saerens_shares,
-)
 from biasloop.analysis.answer import (
     Contrast,
     RegimeAnswer,
@@ -99,6 +92,13 @@ from biasloop.analysis.updates import FORETOLD, Agreement, foretold, sign_agreem
 from biasloop.analysis.validity import VALIDITY, validity
 from biasloop.analysis.verdict import Bias, Verdict, judge, judge_run, verdicts
 from biasloop.analysis.walk import walk_pvalue
+from biasloop.metrics.adjustment import (
+    adjusted_shares,
+    drawn_error_rates,
+    error_rates,
+    nearest_distribution,
+    saerens_shares,
+)
 
 __all__ = [
     "ADJUSTED",

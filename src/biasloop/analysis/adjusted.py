@@ -13,12 +13,6 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.analysis.adjustment import (
-    drawn_error_rates,
-    error_rates,
-    nearest_distribution,
-    saerens_shares,
-)
 from biasloop.analysis.bootstrap import (
     article_weights,
     percentile_interval,
@@ -32,6 +26,12 @@ from biasloop.analysis.tables import (
     article_grid,
     leaning_probabilities,
     source_codes,
+)
+from biasloop.metrics.adjustment import (
+    drawn_error_rates,
+    error_rates,
+    nearest_distribution,
+    saerens_shares,
 )
 from biasloop.metrics.evaluation import TELLS_APART, tells_apart
 from biasloop.tables import BASE, REAL

@@ -14,6 +14,7 @@ from biasloop.config.load import (
 from biasloop.config.regimes import (
     AccumulateSubsampleConfig,
     AccumulationConfig,
+    AnchoredConfig,
     AnyRegimeConfig,
     BalancedConfig,
     CounterfactualConfig,
@@ -24,6 +25,7 @@ from biasloop.config.regimes import (
     RealConfig,
     RealShareConfig,
     RegimeConfig,
+    ReweightedConfig,
     SurpriseConfig,
     SyntheticConfig,
     VerifiedConfig,
@@ -51,6 +53,7 @@ from biasloop.config.yaml_text import read_yaml, write_yaml
 __all__ = [
     "AccumulateSubsampleConfig",
     "AccumulationConfig",
+    "AnchoredConfig",
     "AnyRegimeConfig",
     "BalancedConfig",
     "BaseConfig",
@@ -75,6 +78,7 @@ __all__ = [
     "RealShareConfig",
     "RegimeConfig",
     "ReportConfig",
+    "ReweightedConfig",
     "ScratchConfig",
     "StageResources",
     "SurpriseConfig",

@@ -226,6 +226,56 @@ class DetectorConfig(AnyRegimeConfig):
         return "its own text, resampled by a detector of generated text", "resampling by a detector"
 
 
+class ReweightedConfig(AnyRegimeConfig):
+    """As synthetic, each article's loss weighed so that the leanings' shares are the real ones."""
+
+    dose = "strength"
+    chooses = True
+    kind: Literal["reweighted"]
+    strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
+    clip: float = Field(
+        10.0, gt=1, description="no article weighs more than this, or less than one over this"
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Leaning."""
+        return ("leaning",)
+
+    def words(self) -> tuple[str, str]:
+        """See `AnyRegimeConfig`."""
+        return "its own text, its loss weighed to the real shares", "reweighting the loss"
+
+
+class AnchoredConfig(AnyRegimeConfig):
+    """As synthetic, with the model held to another one."""
+
+    dose = "kl"
+    kind: Literal["anchored"]
+    kl: float = Field(
+        0.1,
+        ge=0,
+        description="weight of the divergence from the anchor, per token, in the training loss",
+    )
+    interpolate: float = Field(
+        0.0, ge=0, lt=1, description="share of the anchor's weights in the trained model"
+    )
+    to: Literal["generation_0", "base"] = Field(
+        "generation_0", description="the anchor: the chain's Generation 0, or the base model"
+    )
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        if not (self.kl or self.interpolate):
+            raise ValueError("anchored holds to nothing: set kl, interpolate or both above 0")
+        return self
+
+    def words(self) -> tuple[str, str]:
+        """See `AnyRegimeConfig`."""
+        to = {"base": "the base model", "generation_0": "Generation 0"}[self.to]
+        return f"its own text, held to {to}", f"holding the model to {to}"
+
+
 class CounterfactualConfig(AnyRegimeConfig):
     """As synthetic, the leaning words of some articles swapped for their counterparts."""
 
@@ -345,6 +395,8 @@ RegimeConfig = Annotated[
     | VerifiedConfig
     | SurpriseConfig
     | DetectorConfig
+    | ReweightedConfig
+    | AnchoredConfig
     | CounterfactualConfig
     | EditedConfig
     | AccumulationConfig

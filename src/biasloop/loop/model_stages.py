@@ -169,12 +169,19 @@ class Finetune(Stage):
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""
         chosen, training, seed = self._training_set(paths), self.training, self._seed("finetune")
-        articles = conform(chosen, ARTICLES)
+        weighed = {"weight": pl.Float64} if "weight" in chosen.columns else {}
+        articles = conform(chosen, pl.Schema({**ARTICLES, **weighed}))
+        held = self.generation > 0 and self.regime.kl > 0
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
         changes = self.generation > 0 and self.regime.changes_model
         processes = processes_for(start, self.config.executor.sharding)
+        if processes > 1 and (weighed or held):
+            raise InputError(
+                f"regime '{self.regime.config.label}' trains in one process, and this would be "
+                f"{processes}: set executor.sharding: none, or reserve one GPU"
+            )
         if processes > 1:
             log = finetune_together(
                 start, articles, training, seed, run_name, progress, scratch, to, processes
@@ -182,14 +189,26 @@ class Finetune(Stage):
             loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
-            log = finetune(loaded, articles, training, seed, run_name, progress, scratch)
+            log = finetune(
+                loaded,
+                articles,
+                training,
+                seed,
+                run_name,
+                progress,
+                scratch,
+                anchor=_load(paths["anchor"] / "model") if held else None,
+                kl=self.regime.kl,
+            )
         if loaded and changes:
             self._change(loaded, paths)
         if loaded:
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
         if self.generation and self.regime.config.chooses:
-            found["chosen"] = dict(Counter(articles["article_id"]))
+            names = articles["article_id"]
+            times = dict(zip(names, articles["weight"], strict=True)) if weighed else Counter(names)
+            found["chosen"] = dict(times)
         write_json(out / "training.json", found)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import polars as pl
 
-from biasloop.errors import InputError, nearest
+from biasloop.errors import InputError, StoreError, nearest
 from biasloop.models.sites import FeedForward, reading
 from biasloop.tables import ASSOCIATIONS, read_table
 
@@ -35,11 +35,14 @@ def read_associations(path: Path) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If it is not there, or is of several sites or quantities.
+        If it is not there, is no such table, or is of several sites or quantities.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; 'biasloop neurons RUN' writes it")
-    table = read_table(path, ASSOCIATIONS)
+    try:
+        table = read_table(path, ASSOCIATIONS)
+    except StoreError as error:  # a file that a user names
+        raise InputError(f"{error}; 'biasloop neurons RUN' writes such a table") from error
     if table.select("site", "quantity").n_unique() != 1:
         raise InputError(f"{path}: has associations of more than one site or quantity, or none")
     return table

@@ -9,8 +9,9 @@ from typing import Any
 
 from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
+from biasloop.regimes.anchored import Anchored
 from biasloop.regimes.base import Regime
-from biasloop.regimes.chosen import Balanced, Detector, Surprise, Verified
+from biasloop.regimes.chosen import Balanced, Detector, Reweighted, Surprise, Verified
 from biasloop.regimes.counterfactual import Counterfactual
 from biasloop.regimes.edited import Edited
 from biasloop.regimes.preservation import Preservation
@@ -27,6 +28,8 @@ REGIMES: dict[str, type[Regime[Any]]] = {
     "verified": Verified,
     "surprise": Surprise,
     "detector": Detector,
+    "reweighted": Reweighted,
+    "anchored": Anchored,
     "counterfactual": Counterfactual,
     "edited": Edited,
     "accumulation": Accumulation,
@@ -44,6 +47,7 @@ __all__ = [
     "REGIMES",
     "AccumulateSubsample",
     "Accumulation",
+    "Anchored",
     "Balanced",
     "Counterfactual",
     "Detector",
@@ -53,6 +57,7 @@ __all__ = [
     "Real",
     "RealShare",
     "Regime",
+    "Reweighted",
     "Surprise",
     "Synthetic",
     "Verified",

@@ -24,9 +24,12 @@ class Regime(Generic[Settings]):
     ----------
     changes_model
         Whether `change_model` does anything.
+    kl
+        What the divergence from the `anchor` weighs in the training loss.
     """
 
     changes_model: bool = False
+    kl: float = 0.0
 
     def __init__(self, config: Settings) -> None:
         self.config = config
@@ -123,7 +126,8 @@ class Regime(Generic[Settings]):
         Returns
         -------
         polars.DataFrame
-            `tables.ARTICLES`, and the columns of `metrics`.
+            `tables.ARTICLES`, and the columns of `metrics`; ``weight``, of mean 1, where articles
+            count for more or less in the loss.
         """
         raise NotImplementedError
 
