@@ -4,9 +4,9 @@
 
 A run per regime, with synthetic beside it; what runs have in common is computed once, in the
 cache. It goes on where it stopped. docs/dose.md has the table. Nothing is chosen by its outcome:
-doses are each regime's default, 1/2 or 1, the verifier's band is where 90 % of real articles lie, words
-are paired in the order in which the corpus was made up, and neurons to edit come from chains of
-other seeds.
+doses are each regime's default, 1/2 or 1, the verifier's band is where 90 % of real articles lie,
+words are paired in the order in which the corpus was made up, and neurons to edit come from chains
+of other seeds.
 """
 
 from __future__ import annotations
