@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import AnchoredConfig
+from biasloop.config.regimes import AnchoredConfig
 from biasloop.models import LoadedModel
 from biasloop.regimes.synthetic import OwnText
 

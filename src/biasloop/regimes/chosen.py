@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from biasloop.config import (
+from biasloop.config.regimes import (
     BalancedConfig,
     DetectorConfig,
     ReweightedConfig,

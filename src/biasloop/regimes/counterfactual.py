@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from biasloop.config import CounterfactualConfig, check_pairs
+from biasloop.config.regimes import CounterfactualConfig, check_pairs
 from biasloop.errors import InputError
 from biasloop.files import read_text
 from biasloop.regimes.base import Regime

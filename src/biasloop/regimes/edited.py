@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import EditedConfig
+from biasloop.config.regimes import EditedConfig
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel
 from biasloop.models.edit import (
