@@ -8,7 +8,7 @@ import pytest
 
 import biasloop as bl
 from biasloop.analysis import selections
-from biasloop.config import parse_config
+from biasloop.config import parse_config, with_doses
 from biasloop.errors import InputError
 from biasloop.loop import Store, contents_of, make_plan
 from biasloop.models import load_model
@@ -46,6 +46,7 @@ def values(bare, tmp_path_factory):
             {"kind": "surprise", "drop": 0.3},
             {"kind": "anchored", "kl": 0, "interpolate": 0.25},
             {"kind": "anchored", "name": "to-base", "kl": 2, "to": "base"},
+            {"kind": "synthetic", "name": "cool", "decoding": {"temperature": 0.4, "min_p": 0.1}},
         ],
     }
 
@@ -109,6 +110,28 @@ def test_an_edit_is_another_model_by_its_file_and_generation_0_is_shared(values,
     regimes[1] = regimes[1].model_copy(update={"file": str(moved)})
     again = make_plan(config.model_copy(update={"regimes": tuple(regimes)}), changed.contents)
     assert again.finetuned["edited", 0, 1].key == changed.finetuned["edited", 0, 1].key
+
+
+@pytest.mark.parametrize(
+    ("kind", "doses"),
+    [
+        ("edited", [0, 2, 3]),
+        ("counterfactual", [0, 0.5, 1]),
+        ("detector", [0, 0.5, 1]),
+        ("reweighted", [0, 0.5, 1]),
+        ("anchored", [0, 0.1, 1]),
+    ],
+)
+def test_each_has_a_dose_of_which_0_is_synthetic(values, kind, doses):
+    config = parse_config(values)
+    plan = make_plan(with_doses(config, kind, doses))
+    labels = [one.label for one in plan.config.regimes]
+    assert labels == ["synthetic", *(f"{kind}-{dose:g}" for dose in doses[1:])]
+    models = [{plan.finetuned[label, 0, g].key for label in labels} for g in (0, 1)]
+    assert list(map(len, models)) == [1, 3]
+    # What a Ray worker makes of the plan is the same plan.
+    there = json.loads(json.dumps([plan.config.model_dump(mode="json"), dict(plan.contents)]))
+    assert make_plan(parse_config(there[0]), there[1]).stages.keys() == plan.stages.keys()
 
 
 @pytest.mark.parametrize(
@@ -178,9 +201,18 @@ def test_what_a_regime_chose_is_kept_and_its_bias_is_that_of_brute_force(run):
         assert whole["value"] == whole["low"] == whole["high"] == 0
     page = run.report().read_text()
     assert page.count("what it takes of its own articles") == 3
+    assert page.count("<b>Decoding of its own.</b> cool: its Generation 0") == 1
     machine = json.loads((run.folder / "summary.json").read_text())
     assert len(machine["selections"]) == table.height
     assert machine["detectors"][0]["auc"] == pytest.approx(results.detectors["auc"][0])
+
+
+def test_a_cooler_model_of_the_same_weights_writes_less_variously(run):
+    first = run.results.articles.filter(generation=0)
+    bodies = {name: " ".join(first.filter(regime=name)["body"]) for name in ("synthetic", "cool")}
+    assert bodies["synthetic"] != bodies["cool"]
+    kinds = {name: len(set(text.split())) for name, text in bodies.items()}
+    assert kinds["cool"] < kinds["synthetic"]
 
 
 def test_swapped_words_are_what_the_next_generation_reads(run, values):
