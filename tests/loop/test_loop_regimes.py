@@ -165,6 +165,17 @@ def test_other_files_are_refused_too(values, tmp_path):
     refused(edited, "name one of those .*leaning:blue, leaning:red")
 
 
+def test_a_file_that_changes_after_the_plan_is_not_read(values, tmp_path):
+    path = associations(tmp_path / "edit.parquet")
+    config = parse_config(values | {"regimes": [{"kind": "edited", "file": str(path), "top": 2}]})
+    stage = make_plan(config).finetuned["edited", 0, 1]
+    associations(path, (2, 5, 6))
+    for _ in range(2):
+        with pytest.raises(InputError, match="is gone, or has changed since"):
+            stage.run(tmp_path / "out", {}, lambda tokens: None, tmp_path)
+        path.unlink(missing_ok=True)
+
+
 def test_a_neuron_of_another_model_ends_the_run_and_what_is_finished_stays(
     values, run, tmp_path, monkeypatch
 ):

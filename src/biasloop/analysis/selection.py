@@ -72,10 +72,11 @@ def selections(results: Results) -> pl.DataFrame:
                 values = np.stack([weights * hits, weights, hits.astype(float)], axis=1)
                 found = chain_figure(values, _difference, codes)
                 if found is not None:
-                    means = values.mean(axis=(0, 2))
+                    means = values.mean(axis=2)
                     ends = found.interval()
                     share = float((weights > 0).mean())
-                    place = (regime, generation, label, means[2], means[0] / means[1])
+                    of_taken = float((means[:, 0] / means[:, 1]).mean())
+                    place = (regime, generation, label, float(means[:, 2].mean()), of_taken)
                     rows.append((*place, found.value, *ends, share, found.articles, found.chains))
     return pl.DataFrame(rows, schema=SELECTIONS, orient="row")
 

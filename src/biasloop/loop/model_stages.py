@@ -141,6 +141,11 @@ class Finetune(Stage):
     def _training_set(self, paths: Paths) -> pl.DataFrame:
         if not self.generation:
             return read_part(paths["corpus"], "real")
+        file = self.regime.config.input_file
+        if file and not (Path(file).is_file() and sha256_file(Path(file)) == self.content):
+            raise InputError(
+                f"{file}: is gone, or has changed since the run began; what is finished is kept"
+            )
         real = read_part(paths["corpus"], self.regime.part(self.generation))
         written = {
             g: read_table(paths[f"generation-{g}"] / "articles.parquet", ARTICLES)
@@ -157,10 +162,7 @@ class Finetune(Stage):
         return self.regime.training_set(real, written, random)
 
     def _change(self, loaded: LoadedModel, paths: Paths) -> None:
-        """Let the regime change the trained model, as its file was when the run was planned."""
-        name = self.regime.config.input_file
-        if name and sha256_file(Path(name)) != self.content:
-            raise InputError(f"{name}: has changed since the run began; what is finished is kept")
+        """Let the regime change the trained model."""
         anchor = _load(paths["anchor"] / "model") if "anchor" in paths else None
         if anchor:
             anchor.model.to(loaded.model.device)
