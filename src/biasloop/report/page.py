@@ -27,8 +27,7 @@ from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.neurons import Neurons, data_uri
 from biasloop.report.palette import BASE_LOOK, REAL_LOOK
-from biasloop.report.selection import selection_tables
-from biasloop.report.tables import regime_tables
+from biasloop.report.tables import regime_tables, selection_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
