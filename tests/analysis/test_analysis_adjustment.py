@@ -10,14 +10,16 @@ from scipy import optimize
 from biasloop.analysis.classifier_errors import (
     Confusion,
     Corrections,
-    drawn_error_rates,
-    error_rates,
     instrument_confusion,
-    nearest_distribution,
-    saerens_shares,
 )
 from biasloop.errors import InputError
 from biasloop.metrics.evaluation import tells_apart
+from biasloop.metrics.quantification import (
+    drawn_error_rates,
+    error_rates,
+    nearest_distribution,
+    saerens_shares,
+)
 
 RATES = np.array([[0.8, 0.12, 0.08], [0.1, 0.75, 0.15], [0.07, 0.15, 0.78]])
 

@@ -19,6 +19,7 @@ from biasloop.analysis import (
     RunAnswer,
     Sign,
     Verdict,
+    trains_on_itself,
 )
 from biasloop.analysis.tradeoff import Contrast
 from biasloop.config import parse_config
@@ -38,6 +39,11 @@ REGIMES = {
                 "balanced",
                 "verified",
                 "surprise",
+                "detector",
+                "reweighted",
+                {"kind": "anchored", "interpolate": 0.2},
+                {"kind": "counterfactual", "pairs": [["this", "that"]]},
+                {"kind": "edited", "file": "associations.parquet"},
                 "accumulation",
                 "accumulate_subsample",
                 "real",
@@ -357,6 +363,20 @@ def test_every_regime_that_can_run_has_words_for_what_it_trains_on() -> None:
     assert set(REGIMES) == set(regimes.REGIMES)
     for kind in REGIMES:
         assert rows(one(kind))[0][0].split("|")[1]
+
+
+def test_a_decoding_is_told_wherever_the_regime_is() -> None:
+    cool = {"kind": "synthetic", "name": "cool", "decoding": {"temperature": 0.7, "top_p": 0.9}}
+    added = {"kind": "preservation", "decoding": {"min_p": 0.1}}
+    own, mixed = parse_config(
+        {"regimes": [cool, added], "generation": {"decoding": "nucleus"}}
+    ).regimes
+    assert own.trains_on == "its own text only, written at temperature 0.7, top-p 0.9"
+    assert own.remedy == "sampling at temperature 0.7, top-p 0.9"
+    assert mixed.remedy == "adding 10\u202f% of the real articles and sampling at min-p 0.1"
+    assert not trains_on_itself(own)
+    assert trains_on_itself(REGIMES["overfitting"])
+    assert not trains_on_itself(REGIMES["real"])
 
 
 def test_one_chain_has_no_bare_yes() -> None:

@@ -12,8 +12,6 @@ from biasloop.analysis.classifier_errors import (
     Corrections,
     damage_curve,
     instrument_confusion,
-    nearest_distribution,
-    saerens_shares,
 )
 from biasloop.analysis.collapse import Answer, Sign, collapse_signs
 from biasloop.analysis.dose_response import LeastDose, least_dose
@@ -45,6 +43,7 @@ from biasloop.analysis.power import (
 )
 from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
+from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import SUMMARY, summarise
 from biasloop.analysis.tables import (
     Tables,
@@ -58,10 +57,19 @@ from biasloop.analysis.tables import (
     tables_of,
     validity,
 )
-from biasloop.analysis.tradeoff import Frontier, RegimeAnswer, RunAnswer, frontier, run_answer
+from biasloop.analysis.tradeoff import (
+    Frontier,
+    RegimeAnswer,
+    RunAnswer,
+    frontier,
+    run_answer,
+    trains_on_itself,
+)
 from biasloop.analysis.verdict import Verdict, judge, judge_run, verdicts
+from biasloop.metrics.quantification import nearest_distribution, saerens_shares
 
 __all__ = [
+    "SELECTIONS",
     "SHIFT_MEASURES",
     "SUMMARY",
     "Answer",
@@ -116,6 +124,7 @@ __all__ = [
     "run_answer",
     "saerens_shares",
     "seeds_to_hold",
+    "selections",
     "set_keys",
     "sign_agreement",
     "source_codes",
@@ -125,6 +134,7 @@ __all__ = [
     "tables_of",
     "tost",
     "total_variation",
+    "trains_on_itself",
     "two_sided",
     "validity",
     "verdicts",

@@ -24,11 +24,10 @@ from biasloop.analysis.classifier_errors import (
     Confusion,
     Readings,
     curve_corrections,
-    nearest_distribution,
-    saerens_shares,
 )
 from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities, source_codes
+from biasloop.metrics.quantification import nearest_distribution, saerens_shares
 from biasloop.tables import BASE, REAL
 
 #: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the errors on

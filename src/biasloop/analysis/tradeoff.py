@@ -98,6 +98,11 @@ class RunAnswer:
 _REFERENCES = ("synthetic", "overfitting")
 
 
+def trains_on_itself(regime: AnyRegimeConfig) -> bool:
+    """Say whether a regime trains on its own text alone, written as ``generation`` says."""
+    return regime.kind in _REFERENCES and regime.decoding is None
+
+
 def run_answer(results: Results, verdicts: Sequence[Verdict], found: Outcomes) -> RunAnswer:
     """Put each regime's verdict, contrast and cost together.
 
@@ -114,7 +119,9 @@ def run_answer(results: Results, verdicts: Sequence[Verdict], found: Outcomes) -
     judged = [verdict for verdict in verdicts if verdict.regime in settings]
     if not judged:
         return RunAnswer(results.labels, (), None)
-    kinds = [settings[verdict.regime].kind for verdict in judged]
+    kinds = [
+        settings[v.regime].kind if trains_on_itself(settings[v.regime]) else "" for v in judged
+    ]
     place = next((kinds.index(kind) for kind in _REFERENCES if kind in kinds), 0)
     against = judged[place]
     compared = _contrasts(found, judged, against)

@@ -11,20 +11,7 @@ from biasloop.config.load import (
     parse_config,
     without_folders,
 )
-from biasloop.config.regimes import (
-    AccumulateSubsampleConfig,
-    AccumulationConfig,
-    AnyRegimeConfig,
-    BalancedConfig,
-    OverfittingConfig,
-    PreservationConfig,
-    RealConfig,
-    RealShareConfig,
-    RegimeConfig,
-    SurpriseConfig,
-    SyntheticConfig,
-    VerifiedConfig,
-)
+from biasloop.config.regimes import AnyRegimeConfig, RegimeConfig
 from biasloop.config.schema import (
     BaseConfig,
     Columns,
@@ -46,10 +33,7 @@ from biasloop.config.template import as_given, filled
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
-    "AccumulateSubsampleConfig",
-    "AccumulationConfig",
     "AnyRegimeConfig",
-    "BalancedConfig",
     "BaseConfig",
     "Columns",
     "Config",
@@ -66,14 +50,10 @@ __all__ = [
     "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
-    "RealConfig",
-    "RealShareConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
     "StageResources",
-    "SurpriseConfig",
-    "SyntheticConfig",
     "TrainingConfig",
     "VerifiedConfig",
     "as_given",

@@ -43,6 +43,13 @@ class GenerationConfig(Section):
     beams: int = Field(4, ge=2, description="for decoding: beam")
     top_p: Fraction = Field(0.9, description="for decoding: nucleus")
     temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
+    min_p: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="for decoding: nucleus; tokens less likely than this part of the likeliest "
+        "are never drawn (arXiv 2407.01082); 0 leaves none out",
+    )
     batch_size: int = Field(128, ge=1, description="prompts continued at once")
     max_article_tokens: int | None = Field(
         None,

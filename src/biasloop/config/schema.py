@@ -435,6 +435,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _regimes_can_sample(self) -> Self:
+        for regime in self.regimes:
+            if regime.decoding and self.generation.decoding != "nucleus":
+                raise ValueError(
+                    f"regime '{regime.label}' has a decoding of its own, which needs "
+                    f"generation.decoding: nucleus; it is {self.generation.decoding}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _fresh_sets_suffice(self) -> Self:
         fresh = [r.label for r in self.regimes if isinstance(r, RealConfig) and r.fresh]
         there, needed = self.corpus.fresh_sets, self.loop.generations

@@ -24,7 +24,7 @@ from biasloop.analysis import (
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.answer import Entry, trains_on
+from biasloop.report.answer import Entry
 from biasloop.report.charts import INK, MUTED, look
 from biasloop.report.drawing import picture
 from biasloop.report.machine import strict
@@ -136,7 +136,7 @@ def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entr
         size = Entry(words.signed(100 * moved.value), ends)
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
-        Entry(f"{_dose(one, key):g}", trains_on(one.regime)),
+        Entry(f"{_dose(one, key):g}", one.regime.trains_on),
         size,
         Entry(answer),
         Entry("–" if one.tokens is None else f"{one.tokens:,.0f}"),

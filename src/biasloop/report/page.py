@@ -13,7 +13,14 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, projected_updates, sources_apart, tables_of
+from biasloop.analysis import (
+    Evidence,
+    Verdict,
+    projected_updates,
+    selections,
+    sources_apart,
+    tables_of,
+)
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
@@ -26,7 +33,7 @@ from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.neurons import Neurons, data_uri
-from biasloop.report.tables import regime_tables
+from biasloop.report.tables import regime_tables, selection_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
@@ -152,6 +159,9 @@ def _contents(
         "verdicts": verdict_tables(
             verdicts, evidence, {regime: look.colour for regime, look in regimes.items()}
         ),
+        "selections": ()
+        if leaning is None
+        else selection_tables(selections(results), results.detectors, leaning, results.labels),
         "signs": collapse_measures(),
         "warnings": warnings,
         "figures": figures,

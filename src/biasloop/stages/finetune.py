@@ -12,6 +12,7 @@ import polars as pl
 
 from biasloop.config import TrainingConfig, as_given
 from biasloop.models import LoadedModel, begun
+from biasloop.stages.objective import Objective
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
@@ -67,6 +68,8 @@ def finetune(
     on_progress: Progress | None = None,
     checkpoints: Path | None = None,
     save_to: Path | None = None,
+    anchor: LoadedModel | None = None,
+    kl: float = 0.0,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -75,7 +78,7 @@ def finetune(
     loaded
         The weights to start from; changed in place.
     articles
-        `tables.ARTICLES`.
+        `tables.ARTICLES`; a column ``weight`` says what each counts for in the loss.
     config
         Epochs, learning rate and so on.
     seed
@@ -84,15 +87,21 @@ def finetune(
         A folder for this training's checkpoints, to resume from; see `train`.
     save_to
         Where the weights go, whole, if they lie in several processes; see `train`.
+    anchor, kl
+        A model that this one is held to, and how much; see `objective`.
 
     Raises
     ------
     InputError
         If no sample has two tokens: there is nothing to train on.
     """
+    samples, objective = samples_of(loaded, articles, config), None
+    if "weight" in articles.columns or (anchor and kl):
+        weights = _weights(loaded, articles, config) if "weight" in articles.columns else None
+        objective = Objective(weights, anchor.model if anchor else None, kl)
     return train(
         loaded,
-        samples_of(loaded, articles, config),
+        samples,
         seed=seed,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -105,4 +114,14 @@ def finetune(
         checkpoints=checkpoints,
         checkpoint_minutes=config.checkpoint_minutes,
         save_to=save_to,
+        objective=objective,
     )
+
+
+def _weights(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[float]:
+    """Give every sample its article's weight."""
+    return [
+        weight
+        for row, weight in enumerate(articles["weight"])
+        for _ in samples_of(loaded, articles[row : row + 1], config)
+    ]

@@ -25,6 +25,7 @@ from biasloop.files import canonical_json
 from biasloop.models import LoadedModel, trained_by_onednn
 from biasloop.models.fast.joined import NO_LOSS, can_pack, pack, packed
 from biasloop.stages.checkpoints import Checkpoints
+from biasloop.stages.objective import Objective
 
 if TYPE_CHECKING:
     import torch
@@ -154,6 +155,7 @@ def train(
     checkpoints: Path | None = None,
     checkpoint_minutes: float = 10.0,
     save_to: Path | None = None,
+    objective: Objective | None = None,
 ) -> TrainingLog:
     """Train a model in place on token samples.
 
@@ -179,6 +181,8 @@ def train(
         Wall time between two checkpoints; 0 makes one after every step.
     save_to
         Where to gather the weights once trained, if they lie in several processes.
+    objective
+        What to minimise; None is the mean loss per token.
 
     Raises
     ------
@@ -213,6 +217,7 @@ def train(
             steps=steps,
             warmup_steps=warmup_steps,
             schedule=schedule,
+            **({"objective": objective.identity} if objective else {}),
         )
         kept = Checkpoints(checkpoints, training)
     pad_token_id = loaded.tokenizer.pad_token_id
@@ -249,7 +254,7 @@ def train(
             # One process is one GPU: more of them would multiply the batch.
             arguments._n_gpu = min(arguments.n_gpu, 1)
             # Over several processes the layers are wrapped, and packing's attention is not tested.
-            packing = can_pack(loaded.model) and processes == 1
+            packing = can_pack(loaded.model) and processes == 1 and objective is None
             # A GPU's time goes into starting operations: padding costs it less than joining.
             joined = packing and loaded.device.name == "cpu"
             trainer = _trainer()(
@@ -264,6 +269,8 @@ def train(
                 raise InputError(f"training.report_to {list(report_to)}: {error}") from error
             raise
         trainer.remove_callback(PrinterCallback)
+        if objective:
+            objective.install(trainer)
         loaded.model.train()
         latest = kept.latest() if kept else None
         attention = packed(loaded.model) if packing else contextlib.nullcontext()

@@ -98,6 +98,7 @@ def _sampling(
         **common,
         "temperature": config.temperature,
         "top_p": config.top_p,
+        **({"min_p": config.min_p} if config.min_p else {}),
         "seed": integer(seed, "vllm", *name),
     }
 
