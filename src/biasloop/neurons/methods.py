@@ -11,9 +11,10 @@ are exchangeable only from there on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from math import factorial
+from typing import Any
 
 import numpy as np
 
@@ -104,53 +105,42 @@ class Method:
     ----------
     says
         What it does, for a reader.
+    options
+        Of `hac_regression`.
     pooled
         Treats all versions as one series, in which lags cross chains.
     permutation
         P-values over deals of chains, and not from the standard error.
-    covariance, fixed_effects, differences, small_sample, distribution
-        As in `hac_regression`.
     """
 
     says: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     pooled: bool = False
     permutation: bool = False
-    covariance: str = "hac"
-    fixed_effects: bool = False
-    differences: bool = False
-    small_sample: bool = False
-    distribution: str = "normal"
 
+
+_CLUSTERS: dict[str, Any] = {"covariance": "cluster", "small_sample": True, "distribution": "t"}
 
 #: Every method by its name. One line adds one.
 METHODS: Mapping[str, Method] = {
     "published": Method("all versions one series, Newey-West", pooled=True),
     "within-chains": Method("Newey-West, lags within chains"),
-    "fixed-effects": Method("a constant per chain, lags within chains", fixed_effects=True),
+    "fixed-effects": Method("a constant per chain, lags within chains", {"fixed_effects": True}),
     "differences": Method(
         "changes on changes, lags within chains, small-sample factor, t",
-        differences=True,
-        small_sample=True,
-        distribution="t",
+        {"differences": True, "small_sample": True, "distribution": "t"},
     ),
-    "groupsum": Method("Driscoll-Kraay over generations", covariance="hac-groupsum"),
-    "cluster": Method("clusters by chain, normal p-values", covariance="cluster"),
+    "groupsum": Method("Driscoll-Kraay over generations", {"covariance": "hac-groupsum"}),
+    "cluster": Method("clusters by chain, normal p-values", {"covariance": "cluster"}),
     "cluster-t": Method(
-        "clusters by chain, small-sample factor, t with chains - 1 degrees",
-        covariance="cluster",
-        small_sample=True,
-        distribution="t",
+        "clusters by chain, small-sample factor, t with chains - 1 degrees", _CLUSTERS
     ),
     "fixed-effects-cluster-t": Method(
-        "a constant per chain, clusters by chain, t",
-        covariance="cluster",
-        fixed_effects=True,
-        small_sample=True,
-        distribution="t",
+        "a constant per chain, clusters by chain, t", _CLUSTERS | {"fixed_effects": True}
     ),
     "permutation": Method("chains dealt out anew, levels", permutation=True),
     "permutation-fixed-effects": Method(
-        "chains dealt out anew, a constant per chain", permutation=True, fixed_effects=True
+        "chains dealt out anew, a constant per chain", {"fixed_effects": True}, permutation=True
     ),
 }
 
@@ -203,27 +193,9 @@ def apply(
     if how.pooled:
         order = np.lexsort((time, chains))
         return hac_regression(x[:, order], y[order], maxlags)
-    found = hac_regression(
-        x,
-        y,
-        maxlags,
-        chains,
-        time=time,
-        covariance=how.covariance,
-        fixed_effects=how.fixed_effects,
-        differences=how.differences,
-        small_sample=how.small_sample,
-        distribution=how.distribution,
-    )
+    found = hac_regression(x, y, maxlags, chains, time=time, **how.options)
     if not how.permutation:
         return found
-    pvalue: Floats = permute_chains(
-        x,
-        y,
-        chains,
-        time=time,
-        fixed_effects=how.fixed_effects,
-        differences=how.differences,
-        random=random or seeds.generator(0, "neurons", "permutation"),
-    )
-    return Regression(found.coef, found.stderr, pvalue, found.pearson, found.observations)
+    draws = random or seeds.generator(0, "neurons", "permutation")
+    pvalue = permute_chains(x, y, chains, random=draws, time=time, **how.options)
+    return replace(found, pvalue=pvalue)

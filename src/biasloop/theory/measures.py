@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -135,22 +135,11 @@ def report(chain: Chain) -> dict[str, Any]:
 def describe(chain: Chain) -> dict[str, Any]:
     """Return what ``summary.json`` holds: `report`, the settings, the command and the verdict."""
     given = chain.settings
+    own = {field.name: getattr(given, field.name) for field in fields(given)}
+    base = given.pretrained if given.estimator == "wmle" else None
     return report(chain) | {
         "command": command(given),
-        "settings": {
-            "estimator": given.estimator,
-            "family": given.family.name,
-            "pretrained": list(given.pretrained) if given.estimator == "wmle" else None,
-            "real": list(given.real),
-            "generations": given.generations,
-            "samples": given.samples,
-            "replicates": given.replicates,
-            "regime": given.regime,
-            "real_fraction": given.real_fraction,
-            "real_weight": given.real_weight,
-            "seed": given.seed,
-            "pretrained_samples": given.pretrained_samples,
-        },
+        "settings": own | {"family": given.family.name, "pretrained": base},
         "verdict": asdict(verdict(chain)) | {"case": verdict(chain).case},
     }
 
