@@ -16,7 +16,6 @@ from biasloop.analysis.classifier_errors import (
     saerens_shares,
 )
 from biasloop.analysis.collapse import Answer, Sign, collapse_signs
-from biasloop.analysis.dose_response import LeastDose, least_dose
 from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
 from biasloop.analysis.inference import (
     Equivalence,
@@ -26,6 +25,15 @@ from biasloop.analysis.inference import (
     tost,
     total_variation,
     two_sided,
+)
+from biasloop.analysis.mitigation import (
+    Frontier,
+    LeastDose,
+    RegimeAnswer,
+    RunAnswer,
+    frontier,
+    least_dose,
+    run_answer,
 )
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.power import (
@@ -58,8 +66,7 @@ from biasloop.analysis.tables import (
     tables_of,
     validity,
 )
-from biasloop.analysis.tradeoff import Frontier, RegimeAnswer, RunAnswer, frontier, run_answer
-from biasloop.analysis.verdict import Verdict, judge, judge_run, verdicts
+from biasloop.analysis.verdict import Verdict, judge, judge_run
 
 __all__ = [
     "SHIFT_MEASURES",
@@ -127,7 +134,6 @@ __all__ = [
     "total_variation",
     "two_sided",
     "validity",
-    "verdicts",
     "wilson",
     "with_levels",
     "youden",
