@@ -10,7 +10,7 @@ from biasloop.analysis.changes import COMPARISONS, CONTRASTS
 from biasloop.analysis.evidence import CLASSIFIER_SHIFTS, CORRELATIONS
 from biasloop.analysis.prevalence import PREVALENCE
 from biasloop.analysis.trends import TRENDS
-from biasloop.report.evidence import verdict_table
+from biasloop.report.statistics import verdict_table
 from biasloop.report.verdicts import speak
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)

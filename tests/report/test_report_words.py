@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from biasloop.report import words
 from biasloop.report.drawing import escape
-from biasloop.report.machine import strict
+from biasloop.report.summary_json import strict
 from biasloop.untrusted import script_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

@@ -416,7 +416,7 @@ def _digits(*values: float) -> int:
 
 
 def _number(value: float) -> str:
-    return words.number(value, 1).removesuffix(".0")
+    return words.short(value)
 
 
 #: From this share on, articles that the classifier could not read are told of.

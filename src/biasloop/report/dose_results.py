@@ -27,7 +27,7 @@ from biasloop.report import words
 from biasloop.report.answer import Entry
 from biasloop.report.charts import INK, MUTED, look
 from biasloop.report.drawing import picture
-from biasloop.report.machine import strict
+from biasloop.report.summary_json import strict
 from biasloop.report.verdicts import DETAIL
 from biasloop.theory import least_real_share
 
@@ -125,7 +125,7 @@ def _dose(one: RegimeAnswer, key: str) -> float:
 
 
 def _points(share: float) -> str:
-    return f"{words.number(100 * share, 1).removesuffix('.0')} points"
+    return f"{words.short(100 * share)} points"
 
 
 def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
