@@ -37,6 +37,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "detector": {"kind": "detector"},
     "reweighted": {"kind": "reweighted"},
     "anchored": {"kind": "anchored"},
+    "anchored-kl-1": {"kind": "anchored", "kl": 1.0},
     "interpolated": {"kind": "anchored", "kl": 0, "interpolate": 0.5},
     "counterfactual": {"kind": "counterfactual"},
     "edited": {"kind": "edited"},
