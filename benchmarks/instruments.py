@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.table import Table
+from sklearn.metrics import confusion_matrix
 
-from biasloop.metrics.builtin_leaning import CANDIDATES
-from biasloop.metrics.evaluation import confusion_matrix, macro_f1
-from biasloop.metrics.linear import fit_linear
+from biasloop.metrics.classifier import CANDIDATES, fit_linear
+from biasloop.metrics.evaluation import macro_f1
 from biasloop.metrics.text import cut
 
 MAX_WORDS = 500
@@ -44,8 +44,9 @@ def measure(articles: pl.DataFrame, split: str, name: str) -> dict:
     np.add.at(cells, (group, wanted, read), 1)
     random = np.random.default_rng(0)
     draws = random.multinomial(len(cells), np.full(len(cells), 1 / len(cells)), RESAMPLES)
-    scores = [macro_f1(np.tensordot(draw, cells, 1)) for draw in draws]
-    confusion = confusion_matrix(wanted, read, len(labels))
+    pairs = np.indices((len(labels), len(labels))).reshape(2, -1)
+    scores = [macro_f1(*pairs, len(labels), np.tensordot(draw, cells, 1).ravel()) for draw in draws]
+    confusion = confusion_matrix(wanted, read, labels=range(len(labels)))
     by_label = 2 * np.diag(confusion) / (confusion.sum(0) + confusion.sum(1))
     return {
         "split": split,
@@ -53,7 +54,7 @@ def measure(articles: pl.DataFrame, split: str, name: str) -> dict:
         "train": len(train),
         "test": len(test),
         "units": len(cells),
-        "macro_f1": macro_f1(confusion),
+        "macro_f1": macro_f1(wanted, read, len(labels)),
         "interval": np.quantile(scores, [0.025, 0.975]).tolist(),
         "f1": dict(zip(labels, by_label.tolist(), strict=True)),
     }

@@ -127,7 +127,7 @@ def plain() -> Generator[None]:
         ("biasloop.stages.neurons", "summarise_neurons"): _neurons_of_one_article_at_a_time,
         ("biasloop.stages.update", "_BATCH"): 1,
         ("biasloop.stages.update", "packed"): contextlib.nullcontext,
-        ("biasloop.metrics.linear", "_one_thread"): contextlib.nullcontext,
+        ("biasloop.metrics.classifier", "_one_thread"): contextlib.nullcontext,
     }
     # Not by attribute: a package's function may have its module's name.
     places = [

@@ -67,7 +67,7 @@ def classifier(settings: BenchSettings) -> Any:
     from transformers import RobertaConfig, RobertaForSequenceClassification, set_seed
 
     from biasloop.device import choose
-    from biasloop.metrics.sequence_classifier import SequenceClassifier
+    from biasloop.metrics.pretrained import SequenceClassifier
 
     set_seed(integer(settings.seed, "bench", "weights"))
     size: dict[str, Any] = {"num_labels": 4}
@@ -81,7 +81,7 @@ def classifier(settings: BenchSettings) -> Any:
     config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, **size)
     model = RobertaForSequenceClassification(config)
     model.to(torch.device(choose("float32").name)).eval()
-    return SequenceClassifier(model, _tokenizer(settings.seed), np.eye(4), None)
+    return SequenceClassifier(model, _tokenizer(settings.seed), None, np.eye(4))
 
 
 def in_precision(loaded: LoadedModel, precision: str) -> LoadedModel:

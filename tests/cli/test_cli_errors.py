@@ -21,20 +21,6 @@ ROWS = [
 ]
 
 
-def biasloop(*arguments, cwd, code=2):
-    done = subprocess.run(
-        [sys.executable, "-c", "from biasloop.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if code == 0 else done.stderr
-
-
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.setenv("BIASLOOP_CACHE", str(tmp_path / "cache"))
@@ -63,69 +49,84 @@ def project(tmp_path, monkeypatch):
         ({"corpus": {"articles_per_label": 500}}, "500"),
     ],
 )
-def test_a_bad_config_is_one_message(project, sections, message):
+def test_a_bad_config_is_one_message(project, biasloop, sections, message):
     folder = project(**sections)
-    shown = biasloop("run", "run.yaml", cwd=folder)
+    shown = biasloop("run", "run.yaml", cwd=folder, code=2)
     assert message in shown
     assert shown.startswith("biasloop: ")
 
 
-def test_a_bad_override_and_a_missing_config(project):
+def test_a_new_process_ends_with_the_exit_code_and_the_message(project):
+    done = subprocess.run(
+        [sys.executable, "-c", "from biasloop.cli import main; main()", "run", "absent.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=project(),
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("biasloop: absent.yaml: no such file")
+
+
+def test_a_bad_override_and_a_missing_config(project, biasloop):
     folder = project()
-    assert "dotted.key=value" in biasloop("run", "run.yaml", "--set", "nonsense", cwd=folder)
-    assert "no such file" in biasloop("run", "absent.yaml", cwd=folder)
-    assert "is not a run folder" in biasloop("report", folder, cwd=folder)
-    assert "--schema" in biasloop("config", cwd=folder)
+    assert "dotted.key=value" in biasloop(
+        "run", "run.yaml", "--set", "nonsense", cwd=folder, code=2
+    )
+    assert "no such file" in biasloop("run", "absent.yaml", cwd=folder, code=2)
+    assert "is not a run folder" in biasloop("report", folder, cwd=folder, code=2)
+    assert "--schema" in biasloop("config", cwd=folder, code=2)
 
 
-def test_an_empty_corpus_and_a_label_with_one_article(project):
-    assert "articles.jsonl" in biasloop("run", "run.yaml", cwd=project(rows=[]))
+def test_an_empty_corpus_and_a_label_with_one_article(project, biasloop):
+    assert "articles.jsonl" in biasloop("run", "run.yaml", cwd=project(rows=[]), code=2)
     lonely = [row for row in ROWS if row["label"] == "left"] + [ROWS[-1]]
-    shown = biasloop("run", "run.yaml", cwd=project(rows=lonely))
+    shown = biasloop("run", "run.yaml", cwd=project(rows=lonely), code=2)
     assert "right" in shown
     assert "1" in shown
 
 
-def test_an_unreadable_model_folder(project):
+def test_an_unreadable_model_folder(project, biasloop):
     folder = project(base={"model": "model"})
     (folder / "model").mkdir()
-    assert "config.json" in biasloop("run", "run.yaml", cwd=folder)
+    assert "config.json" in biasloop("run", "run.yaml", cwd=folder, code=2)
     (folder / "model" / "config.json").write_text("{ not json")
-    assert "cannot be read" in biasloop("run", "run.yaml", cwd=folder)
+    assert "cannot be read" in biasloop("run", "run.yaml", cwd=folder, code=2)
 
 
-def test_a_full_output_folder_is_left_alone(project):
+def test_a_full_output_folder_is_left_alone(project, biasloop):
     folder = project()
     (folder / "out").mkdir()
     (folder / "out" / "mine.txt").write_text("mine")
-    assert "is not empty" in biasloop("run", "run.yaml", "--out", "out", cwd=folder)
+    assert "is not empty" in biasloop("run", "run.yaml", "--out", "out", cwd=folder, code=2)
     assert [path.name for path in (folder / "out").iterdir()] == ["mine.txt"]
 
 
-def test_schema_and_examples_can_be_used(project):
+def test_schema_and_examples_can_be_used(project, biasloop):
     folder = project()
-    schema = json.loads(biasloop("config", "--schema", cwd=folder, code=0))
+    schema = json.loads(biasloop("config", "--schema", cwd=folder))
     assert "corpus" in schema["properties"]
-    (folder / "demo.yaml").write_text(biasloop("config", "--example", "demo", cwd=folder, code=0))
+    (folder / "demo.yaml").write_text(biasloop("config", "--example", "demo", cwd=folder))
     from biasloop.config import load_config
 
     assert load_config(folder / "demo.yaml") == load_config("demo")
 
 
-def test_a_closed_form_simulation_as_json(project):
-    shown = biasloop("simulate", "wmle", "--samples", "inf", "--json", cwd=project(), code=0)
+def test_a_closed_form_simulation_as_json(project, biasloop):
+    shown = biasloop("simulate", "wmle", "--samples", "inf", "--json", cwd=project())
     for row in json.loads(shown)["generations"]:
         g = row["generation"]
         assert row["a"] == pytest.approx(1 + 3 * 2**g, rel=1e-9)
         assert row["b"] == pytest.approx(1 + 2 * 2**g, rel=1e-9)
 
 
-def test_score_prints_means_and_writes_tables(project):
+def test_score_prints_means_and_writes_tables(project, biasloop):
     folder = project(metrics={"names": ["diversity", "quality"]})
     (folder / "mine.csv").write_text("body\n" + "Our own words stand here in a row. " * 6 + "\n")
     out = biasloop(
         "score", "mine.csv", "--metric", "diversity,quality", "--config", "run.yaml",
-        "--out", "scored", cwd=folder, code=0,
+        "--out", "scored", cwd=folder,
     )  # fmt: skip
     assert "distinct_2" in out
     assert "quality" in out
@@ -134,7 +135,7 @@ def test_score_prints_means_and_writes_tables(project):
         "leaning_scores.parquet",
         "set_scores.parquet",
     }
-    message = biasloop("score", "mine.csv", "--metric", "diversity", cwd=folder)
+    message = biasloop("score", "mine.csv", "--metric", "diversity", cwd=folder, code=2)
     assert "--run RUN" in message
     assert "--config CONFIG" in message
 
@@ -165,41 +166,30 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_half_written(project
     assert all((stage / "stage.json").is_file() for stage in stages)
 
 
-def in_process(monkeypatch, capsys, *arguments):
-    from biasloop.cli import main
-
-    monkeypatch.setenv("BIASLOOP_TRACEBACK", "")
-    monkeypatch.setattr(sys, "argv", ["biasloop", *arguments])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code or 0, capsys.readouterr()
-
-
-def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch, capsys, tmp_path):
+def test_a_traceback_is_shown_where_it_is_asked_for(monkeypatch, tmp_path, command):
     def wrong(*_, **__):
         raise FileNotFoundError(2, "No such file or directory", "inner/table.parquet")
 
     monkeypatch.setattr("biasloop.api.load_run", wrong)
-    code, plain = in_process(monkeypatch, capsys, "report", str(tmp_path))
+    code, _, plain = command("report", str(tmp_path))
     assert code == 3
-    assert plain.err == "biasloop: inner/table.parquet: No such file or directory\n"
-    code, shown = in_process(monkeypatch, capsys, "--traceback", "report", str(tmp_path))
+    assert plain == "biasloop: inner/table.parquet: No such file or directory\n"
+    code, _, shown = command("--traceback", "report", str(tmp_path))
     assert code == 3
-    assert "Traceback" in shown.err
-    assert "in wrong" in shown.err
-    assert shown.err.endswith(plain.err)
+    assert "Traceback" in shown
+    assert "in wrong" in shown
+    assert shown.endswith(plain)
 
 
-def test_the_version_is_printed(monkeypatch, capsys):
+def test_the_version_is_printed(command):
     from biasloop import __version__
 
-    code, shown = in_process(monkeypatch, capsys, "--version")
-    assert (code, shown.out) == (0, f"biasloop {__version__}\n")
+    code, shown, _ = command("--version")
+    assert (code, shown) == (0, f"biasloop {__version__}\n")
 
 
 @pytest.mark.parametrize(
-    "command",
+    "words",
     [
         ["neurons", "URL"],
         ["ablate", "URL"],
@@ -208,7 +198,7 @@ def test_the_version_is_printed(monkeypatch, capsys):
         ["score", "articles.csv", "--metric", "diversity", "--run", "URL"],
     ],
 )
-def test_a_url_reaches_what_opens_runs_as_it_is_given(monkeypatch, capsys, tmp_path, command):
+def test_a_url_reaches_what_opens_runs_as_it_is_given(monkeypatch, tmp_path, command, words):
     from biasloop.errors import InputError
 
     def opened(place):
@@ -217,6 +207,6 @@ def test_a_url_reaches_what_opens_runs_as_it_is_given(monkeypatch, capsys, tmp_p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "articles.csv").write_text("body\nSome words.\n")
     monkeypatch.setattr("biasloop.api.load_run", opened)
-    arguments = ["s3://bucket/runs/one" if word == "URL" else word for word in command]
-    code, shown = in_process(monkeypatch, capsys, *arguments)
-    assert (code, shown.err) == (2, "biasloop: asked for s3://bucket/runs/one\n")
+    arguments = ["s3://bucket/runs/one" if word == "URL" else word for word in words]
+    code, _, errors = command(*arguments)
+    assert (code, errors) == (2, "biasloop: asked for s3://bucket/runs/one\n")

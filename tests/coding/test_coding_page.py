@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from report_made_up import HOSTILE, MARKER
 
-from biasloop.coding.sheet import sheet_page
+from biasloop.coding.sheets import sheet_page
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in _NAMES if (found := shutil.which(name))), None)

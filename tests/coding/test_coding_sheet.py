@@ -9,7 +9,7 @@ import re
 import pytest
 
 from biasloop.coding import write_sheets
-from biasloop.coding.sheet import sheet_csv, sheet_page
+from biasloop.coding.sheets import sheet_csv, sheet_page
 from biasloop.errors import InputError
 from biasloop.untrusted import visible
 

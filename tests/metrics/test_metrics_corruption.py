@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.metrics import corruption
-from biasloop.metrics.corruption import CLEAN, MILD, NOISE, SALAD, Pool, corrupt, examples
+from biasloop.metrics import quality_classifier as corruption
+from biasloop.metrics.quality_classifier import CLEAN, MILD, NOISE, SALAD, Pool, corrupt, examples
 
 POOL = Pool(["the people of this nation know that the people decide.", "we will build it."])
 WORDS = st.lists(st.text("abcdefg", min_size=1, max_size=6), min_size=4, max_size=20)

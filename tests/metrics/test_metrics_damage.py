@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasloop.errors import StoreError
-from biasloop.metrics.damage import PLACES, DamageCurve, fit_curve, shortened, unknown_words
-from biasloop.metrics.domain import Level, fit_domain, measure
+from biasloop.metrics.damage import (
+    PLACES,
+    DamageCurve,
+    Level,
+    fit_curve,
+    fit_domain,
+    measure,
+    shortened,
+    unknown_words,
+)
 from biasloop.metrics.text import words
 
 LEVELS = (Level((10, float("inf")), (0.0, 0.2)), Level((5, 10), (0.0, 0.2)))

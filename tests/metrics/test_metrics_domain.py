@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from biasloop.metrics.domain import Level, _steps_of_length, fit_domain, measure, read_by_all
+from biasloop.metrics.damage import Level, _steps_of_length, fit_domain, measure, read_by_all
 
 
 def _domain(corpus):

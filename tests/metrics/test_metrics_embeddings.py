@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from biasloop.errors import InputError
-from biasloop.metrics import embeddings
-from biasloop.metrics.builtin_leaning import CANDIDATES, fit_builtin, load_builtin
-from biasloop.metrics.embeddings import MiniLmEncoder
+from biasloop.metrics import features
+from biasloop.metrics.classifier import CANDIDATES, fit_builtin, load_builtin
+from biasloop.metrics.features import MiniLmEncoder
 
 
 @pytest.fixture
 def asset(classifier_folder, tmp_path, monkeypatch):
     folder = tmp_path / "minilm"
     shutil.copytree(classifier_folder, folder)
-    monkeypatch.setattr(embeddings, "asset_path", lambda name: {"minilm": folder}[name])
+    monkeypatch.setattr(features, "asset_path", lambda name: {"minilm": folder}[name])
     return folder
 
 

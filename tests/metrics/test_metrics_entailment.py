@@ -7,17 +7,23 @@ import numpy as np
 import pytest
 from tiny_models import WORDS, tiny_bert, words_tokenizer
 
-from biasloop.config import parse_config
+from biasloop.config import LeaningConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
-from biasloop.metrics.domain import read_by_all
-from biasloop.metrics.entailment import load_entailment
+from biasloop.metrics import METRICS, zero_shot
+from biasloop.metrics.base import CARD_FILE
+from biasloop.metrics.damage import read_by_all
 from biasloop.metrics.evaluation import evaluate
 
 LABELS = ("left", "center", "right")
 HYPOTHESIS = "This text is {label} ."
 NLI = ("CONTRADICTION", "Entailment", "NEUTRAL")
+
+
+def load_entailment(folder, labels, label_names, hypothesis):
+    settings = LeaningConfig(
+        classifier=folder, kind="entailment", label_names=label_names, hypothesis=hypothesis
+    )
+    return zero_shot.load_entailment(settings, labels)
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +110,7 @@ def test_it_is_measured_as_other_instruments_are(folder, marked, make_context, t
     }
     context = make_context(marked, labels=LABELS, leaning=leaning)
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     classifier = load_entailment(str(folder), LABELS, {}, HYPOTHESIS)
     read = classifier.probabilities(read_by_all(marked["body"].to_list(), 500), 64, 500)
     truth = np.array([LABELS.index(label) for label in marked["label"]])

@@ -9,20 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import WORDS, tiny_bert, words_tokenizer
 
-from biasloop.config import load_config
+from biasloop.config import as_given, load_config
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
+from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.evaluation import exchanged
-from biasloop.metrics.leaning import as_given
-from biasloop.metrics.sequence_classifier import load_classifier
+from biasloop.metrics.pretrained import load_classifier
 
 LABELS = ("left", "center", "right")
 
 
 def fitted(context, folder):
     METRICS["leaning"].fit(context, folder)
-    return METRICS["leaning"].load(context, folder), json.loads((folder / FILE).read_text())
+    return METRICS["leaning"].load(context, folder), json.loads((folder / CARD_FILE).read_text())
 
 
 def test_the_presets_read_the_authors_classifier_as_their_scripts_do(

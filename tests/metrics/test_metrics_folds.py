@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.metrics.folds import LEAST_TRAINING, by_article, by_source, group_ids
+from biasloop.metrics.evaluation import LEAST_TRAINING, by_article, by_source, group_ids
 
 
 @given(st.integers(0, 999), st.integers(2, 4), st.integers(2, 6))

@@ -8,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_gpt2
 
-from biasloop.config import parse_config
+from biasloop.config import LeaningConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
-from biasloop.metrics.judge import load_judge
+from biasloop.metrics import METRICS, zero_shot
+from biasloop.metrics.base import CARD_FILE
 
 LABELS = ("left", "center", "right")
 PROMPT = "This text : {text} is {labels} ?"
@@ -21,6 +20,13 @@ CHAT = (
     "{% if add_generation_prompt %}[CLS] assistant :{% endif %}"
 )
 MORE = ("user", "assistant", ":", "or", ",", "?", "very", "far", "w60")
+
+
+def load_judge(folder, labels, label_names, prompt):
+    settings = LeaningConfig(
+        classifier=folder, kind="judge", label_names=label_names, prompt=prompt
+    )
+    return zero_shot.load_judge(settings, labels)
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +223,7 @@ def test_a_judge_is_measured_as_other_instruments_are(marked, make_context, tmp_
     assert {p.name: p.read_bytes() for p in one.iterdir() if p.is_file()} == {
         p.name: p.read_bytes() for p in two.iterdir() if p.is_file()
     }
-    card = json.loads((one / FILE).read_text())
+    card = json.loads((one / CARD_FILE).read_text())
     assert card["held_out"]["articles"]["macro_f1"] > 0.9
     assert card["damage"]["levels"][0]["readable"]
     assert "language model as judge" in card["instrument"]
@@ -228,5 +234,5 @@ def test_a_judge_is_measured_as_other_instruments_are(marked, make_context, tmp_
     wrong = leaning | {"label_names": {"left": "right", "right": "left"}}
     (tmp_path / "wrong").mkdir()
     METRICS["leaning"].fit(make_context(marked, labels=LABELS, leaning=wrong), tmp_path / "wrong")
-    warnings = json.loads((tmp_path / "wrong" / FILE).read_text())["warnings"]
+    warnings = json.loads((tmp_path / "wrong" / CARD_FILE).read_text())["warnings"]
     assert any("metrics.leaning.label_names the wrong way round" in text for text in warnings)

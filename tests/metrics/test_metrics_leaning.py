@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from biasloop.analysis import instrument_confusion
 from biasloop.errors import InputError, StoreError
 from biasloop.metrics import METRICS, metric_kind
-from biasloop.metrics.builtin_leaning import fit_builtin, load_builtin
-from biasloop.metrics.card import FILE
+from biasloop.metrics.base import CARD_FILE
+from biasloop.metrics.classifier import fit_builtin, load_builtin
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def fitted(corpus, folder):
 
 @pytest.fixture
 def card(fitted, folder):
-    return json.loads((folder / FILE).read_text())
+    return json.loads((folder / CARD_FILE).read_text())
 
 
 def test_it_reads_new_articles(fitted, other_corpus):
@@ -178,7 +178,7 @@ def test_a_classifier_that_learnt_the_source_is_found_out(corpus_maker, make_con
     corpus = corpus.with_columns(body=pl.Series(bodies))
     context = make_context(corpus, leaning={"candidates": ("word-tfidf",)})
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     assert card["held_out"]["articles"]["macro_f1"] > 0.95
     assert card["held_out"]["sources"]["macro_f1"] < 0.75
     assert any("who wrote" in warning for warning in card["warnings"])
@@ -188,7 +188,7 @@ def test_a_classifier_that_learnt_the_source_is_found_out(corpus_maker, make_con
     known = make_context(corpus, leaning={"candidates": ("word-tfidf",), "errors": "articles"})
     (tmp_path / "known").mkdir()
     METRICS["leaning"].fit(known, tmp_path / "known")
-    other = json.loads((tmp_path / "known" / FILE).read_text())
+    other = json.loads((tmp_path / "known" / CARD_FILE).read_text())
     assert other["held_out"] == card["held_out"]
     assert any("text as of these sources" in warning for warning in other["warnings"])
     right = {}
@@ -210,7 +210,7 @@ def test_three_labels_without_sources(corpus, make_context, tmp_path):
         marked, labels=("left", "center", "right"), leaning={"candidates": ("word-tfidf",)}
     )
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     assert card["held_out"]["sources"] is None
     assert any("sources are not known" in note for note in card["notes"])
     assert np.shape(card["held_out"]["articles"]["confusion"]) == (3, 3)
@@ -222,7 +222,7 @@ def test_sources_of_very_unequal_size_still_give_an_instrument(corpus, make_cont
     few = pl.concat([corpus.filter(label="left").head(10), corpus.filter(label="right").head(10)])
     lone = few.with_columns(source=pl.Series((["a"] * 9 + ["b"]) * 2) + pl.col("label"))
     METRICS["leaning"].fit(make_context(lone), tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     assert card["held_out"]["sources"] is None
     assert any("too few sources" in note for note in card["notes"])
     assert any("only 10 instrument articles" in warning for warning in card["warnings"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.metrics.ngram_model import END, FIRST, START, NgramModel, fit_ngrams
+from biasloop.metrics.sentence_features import END, FIRST, START, NgramModel, fit_ngrams
 
 SIZE = FIRST + 3
 SEQUENCES = st.lists(st.lists(st.integers(2, SIZE - 1), max_size=8), min_size=1, max_size=8)

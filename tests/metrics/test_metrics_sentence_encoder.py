@@ -10,8 +10,8 @@ from tiny_models import WORDS, tiny_bert, words_tokenizer
 from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
-from biasloop.metrics.sentence_encoder import POOLINGS, EmbeddingCandidate, pooling_of
+from biasloop.metrics.base import CARD_FILE
+from biasloop.metrics.features import POOLINGS, EmbeddingCandidate, pooling_of
 
 LABELS = ("left", "center", "right")
 
@@ -117,7 +117,7 @@ def test_it_is_fitted_measured_and_read_back(authors_folder, marked, make_contex
     files = sorted(path for path in one.rglob("*") if path.is_file())
     assert {path.suffix for path in files} == {".json", ".safetensors"}
     assert all(path.read_bytes() == (two / path.relative_to(one)).read_bytes() for path in files)
-    card = json.loads((one / FILE).read_text())
+    card = json.loads((one / CARD_FILE).read_text())
     assert card["held_out"]["articles"]["macro_f1"] > 0.95
     assert card["held_out"]["sources"]["macro_f1"] > 0.95
     assert card["damage"]["levels"][0]["readable"]

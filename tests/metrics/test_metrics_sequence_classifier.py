@@ -8,8 +8,8 @@ import pytest
 
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
-from biasloop.metrics.sequence_classifier import assign_labels, load_classifier
+from biasloop.metrics.base import CARD_FILE
+from biasloop.metrics.pretrained import assign_labels, load_classifier
 
 MAP = {"LEFT": "left", "CENTER": "left", "RIGHT": "right"}
 
@@ -119,7 +119,7 @@ def test_leaning_with_a_classifier_by_folder(
 ):
     context = make_context(corpus, leaning={"classifier": str(classifier_folder), "label_map": MAP})
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     assert card["trained_on"] == 0
     assert card["held_out"]["sources"] is None
     assert card["held_out"]["articles"]["n"] == len(corpus)
@@ -139,7 +139,7 @@ def test_quality_with_a_detector_by_folder(
     classifier_maker(detector, ("clean", "mild gibberish", "noise", "word salad"))
     context = make_context(corpus, quality={"classifier": str(detector)})
     METRICS["quality"].fit(context, out)
-    card = json.loads((out / FILE).read_text())
+    card = json.loads((out / CARD_FILE).read_text())
     assert card["labels"] == ["noise", "word salad", "mild gibberish", "clean"]
     assert card["held_out"]["articles"]["n"] == 600
     scored = METRICS["quality"].load(context, out).score(hostile)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from biasloop.metrics import METRICS
-from biasloop.metrics.card import FILE
+from biasloop.metrics.base import CARD_FILE
 from biasloop.tables import ARTICLES, conform
 
 NEWS = Path(__file__).parents[3] / "shared/data/allsides/articles.parquet"
@@ -24,7 +24,7 @@ def test_news_classifiers_learn_the_outlet(make_context, tmp_path):
         leaning={"candidates": ("word-tfidf",), "max_tokens": 300},
     )
     METRICS["leaning"].fit(context, tmp_path)
-    card = json.loads((tmp_path / FILE).read_text())
+    card = json.loads((tmp_path / CARD_FILE).read_text())
     by_article, by_source = card["held_out"]["articles"], card["held_out"]["sources"]
     assert by_article["macro_f1"] > by_source["macro_f1"] + 0.1
     assert any("who wrote" in warning for warning in card["warnings"])

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from biasloop.metrics import tfidf
-from biasloop.metrics.builtin_leaning import CANDIDATES, fit_second
-from biasloop.metrics.linear import fit_linear
-from biasloop.metrics.tfidf import Terms, TfidfCandidate, TfidfEncoder
+from biasloop.metrics import features
+from biasloop.metrics.classifier import CANDIDATES, fit_linear, fit_second
+from biasloop.metrics.features import Terms, TfidfCandidate, TfidfEncoder
 
 #: By which first classifier's features the second has these.
 _OTHER = {"word-tfidf": "character-tfidf", "character-tfidf": None}
@@ -55,7 +54,7 @@ def test_counting_and_weighting_in_pieces_are_as_in_one(corpus, name, monkeypatc
     truth = np.arange(60) % 3
     whole = fit_second(texts, truth, 3, _OTHER[name])
     expected = whole.probabilities(texts)
-    monkeypatch.setattr(tfidf, "_AT_ONCE", 7)
+    monkeypatch.setattr(features, "_AT_ONCE", 7)
     monkeypatch.setattr(TfidfEncoder, "at_once", 11)
     pieces = fit_second(texts, truth, 3, _OTHER[name])
     assert pieces.encoder.save()[0] == whole.encoder.save()[0]

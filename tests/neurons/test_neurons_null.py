@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biasloop.neurons.null import false_positive_rates, simulate_chains
+from neurons import false_positive_rates, simulate_chains
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/published"
 METHODS = ("published", "within-chains", "fixed-effects", "cluster-t", "permutation")

@@ -9,8 +9,7 @@ from biasloop.device import Device
 from biasloop.models import LoadedModel
 from biasloop.models.sites import feed_forwards
 from biasloop.neurons import Restoration, associate, count_significant, strongest
-from biasloop.neurons.ablation import effects, measured_outcomes
-from biasloop.neurons.causal import measure_edits
+from biasloop.neurons.ablation import effects, measure_edits, measured_outcomes
 from biasloop.stages.neurons import summarise_neurons
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 

@@ -1,31 +1,13 @@
 """`biasloop reproduce published`: what it prints, what it writes, how it fails."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from biasloop.published import read_published, reproduce, series
 
 
-def biasloop(*arguments, cwd, code=0):
-    done = subprocess.run(
-        [sys.executable, "-c", "from biasloop.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if code == 0 else done.stderr
-
-
-def test_json_is_all_that_is_printed(whole, tmp_path):
+def test_json_is_all_that_is_printed(whole, tmp_path, biasloop):
     shown = biasloop("reproduce", "published", whole.path, "--json", cwd=tmp_path)
     found = json.loads(shown, parse_constant=lambda name: pytest.fail(name))
     expected = series(reproduce(read_published(whole.path)))
@@ -37,7 +19,7 @@ def test_json_is_all_that_is_printed(whole, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["released"]
 
 
-def test_a_table_is_printed_and_a_folder_written(folder, random, tmp_path):
+def test_a_table_is_printed_and_a_folder_written(folder, random, tmp_path, biasloop):
     folder.bias("Fresh", random)
     folder.metric("Fresh", random)
     shown = biasloop("reproduce", "published", folder.path, "--leaning", "red", cwd=tmp_path)
@@ -56,7 +38,7 @@ def test_a_table_is_printed_and_a_folder_written(folder, random, tmp_path):
     assert (tmp_path / "x/table.csv").is_file()
 
 
-def test_what_is_wrong_is_one_message(folder, random, tmp_path):
+def test_what_is_wrong_is_one_message(folder, random, tmp_path, biasloop):
     folder.bias("Fresh", random)
     path = folder.path / "Fresh_Bias_Performance.csv"
     cells = path.read_text().splitlines()

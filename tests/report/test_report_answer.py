@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from biasloop import regimes
 from biasloop.analysis import (
     Change,
-    Contrast,
     Equivalence,
     RegimeAnswer,
     RunAnswer,
@@ -22,6 +21,7 @@ from biasloop.analysis import (
     Verdict,
     trains_on_itself,
 )
+from biasloop.analysis.tradeoff import Contrast
 from biasloop.config import parse_config
 from biasloop.report.answer import sentence, shown
 from biasloop.report.cautions import Caution
@@ -83,7 +83,7 @@ def one(
         articles=200,
         sources=200,
         bias=bias,
-        together=True if bias in ("amplified", "reduced", "moved") else None,
+        same_direction=True if bias in ("amplified", "reduced", "moved") else None,
         leaning_change=moved,
         changes={},
         real={"red": 0.5},
@@ -281,10 +281,12 @@ def test_the_worst_sign_is_the_one_furthest_beyond_what_is_negligible() -> None:
 
 
 def test_chains_that_part_have_no_one_direction() -> None:
-    text = said(one(moved=OPEN, together=False))
+    text = said(one(moved=OPEN, same_direction=False))
     assert "away from the real articles' balance, each chain in a direction of its own" in text
-    assert "cut" not in said(one(moved=OPEN, together=False), one("accumulation", contrast=CUT))
-    assert "though not in every chain" in said(one(together=False))
+    assert "cut" not in said(
+        one(moved=OPEN, same_direction=False), one("accumulation", contrast=CUT)
+    )
+    assert "though not in every chain" in said(one(same_direction=False))
 
 
 def test_another_regime_that_grew_is_told_where_this_one_did_not() -> None:

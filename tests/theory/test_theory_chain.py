@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from closed_forms import fit_beta
 from scipy import stats
 
 from biasloop import seeds
 from biasloop.errors import InputError
-from biasloop.theory import command, fit_beta, measure, mle_chain, run, settings, wmle_chain
+from biasloop.theory import command, measure, mle_chain, run, settings, wmle_chain
 from biasloop.theory.chain import _base
 from biasloop.theory.settings import unlimited
 
@@ -38,7 +39,7 @@ def test_wmle_would_fail_the_drift_test():
 def test_a_chain_is_fit_beta_on_its_own_draws():
     """The slow twin: the same random stream, plain x, `fit_beta`."""
     from biasloop import seeds
-    from biasloop.theory.beta import Beta
+    from biasloop.theory.families import Beta
 
     chain = wmle_chain(samples=500, replicates=2, generations=4, seed=9)
     for replicate in range(2):

@@ -6,7 +6,7 @@ from scipy import integrate, stats
 
 from biasloop.errors import InputError
 from biasloop.theory import FAMILIES, get_family
-from biasloop.theory.beta import Beta
+from biasloop.theory.families import Beta
 
 CONTINUOUS = {
     "beta": ((2.5, 4.0), (3.0, 1.7), (0.0, 1.0), stats.beta),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from biasloop.analysis.paired import chain_figure
+from biasloop.analysis.inference import chain_figure
 from biasloop.analysis.tables import source_codes, tables_of
 from biasloop.loop.results import Results
 
@@ -37,7 +37,7 @@ def selections(results: Results) -> pl.DataFrame:
     """Estimate the bias of every choice.
 
     An article counts as often as it was taken. The difference is a ratio of means less a mean, so
-    its interval is the jackknife's over sources, with the chains' part (`paired.chain_figure`).
+    its interval is the jackknife's over sources, with the chains' part (`inference.chain_figure`).
 
     Returns
     -------

@@ -1,9 +1,14 @@
 """Reading by people (content analysis): sheets, coders' agreement, shares that labels correct."""
 
-from biasloop.coding.agreement import AgainstClassifier, Agreement, between_coders
-from biasloop.coding.codes import CODES, Key, find_sheets, read_codes, read_key
-from biasloop.coding.draw import UNCLEAR, Drawn, draw
-from biasloop.coding.findings import CHANGES, SHARES, LabelFindings, findings
+from biasloop.coding.findings import (
+    CHANGES,
+    SHARES,
+    AgainstClassifier,
+    Agreement,
+    LabelFindings,
+    between_coders,
+    findings,
+)
 from biasloop.coding.prediction_powered import (
     LEAST_LABELS,
     CodedSet,
@@ -13,7 +18,19 @@ from biasloop.coding.prediction_powered import (
     inferences,
     shares,
 )
-from biasloop.coding.sheet import KEY, SHEETS, write_sheets
+from biasloop.coding.sheets import (
+    CODES,
+    KEY,
+    SHEETS,
+    UNCLEAR,
+    Drawn,
+    Key,
+    draw,
+    find_sheets,
+    read_codes,
+    read_key,
+    write_sheets,
+)
 
 __all__ = [
     "CHANGES",

@@ -21,6 +21,7 @@ from biasloop.config.schema import (
     LoopConfig,
     MetricsConfig,
     NeuronsConfig,
+    PerplexityConfig,
     PretrainingConfig,
     QualityConfig,
     ReportConfig,
@@ -28,7 +29,7 @@ from biasloop.config.schema import (
     TrainingConfig,
 )
 from biasloop.config.section import label_text
-from biasloop.config.template import filled
+from biasloop.config.template import as_given, filled
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -44,6 +45,9 @@ __all__ = [
     "LoopConfig",
     "MetricsConfig",
     "NeuronsConfig",
+    "OverfittingConfig",
+    "PerplexityConfig",
+    "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
     "RegimeConfig",
@@ -51,6 +55,8 @@ __all__ = [
     "ScratchConfig",
     "StageResources",
     "TrainingConfig",
+    "VerifiedConfig",
+    "as_given",
     "example_names",
     "example_text",
     "filled",

@@ -115,10 +115,10 @@ def _loaded(store: Store, plan: Plan) -> list[Metric]:
 
 @contextmanager
 def _fitted(config: Config, cache: Path) -> Generator[tuple[Store, Plan]]:
-    """Fit a config's instruments in a temporary folder; yield the store that has them."""
+    """Fit a config's instruments, or take them from the cache; yield the store that has them."""
     plan = make_plan(config)
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
-        store = Store(Path(temporary), cache)
+        store = Store(Path(temporary), cache, share=True)
         reads_base = "perplexity" in config.metrics.names
         base = [plan.base] if reads_base else []
         for stage in [plan.corpus, *base, *plan.instruments.values()]:

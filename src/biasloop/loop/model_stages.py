@@ -115,8 +115,14 @@ class Finetune(Stage):
 
     @cached_property
     def training(self) -> TrainingConfig:
-        """The training settings, with what the regime changes of them."""
-        return self.regime.training(self.config.training)
+        """The training settings, with what the regime changes of them.
+
+        The authors' files have an empty line after each article, but for that of Generation 0.
+        """
+        own = self.regime.training(self.config.training)
+        if not self.generation or own.empty_lines == "skip":
+            return own
+        return own.model_copy(update={"input": f"{own.input}\n"})
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -310,6 +316,7 @@ class Neurons(Stage):
                 sites=neurons.sites,
                 max_tokens=neurons.max_tokens,
                 batch_size=neurons.batch_size,
+                template=neurons.input,
             )
         except InputError as error:
             raise InputError(f"{error}; neurons.sites: [] runs without them") from error

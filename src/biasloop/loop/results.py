@@ -75,7 +75,7 @@ class Results:
     set_scores
         `tables.SET_SCORES`, likewise.
     cards
-        One instrument card per metric that has an instrument; see `metrics.card`.
+        One instrument card per metric that has an instrument; see `metrics.base.Card`.
     stages
         ``kind, name, key, seconds, finished`` of every stage: wall time in seconds, ISO time.
     bad_rows

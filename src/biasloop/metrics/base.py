@@ -1,16 +1,23 @@
-"""What a metric is: fit once on the instrument part, load, score articles. Knows no metric."""
+"""What a metric is: fitted once on the instrument part, loaded, and used to score articles.
+
+An instrument's files are named arrays as safetensors and everything else as JSON, never pickle. Its
+card says what it is, and its error on articles that it has not seen.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from biasloop.config import MetricsConfig
+from biasloop.errors import StoreError
+from biasloop.files import canonical_json, write_bytes, write_json, write_text
 
 #: One row per article per metric of one set of articles; ``value`` is null where the article has
 #: no such figure (the perplexity of one token, say).
@@ -94,7 +101,7 @@ class MetricKind(Protocol):
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write the instrument's files into an existing, empty folder; equal input, equal bytes.
 
-        A metric that has an instrument also writes its ``card.json``; see `metrics.card`.
+        A metric that has an instrument also writes its ``card.json``; see `Card`.
         """
         ...
 
@@ -135,3 +142,106 @@ def scored(
         SCORED_LEANINGS.to_frame() if leaning_scores is None else leaning_scores,
         SCORED_SETS.to_frame() if set_scores is None else set_scores,
     )
+
+
+#: The card's file in an instrument's folder.
+CARD_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know of an instrument before believing its figures.
+
+    Attributes
+    ----------
+    metric, instrument
+        The metric, and in words what reads it.
+    labels
+        What the instrument tells apart.
+    trained_on
+        Articles (for quality: sentences) that it was trained on here; 0 when it came trained.
+    by_article, by_source
+        `evaluation.evaluate` with articles held out, and with whole sources held out (None with a
+        note where that cannot be done).
+    candidates
+        ``name, macro_f1, chosen`` of every instrument that was tried.
+    domain
+        Measure -> ``low`` and ``high`` of what can be read, None where that side is open.
+    damage
+        `damage.DamageCurve` as JSON: how it errs on damaged articles; None where it was not tried.
+    errors
+        Which of the two held-out parts, ``sources`` or ``articles``, tells how it errs on
+        generated text; where sources could not be held out, ``articles`` in any case.
+    warnings, notes
+        What weakens the figures, and what else to know.
+    """
+
+    metric: str
+    instrument: str
+    labels: Sequence[str]
+    trained_on: int
+    by_article: Mapping[str, Any]
+    by_source: Mapping[str, Any] | None = None
+    candidates: Sequence[Mapping[str, Any]] = ()
+    domain: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    damage: Mapping[str, Any] | None = None
+    errors: str = "sources"
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the card as a JSON value."""
+        return {
+            "metric": self.metric,
+            "instrument": self.instrument,
+            "labels": list(self.labels),
+            "trained_on": self.trained_on,
+            "held_out": {"articles": self.by_article, "sources": self.by_source},
+            "candidates": list(self.candidates),
+            "domain": dict(self.domain),
+            "damage": self.damage,
+            "errors": self.errors,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the card into the instrument's folder."""
+        write_json(folder / CARD_FILE, self.to_json())
+
+
+_ARRAYS = "arrays.safetensors"
+_INSTRUMENT = "instrument.json"
+
+
+def save_instrument(
+    folder: Path, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write an instrument; equal content gives equal bytes."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    write_bytes(folder / _ARRAYS, save(contiguous))
+    write_text(folder / _INSTRUMENT, canonical_json(dict(meta)) + "\n")
+
+
+def load_instrument(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read an instrument back.
+
+    Raises
+    ------
+    StoreError
+        If a file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        meta = json.loads((folder / _INSTRUMENT).read_text(encoding="utf-8"))
+        arrays = load((folder / _ARRAYS).read_bytes())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise StoreError(
+            f"{folder}: the instrument cannot be read ({error}); remove this folder and run "
+            "again to fit it anew"
+        ) from error
+    return meta, arrays

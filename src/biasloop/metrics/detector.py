@@ -1,4 +1,4 @@
-"""How likely generated articles are human text, by a detector made for them. Knows texts only.
+"""How likely generated articles are human text, by a detector made for them.
 
 The detector is a word TF-IDF and a logistic regression between real articles and the generated
 ones. It is cross-fitted: no article is read by a detector that was trained on it, or on another
@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from biasloop.errors import InputError
-from biasloop.metrics.builtin_leaning import CANDIDATES
-from biasloop.metrics.folds import by_source
-from biasloop.metrics.linear import fit_linear, fit_temperature, softmax
+from biasloop.metrics.classifier import CANDIDATES, fit_linear, fit_temperature
+from biasloop.metrics.evaluation import by_source
 from biasloop.metrics.text import WORD
 
 _FOLDS = 5
@@ -83,6 +82,7 @@ def detect(
     InputError
         If there are too few articles to hold any out.
     """
+    from scipy.special import softmax
     from sklearn.metrics import roc_auc_score
 
     longest = max((len(WORD.findall(text)) for text in generated), default=0)
@@ -103,7 +103,7 @@ def detect(
         features, held_out = prepared.encode(train, fold)
         fitted = fit_linear(features, truth[train], 2, _CANDIDATE.strength)
         logits[fold] = fitted.logits(held_out)  # ty: ignore[invalid-argument-type]
-    human = softmax(logits / fit_temperature(logits, truth))[:, 1]
+    human = softmax(logits / fit_temperature(logits, truth), axis=1)[:, 1]
     return Detected(
         human[truth == 0],
         float(roc_auc_score(truth, human)),

@@ -1,4 +1,4 @@
-"""How far a classifier's probabilities are from the truth. Knows no classifier and no text."""
+"""Which rows are held out together, and how far held-out probabilities are from the truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,59 @@ from typing import Any
 
 import numpy as np
 
+from biasloop import seeds
+
+#: Held-out parts, as index arrays; together they are all rows, each once.
+Folds = list[np.ndarray]
+
+#: Articles of each label that must stay on the training side; enough for folds within it.
+LEAST_TRAINING = 4
+
+
+def group_ids(sources: Sequence[str | None]) -> np.ndarray:
+    """Give each article its source's number, shape (n,); one without a source is its own."""
+    names = [source or f"\0{row}" for row, source in enumerate(sources)]
+    return np.unique(names, return_inverse=True)[1]
+
+
+def by_article(truth: np.ndarray, folds: int, seed: int) -> Folds:
+    """Stratified folds; fewer where a label has fewer articles than folds."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(folds, int(np.bincount(truth).min()))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
+    return [test for _, test in splitter.split(np.zeros(len(truth)), truth)]
+
+
+def by_source(truth: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Folds | None:
+    """Folds that keep a source's articles together and the labels as balanced as they can be.
+
+    Returns
+    -------
+    Folds or None
+        None where it cannot be done: a label with one source only, or folds that would leave
+        fewer than four articles of a label to train on.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    sources = [len(np.unique(groups[truth == label])) for label in np.unique(truth)]
+    folds = min([folds, *sources])
+    if folds < 2:
+        return None
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_state(seed))
+    parts = [test for _, test in splitter.split(np.zeros(len(truth)), truth, groups)]
+    labels = truth.max() + 1
+    for part in parts:
+        left = np.bincount(np.delete(truth, part), minlength=labels)
+        if len(part) == 0 or left.min() < LEAST_TRAINING:
+            return None
+    return parts
+
+
+def _state(seed: int) -> int:
+    return seeds.integer(seed, "folds")
+
+
 #: Bins of equal width over the confidence, as in Guo et al. 2017.
 BINS = 10
 
@@ -14,30 +67,20 @@ BINS = 10
 #: what is read would come back at least tenfold.
 TELLS_APART = 0.1
 
-_SMALLEST = 1e-15
 _MISTAKEN = 0.001
 _PRIOR = 0.5
 
 
-def macro_f1(confusion: np.ndarray) -> float:
-    """Mean F1 over the labels.
+def macro_f1(
+    truth: np.ndarray, predicted: np.ndarray, labels: int, counts: np.ndarray | None = None
+) -> float:
+    """Mean F1 over labels, 0 for one neither there nor predicted; ``counts`` weigh the pairs."""
+    from sklearn.metrics import f1_score
 
-    Parameters
-    ----------
-    confusion
-        Counts, shape (labels, labels); rows are the truth, columns the prediction. A label that
-        is neither there nor predicted has F1 0, as in scikit-learn.
-    """
-    hit = np.diag(confusion).astype(float)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(np.divide(2 * hit, total, out=np.zeros_like(hit), where=total > 0)))
-
-
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, labels: int) -> np.ndarray:
-    """Count truths (rows) against predictions (columns), shape (labels, labels)."""
-    matrix = np.zeros((labels, labels), dtype=np.int64)
-    np.add.at(matrix, (truth, predicted), 1)
-    return matrix
+    places = range(labels)
+    return f1_score(
+        truth, predicted, labels=places, average="macro", sample_weight=counts, zero_division=0
+    )
 
 
 def tells_apart(drawn: np.ndarray) -> float:
@@ -115,21 +158,21 @@ def evaluate(
         label, how many times larger the variance of its error rates is than if articles of one
         source erred independently (`design_effect`).
     """
-    predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(truth, predicted, len(labels))
+    from sklearn import metrics
+
+    predicted, places = probabilities.argmax(axis=1), range(len(labels))
+    confusion = metrics.confusion_matrix(truth, predicted, labels=places)
     known = np.array([*(sources or [""] * len(truth))], dtype=str)
     names = np.where(known == "", [f"{row} " for row in range(len(truth))], known)
     error, bins = reliability(truth, probabilities)
-    of_truth = np.clip(probabilities[np.arange(len(truth)), truth], _SMALLEST, 1.0)
-    one_hot = np.eye(len(labels))[truth]
     return {
         "n": len(truth),
-        "macro_f1": macro_f1(confusion),
-        "accuracy": float(np.trace(confusion) / len(truth)),
+        "macro_f1": macro_f1(truth, predicted, len(labels)),
+        "accuracy": metrics.accuracy_score(truth, predicted),
         "labels": list(labels),
         "confusion": confusion.tolist(),
-        "log_loss": float(-np.log(of_truth).mean()),
-        "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+        "log_loss": metrics.log_loss(truth, probabilities, labels=places),
+        "brier": metrics.brier_score_loss(truth, probabilities, labels=places, scale_by_half=False),
         "expected_calibration_error": error,
         "bins": bins,
         "design_effects": [

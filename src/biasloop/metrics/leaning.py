@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import LeaningConfig, filled
+from biasloop.config import LeaningConfig, as_given
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
-from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.builtin_leaning import (
+from biasloop.metrics.base import Card, FitContext, Scored, scored
+from biasloop.metrics.classifier import (
     CANDIDATES,
     DESCRIPTIONS,
     BuiltinClassifier,
@@ -34,13 +34,21 @@ from biasloop.metrics.builtin_leaning import (
     fit_second,
     load_builtin,
 )
-from biasloop.metrics.card import Card
-from biasloop.metrics.damage import DamageCurve, Reader, fit_curve
-from biasloop.metrics.domain import TAIL, Domain, Level, fit_domain, measure, read_by_all
-from biasloop.metrics.evaluation import evaluate, exchanged, macro_f1
-from biasloop.metrics.external import NAMES, load_external
-from biasloop.metrics.folds import Folds, by_article, group_ids
-from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
+from biasloop.metrics.damage import (
+    TAIL,
+    DamageCurve,
+    Domain,
+    Level,
+    Reader,
+    fit_curve,
+    fit_domain,
+    measure,
+    read_by_all,
+)
+from biasloop.metrics.evaluation import Folds, by_article, evaluate, exchanged, group_ids, macro_f1
+from biasloop.metrics.features import EmbeddingCandidate, SentenceEncoder
+from biasloop.metrics.pretrained import TrainedClassifier, load_classifier
+from biasloop.metrics.zero_shot import load_entailment, load_judge
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10
@@ -125,11 +133,6 @@ class Leaning:
         return scored(ids, columns, by_leaning)
 
 
-def as_given(template: str, title: str | None, body: str) -> str:
-    """Put an article as a classifier is given it: see ``metrics.leaning.input``."""
-    return filled(template, {"title": title or "", "body": body})
-
-
 class LeaningKind:
     """The registry's entry: fits the instrument that the config names."""
 
@@ -176,14 +179,13 @@ class LeaningKind:
         labels = tuple(meta["labels"])
         settings = context.config.leaning
         if meta["classifier"]:
-            revision = meta["classifier"]["revision"]
-            classify = load_external(settings, labels, revision).classify
+            classify = _load_trained(settings, labels, meta["classifier"]["revision"])[1]
         else:
             classify = load_builtin(folder, _known(settings)).probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
         limit = settings.max_tokens
-        return Leaning(labels, classify, domain, readable, limit, second, settings.given)
+        return Leaning(labels, classify, domain, readable, limit, second, settings.input)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -227,7 +229,7 @@ def _fit_builtin(
     candidates = [_EMBEDDING] if _EMBEDDING in known else settings.candidates
     sources = context.articles["source"].fill_null("").to_list()
     titles = context.articles["title"].to_list()
-    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
+    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
     fitted = fit_builtin(given, truth, sources, len(labels), candidates, context.seed, known)
     fitted.classifier.save(folder)
     second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
@@ -267,7 +269,7 @@ def _fit_builtin(
         notes=[
             *_builtin_notes(sources, truth, by_sources is not None),
             *_encoder_notes(fitted.classifier.encoder),
-            *_title_notes(settings.given),
+            *_title_notes(settings.input),
         ],
     )
     return card, domain, curve
@@ -296,7 +298,7 @@ def _damaged(
     """Lay the grid of damage, and measure the error on it."""
     domain = fit_domain(texts, folds)
     titles = context.articles["title"].to_list()
-    template = context.config.leaning.given
+    template = context.config.leaning.input
     curve = fit_curve(
         context.labels,
         texts,
@@ -395,34 +397,60 @@ def _confounded(sources: list[str], truth: np.ndarray) -> bool:
     return bool(several) and pure > len(several) / 2
 
 
+def _load_sequence(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> TrainedClassifier:
+    return load_classifier(
+        settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
+    )
+
+
+#: How a classifier by id is loaded. One line adds a kind.
+_LOADERS = {"sequence": _load_sequence, "judge": load_judge, "entailment": load_entailment}
+#: Where the config says which of its labels is which of ours.
+_NAMED_IN = {
+    "sequence": "metrics.leaning.label_map",
+    "judge": "metrics.leaning.label_names",
+    "entailment": "metrics.leaning.label_names",
+}
+
+
+def _load_trained(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> tuple[TrainedClassifier, Callable[[Sequence[str]], np.ndarray]]:
+    """Load the classifier that a config names, and give texts -> probabilities as configured."""
+    found = _LOADERS[settings.kind](settings, labels, revision)
+    return found, lambda texts: found.probabilities(texts, settings.batch_size, settings.max_tokens)
+
+
 def _measure_external(
     context: FitContext, texts: list[str], truth: np.ndarray
 ) -> tuple[Card, Domain, DamageCurve, dict[str, Any]]:
     settings = context.config.leaning
-    classifier = load_external(settings, context.labels)
+    classifier, classify = _load_trained(settings, context.labels)
     titles = context.articles["title"].to_list()
-    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
-    probabilities = classifier.classify(given)
+    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
+    probabilities = classify(given)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
 
     def read(fold: int, versions: Sequence[str]) -> np.ndarray:
         del fold  # it was trained on none of them
-        return classifier.classify(versions).argmax(axis=1)
+        return classify(versions).argmax(axis=1)
 
     folds = by_article(truth, _FOLDS, context.seed)
     domain, curve = _damaged(context, texts, truth, folds, read)
-    cut = classifier.cut(given)
+    cut = classifier.cut(given, settings.max_tokens)
     card = Card(
         metric="leaning",
-        instrument=classifier.instrument,
+        instrument=f"{settings.classifier} ({classifier.what})",
         labels=context.labels,
         trained_on=0,
         by_article=by_articles,
         domain=_bounds(curve, probabilities),
         damage=curve.to_json(),
         warnings=[
-            *_mistaken(context.labels, by_articles, NAMES[settings.kind]),
+            *_mistaken(context.labels, by_articles, _NAMED_IN[settings.kind]),
             *_warnings(by_articles, None),
         ],
         notes=[
@@ -433,11 +461,11 @@ def _measure_external(
             "its probabilities are taken as they come, not recalibrated",
             f"{cut:,} of {len(given):,} articles have more tokens than it reads, and were cut",
             *classifier.notes,
-            *_title_notes(settings.given),
+            *_title_notes(settings.input),
             _ONCE,
         ],
     )
-    meta = {"name": settings.classifier, "revision": classifier.trained.revision}
+    meta = {"name": settings.classifier, "revision": classifier.revision}
     return card, domain, curve, meta
 
 
@@ -446,7 +474,8 @@ def _mistaken(labels: Sequence[str], by_articles: Mapping[str, Any], key: str) -
     meant = exchanged(confusion)
     if meant is None:
         return []
-    better = macro_f1(confusion[:, np.argsort(meant)])
+    said, read = np.indices(confusion.shape).reshape(2, -1)
+    better = macro_f1(said, np.array(meant)[read], len(labels), confusion.ravel())
     as_it_is = by_articles["macro_f1"]
     below = "far below" if as_it_is < 1 / len(labels) - _NEAR_CHANCE else "against"
     pairs = [

@@ -1,24 +1,37 @@
-"""Load a model that reads whole texts, by hub id or local folder. Knows no label and no metric.
+"""Load a model that reads whole texts, by hub id or local folder, and classify texts by it.
 
-No code that it carries is run, and only safetensors are read.
+No code that a model carries is run, and only safetensors are read. Sequence classifiers serve for
+leaning (a RoBERTa classifier, say) and for quality (the Gibberish Detector) alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
 from biasloop.hub import check_hub, switched_off
-from biasloop.models import checkpoint_of, refuse_adapter, refuse_tokens, tokenized
+from biasloop.models import (
+    batches,
+    checkpoint_of,
+    few_lengths,
+    packed,
+    read_at_once,
+    refuse_adapter,
+    refuse_tokens,
+    tokenized,
+)
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 #: A text of fewer tokens is none.
 _LEAST_ROOM = 16
@@ -129,13 +142,6 @@ def limit_of(
     return checkpoint_of(model, tokenizer).limit(max_tokens)
 
 
-def longer(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], limit: int, special: bool = False
-) -> int:
-    """Count the texts of more tokens than ``limit``, with or without special ones."""
-    return sum(len(ids) > limit for ids in tokenized(tokenizer, texts, limit + 1, special))
-
-
 def each_once(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     """List the different texts, and of each text its place among them.
 
@@ -196,3 +202,230 @@ def refuse_lost(model: PreTrainedModel, read: np.ndarray) -> None:
             "its precision to float32 (metrics.leaning.precision, metrics.quality.precision), or "
             "take another classifier"
         )
+
+
+_SECTIONS = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
+
+
+@dataclass(frozen=True)
+class TrainedClassifier(ABC):
+    """A model that came trained and gives texts probabilities of our labels.
+
+    Attributes
+    ----------
+    model, tokenizer
+        In evaluation mode, on their device.
+    revision
+        The hub's commit, None for a local model.
+    """
+
+    #: What it is, for an instrument's card.
+    what: ClassVar[str]
+    #: Whether `room` counts special tokens, too.
+    special: ClassVar[bool] = False
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str | None
+
+    @abstractmethod
+    def room(self, max_tokens: int | None = None) -> int:
+        """How many tokens of a text are read."""
+
+    @abstractmethod
+    def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
+        """Give probabilities, shape (texts, labels), of different texts cut at ``room`` tokens."""
+
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int, max_tokens: int | None = None
+    ) -> np.ndarray:
+        """Classify texts, those of like length together, and each different one once.
+
+        Parameters
+        ----------
+        texts
+            Any text, the empty one included.
+        batch_size
+            Inputs at once, at most; fewer where they come to more than `models.read_at_once` says.
+        max_tokens
+            A text is cut here, and at what the model has room for.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (texts, labels); rows sum to 1.
+
+        Raises
+        ------
+        InputError
+            If the model gives a text no finite numbers.
+        """
+        import torch
+
+        different, places_of = each_once(texts)
+        with torch.inference_mode(), packed(self.model):
+            return self._read(different, batch_size, self.room(max_tokens))[places_of]
+
+    def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:
+        """Count the texts that are not read to their end."""
+        room = self.room(max_tokens)
+        ids = tokenized(self.tokenizer, texts, room + 1, self.special)
+        return sum(len(own) > room for own in ids)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a card has to say of its probabilities."""
+        return ()
+
+    def _logits(
+        self, rows: Sequence[dict[str, list[int]]], batch_size: int, limit: int
+    ) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """Read tokenized rows in batches: their places and the model's outputs, in float64."""
+        lengths = [len(row["input_ids"]) for row in rows]
+        for places in batches(lengths, batch_size, read_at_once(self.model)):
+            # Few lengths by steps of one: of a sentence, eight tokens would be a third.
+            longest = max(1, *(lengths[place] for place in places))
+            batch = self.tokenizer.pad(
+                [rows[place] for place in places],
+                padding="max_length",
+                max_length=min(few_lengths(longest, least=1), limit),
+                return_tensors="pt",
+            ).to(self.model.device)
+            yield places, self.model(**batch).logits.double()
+
+
+@dataclass(frozen=True)
+class SequenceClassifier(TrainedClassifier):
+    """A classifier of transformers whose outputs are summed into our labels.
+
+    Where each output has a probability of its own, they are sigmoids, divided by their sum.
+
+    Attributes
+    ----------
+    assignment
+        Shape (classifier's labels, our labels), one 1 per row.
+    """
+
+    what = "transformers sequence classifier"
+    special = True
+    assignment: np.ndarray
+
+    def room(self, max_tokens: int | None = None) -> int:
+        """How many tokens of a text are read, special ones included."""
+        return limit_of(self.model, self.tokenizer, max_tokens)
+
+    def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
+        import torch
+
+        rows = [
+            {"input_ids": list(ids)} for ids in tokenized(self.tokenizer, texts, room, special=True)
+        ]
+        result = np.empty((len(texts), self.assignment.shape[1]))
+        for places, logits in self._logits(rows, batch_size, room):
+            if is_multi_label(self.model):
+                logits = torch.nn.functional.logsigmoid(logits)
+            result[places] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
+        refuse_lost(self.model, result)
+        return result
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a card has to say of its probabilities."""
+        if not is_multi_label(self.model):
+            return ()
+        return (
+            "the classifier gives each label a probability of its own (multi-label); they are "
+            "divided by their sum, so that a text of no label or of several looks undecided",
+        )
+
+
+def load_classifier(
+    name: str,
+    labels: Sequence[str],
+    label_map: Mapping[str, str],
+    metric: str,
+    revision: str | None = None,
+    precision: str = "float32",
+) -> SequenceClassifier:
+    """Load a classifier and hold its labels against ours.
+
+    Parameters
+    ----------
+    name
+        A local folder or a hub id. No code that it carries is run, and only safetensors are read.
+    labels
+        Our labels, in order.
+    label_map
+        Classifier's label -> ours; a label that is not in it keeps its name.
+    metric
+        ``leaning`` or ``quality``: for the error texts.
+    revision
+        Of a hub model.
+    precision
+        ``float32`` or ``bfloat16``: of its weights.
+
+    Raises
+    ------
+    InputError
+        If the classifier cannot be had, or its labels and ours do not match.
+    """
+    key = _SECTIONS[metric]
+    loaded = load_pretrained("AutoModelForSequenceClassification", name, key, revision, precision)
+    model = loaded.model
+    outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
+    assignment = assign_labels(outputs, labels, label_map, name, key)
+    return SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
+
+
+def assign_labels(
+    outputs: Mapping[int, str],
+    labels: Sequence[str],
+    label_map: Mapping[str, str],
+    name: str,
+    key: str,
+) -> np.ndarray:
+    """Say which of our labels each output of a classifier counts for.
+
+    Parameters
+    ----------
+    outputs
+        Output index -> the classifier's label.
+    labels, label_map
+        See `load_classifier`.
+    name, key
+        The classifier and the config's section, for the error text.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (outputs, labels), one 1 per row.
+
+    Raises
+    ------
+    InputError
+        If an output has none of our labels, one of ours has no output, or the map names a label
+        that the classifier does not have.
+    """
+    theirs = [outputs[index] for index in range(len(outputs))]
+    mapped = [label_map.get(label, label) for label in theirs]
+    problems = [
+        f"label_map names '{label}', which it does not have"
+        for label in label_map
+        if label not in theirs
+    ]
+    problems += [
+        f"its label '{label}' stands for '{ours}', which is none of ours"
+        for label, ours in zip(theirs, mapped, strict=True)
+        if ours not in labels
+    ]
+    problems += [f"no label of it stands for '{label}'" for label in labels if label not in mapped]
+    if problems:
+        raise InputError(
+            f"{key}: the labels of the classifier '{name}' ({', '.join(theirs)}) do not cover "
+            f"ours ({', '.join(labels)}): {'; '.join(problems)}. Say which is which in "
+            f"{key}.label_map"
+        )
+    assignment = np.zeros((len(theirs), len(labels)))
+    for row, ours in enumerate(mapped):
+        assignment[row, list(labels).index(ours)] = 1.0
+    return assignment

@@ -7,17 +7,29 @@ from biasloop.models.edit import (
     read_associations,
     strongest,
 )
-from biasloop.neurons.ablation import DRAWS, EFFECTS, Ablation, permutation_pvalue
-from biasloop.neurons.associate import associate, full_quantity, versions
-from biasloop.neurons.causal import INTERVENTIONS, LEAST_DRAWS, ablate, export, place_of
-from biasloop.neurons.corrections import (
+from biasloop.neurons.ablation import (
+    DRAWS,
+    EFFECTS,
+    INTERVENTIONS,
+    LEAST_DRAWS,
+    Ablation,
+    ablate,
+    export,
+    permutation_pvalue,
+    place_of,
+)
+from biasloop.neurons.associate import (
     LEVEL,
     Counts,
     Overlap,
+    associate,
     benjamini_hochberg,
     bonferroni,
     count_significant,
+    full_quantity,
+    model_scores,
     overlap,
+    versions,
 )
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png, layer_counts
 from biasloop.neurons.findings import (
@@ -29,9 +41,7 @@ from biasloop.neurons.findings import (
     write_ablation,
     write_findings,
 )
-from biasloop.neurons.methods import METHODS, Method, method
-from biasloop.neurons.outcomes import model_scores
-from biasloop.neurons.permutation import permute_chains
+from biasloop.neurons.methods import METHODS, Method, method, permute_chains
 from biasloop.neurons.regression import Regression, hac_regression
 from biasloop.tables import ASSOCIATIONS
 

@@ -1,4 +1,4 @@
-"""Associate every neuron with a metric, over the versions of a model. Knows tables, not models."""
+"""Associate every neuron with a metric over the versions of a model, and choose the strongest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,190 @@ import numpy as np
 import polars as pl
 
 from biasloop.errors import InputError, nearest
-from biasloop.neurons.corrections import benjamini_hochberg
-from biasloop.neurons.design import Floats
+from biasloop.models.edit import Units
 from biasloop.neurons.methods import apply
+from biasloop.neurons.regression import Floats
 from biasloop.tables import ASSOCIATIONS, CHAIN
+
+#: The error rate that counts are made at.
+LEVEL = 0.05
+
+
+def benjamini_hochberg(pvalues: Floats) -> Floats:
+    """Turn p-values into q-values (Benjamini and Hochberg 1995, JRSS B 57(1)).
+
+    Parameters
+    ----------
+    pvalues
+        Shape (tests,); NaN where no test could be made: it is left out of the number of tests.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (tests,); NaN where there is no p-value.
+    """
+    return _adjusted(pvalues, "fdr_bh")
+
+
+def bonferroni(pvalues: Floats) -> Floats:
+    """Multiply p-values by the number of tests, at most 1; NaN as in `benjamini_hochberg`."""
+    return _adjusted(pvalues, "bonferroni")
+
+
+def _adjusted(pvalues: Floats, method: str) -> Floats:
+    from statsmodels.stats.multitest import multipletests
+
+    result = np.full(len(pvalues), np.nan)
+    tested = ~np.isnan(pvalues)
+    if tested.any():
+        result[tested] = multipletests(pvalues[tested], method=method)[1]
+    return result
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of many tests are significant at `LEVEL`.
+
+    Attributes
+    ----------
+    tests
+        Tests made.
+    raw, benjamini_hochberg, bonferroni
+        Significant without and with a correction.
+    by_chance
+        Expected of ``raw`` if there were nothing to find.
+    """
+
+    tests: int
+    raw: int
+    benjamini_hochberg: int
+    bonferroni: int
+    by_chance: float
+
+
+def count_significant(pvalues: Floats, level: float = LEVEL) -> Counts:
+    """Count p-values below a level, raw and corrected."""
+    tests = int((~np.isnan(pvalues)).sum())
+    return Counts(
+        tests,
+        int((pvalues < level).sum()),
+        int((benjamini_hochberg(pvalues) < level).sum()),
+        int((bonferroni(pvalues) < level).sum()),
+        level * tests,
+    )
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How two sets of neurons, out of the same ones, meet.
+
+    Attributes
+    ----------
+    first, second, both, total
+        Sizes of the sets, of what they share, and of all that was tested for both.
+    expected
+        Of ``both``, were the sets independent.
+    more, fewer
+        P-values of at least, and of at most, so many shared: hypergeometric. They take neurons as
+        independent draws, which neighbours in a layer are not, so they overstate certainty.
+    """
+
+    first: int
+    second: int
+    both: int
+    total: int
+    expected: float
+    more: float
+    fewer: float
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> Overlap:
+    """Hold the overlap of two sets against chance.
+
+    Parameters
+    ----------
+    first, second
+        Membership, boolean, each of shape (neurons,).
+    """
+    from scipy.stats import hypergeom
+
+    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    total, a, b = len(first), int(first.sum()), int(second.sum())
+    both = int((first & second).sum())
+    chance = hypergeom(total, a, b)
+    return Overlap(
+        a,
+        b,
+        both,
+        total,
+        a * b / total if total else 0.0,
+        float(chance.sf(both - 1)) if total else 1.0,
+        float(chance.cdf(both)) if total else 1.0,
+    )
+
+
+_KEY = list(CHAIN)
+_LEANING = "leaning:"
+
+
+def known_metrics(
+    scores: pl.DataFrame, leaning_scores: pl.DataFrame, set_scores: pl.DataFrame
+) -> list[str]:
+    """List the metrics that a run can be asked for."""
+    return [
+        *(f"{_LEANING}{name}" for name in leaning_scores["leaning"].unique().sort()),
+        *scores["metric"].unique().sort(),
+        *set_scores["metric"].unique().sort(),
+    ]
+
+
+def model_scores(
+    scores: pl.DataFrame,
+    leaning_scores: pl.DataFrame,
+    set_scores: pl.DataFrame,
+    metric: str,
+) -> pl.DataFrame:
+    """Give each version's figure.
+
+    Parameters
+    ----------
+    scores, leaning_scores, set_scores
+        As in `loop.Results`.
+    metric
+        ``leaning:LABEL``: the share of its articles of which LABEL is the likeliest leaning (the
+        paper's measure of bias; of equal ones the first in the table counts); or the name of a
+        metric: its mean over articles, or that of the whole set.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``regime, seed, generation, value``, sorted; real articles and the base model included.
+
+    Raises
+    ------
+    InputError
+        If there is no such metric.
+    """
+    if metric.startswith(_LEANING):
+        label = metric.removeprefix(_LEANING)
+        if (leaning_scores["leaning"] == label).any():
+            likeliest = leaning_scores.sort(
+                "probability", descending=True, maintain_order=True
+            ).unique([*_KEY, "article_id"], keep="first", maintain_order=True)
+            share = (pl.col("leaning") == label).mean().alias("value")
+            return likeliest.group_by(_KEY).agg(share).sort(_KEY)
+    for table in (scores, set_scores):
+        rows = table.filter(pl.col("metric") == metric)
+        if rows.height:
+            return rows.group_by(_KEY).agg(pl.col("value").mean()).sort(_KEY)
+    known = known_metrics(scores, leaning_scores, set_scores)
+    raise InputError(f"unknown metric '{metric}'; {nearest(metric, known)}")
+
+
+def count(units: Units) -> int:
+    """Count units over layers."""
+    return sum(len(own) for own in units.values())
+
 
 #: What is done unless asked otherwise: of the methods that work with few chains, the one whose
 #: error rate on unrelated series is near what it says (docs/neurons.md).
@@ -21,7 +201,6 @@ DEFAULT_METHOD = "differences"
 #: or more (docs/neurons.md).
 FEW_VERSIONS = 20
 
-_KEY = list(CHAIN)
 #: Short names on the command line.
 _SHORT = {"weight": "weight_mean", "activation": "activation_mean"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from biasloop.neurons.corrections import LEVEL
+from biasloop.neurons.associate import LEVEL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,14 +18,18 @@ from biasloop.neurons.ablation import Ablation, ablation_of
 from biasloop.neurons.associate import (
     DEFAULT_METHOD,
     FEW_VERSIONS,
+    LEVEL,
+    Counts,
+    Overlap,
     associate,
+    count_significant,
     full_quantity,
+    model_scores,
+    overlap,
     versions,
 )
-from biasloop.neurons.corrections import LEVEL, Counts, Overlap, count_significant, overlap
 from biasloop.neurons.figures import ablation_png, correlations_png, counts_png
 from biasloop.neurons.methods import method as check_method
-from biasloop.neurons.outcomes import model_scores
 from biasloop.tables import ASSOCIATIONS, CHAIN, read_table, write_table
 
 ASSOCIATIONS_FILE = "associations.parquet"

@@ -21,8 +21,8 @@ from biasloop.config.regimes import (
     VerifiedConfig,
 )
 from biasloop.errors import InputError
-from biasloop.metrics.adjustment import adjusted_shares, error_rates
-from biasloop.metrics.evaluation import TELLS_APART, confusion_matrix
+from biasloop.metrics.evaluation import TELLS_APART
+from biasloop.metrics.quantification import adjusted_shares, error_rates
 from biasloop.regimes.base import Regime
 
 #: No detector is taken to be surer than this, so that no article has all the weight.
@@ -214,6 +214,8 @@ class Reweighted(Regime[ReweightedConfig]):
             If the instrument does not tell the leanings of the real articles apart, or read no
             article as one of them.
         """
+        from sklearn.metrics import confusion_matrix
+
         (articles,) = synthetic.values()
         known = real.filter(pl.col("leaning").is_not_null())
         labels = sorted({*real["label"], *known["leaning"]})
@@ -222,7 +224,7 @@ class Reweighted(Regime[ReweightedConfig]):
             np.array([place[label] for label in known[column]], dtype=int)
             for column in ("label", "leaning")
         )
-        confusion = confusion_matrix(truth, read, len(labels))
+        confusion = confusion_matrix(truth, read, labels=range(len(labels)))
         apart = confusion.sum(axis=1).all()
         rates = error_rates(confusion) if apart else np.zeros((len(labels), len(labels)))
         if np.linalg.svd(rates, compute_uv=False)[-1] < TELLS_APART:

@@ -126,12 +126,12 @@ def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
 def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
     size = _points(change.value, change.low, change.high)
     way = f"moved {size} {_towards(verdict.leaning, labels, change.value)}"
-    if verdict.together is False and change.low <= 0 <= change.high:
+    if verdict.same_direction is False and change.low <= 0 <= change.high:
         return (
             "moved away from the real articles' balance, each chain in a direction of its own "
             f"(on average {_between(verdict, change, labels)})"
         )
-    most = "" if verdict.together is not False else " on average, though not in every chain"
+    most = "" if verdict.same_direction is not False else " on average, though not in every chain"
     end = {
         "amplified": "",
         "reduced": ", closer to the real articles",

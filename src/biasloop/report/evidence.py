@@ -162,7 +162,9 @@ def _why(verdict: Verdict) -> str:
     """Say in few words what the answer on bias rests on."""
     if verdict.bias in ("withheld", "not measured"):
         return DETAIL.sub("", words.visible(verdict.reason))
-    way = "away from the real articles" + ", not all chains the same way" * (not verdict.together)
+    way = "away from the real articles" + ", not all chains the same way" * (
+        not verdict.same_direction
+    )
     way = _WAYS.get(verdict.bias, way)
     if verdict.holm is None:
         return way

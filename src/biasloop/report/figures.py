@@ -13,9 +13,17 @@ from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.charts import AnyChart, CalibrationChart, Chart, Reference
-from biasloop.report.lines import line_chart, path_chart
-from biasloop.report.palette import BASE_LOOK, Look, look
+from biasloop.report.charts import (
+    BASE_LOOK,
+    AnyChart,
+    CalibrationChart,
+    Chart,
+    Look,
+    Reference,
+    line_chart,
+    look,
+    path_chart,
+)
 from biasloop.report.verdicts import worst_of
 from biasloop.tables import BASE, REAL
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Evidence, Verdict, foretold, selections
+from biasloop.analysis import Evidence, Verdict, projected_updates, selections
 from biasloop.loop.results import Results
 from biasloop.report.answer import Shown
 from biasloop.report.cautions import Caution
@@ -52,7 +52,7 @@ def machine_summary(
         "summary": summary.to_dicts(),
         "tests": _tests(evidence),
         "neurons": neurons and neurons.machine,
-        "updates": [] if leaning is None else foretold(results, leaning).to_dicts(),
+        "updates": [] if leaning is None else projected_updates(results, leaning).to_dicts(),
         "selections": selections(results).to_dicts(),
         "detectors": results.detectors.to_dicts(),
         "validity": checked.to_dicts(),

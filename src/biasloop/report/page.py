@@ -13,20 +13,26 @@ from typing import Any
 import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold, selections, sources_apart, tables_of
+from biasloop.analysis import (
+    Evidence,
+    Verdict,
+    projected_updates,
+    selections,
+    sources_apart,
+    tables_of,
+)
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION, Shown
 from biasloop.report.cautions import Caution, real_shares
-from biasloop.report.charts import CalibrationChart, Chart
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
+from biasloop.report.drawing import escape, plotly_figure
 from biasloop.report.evidence import tables_of_tests, verdict_tables
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.instruments import instrument
-from biasloop.report.interactive import escape, plotly_figure
 from biasloop.report.machine import stage_totals, strict
 from biasloop.report.neurons import Neurons, data_uri
-from biasloop.report.palette import BASE_LOOK, REAL_LOOK
 from biasloop.report.tables import regime_tables, selection_tables
 from biasloop.report.updates import update_tables
 from biasloop.report.verdicts import collapse_measures
@@ -162,7 +168,7 @@ def _contents(
         "legend": _legend(results, figures),
         "leaning": None if leaning is None else words.name(leaning),
         "tables": regime_tables(summary, list(regimes), results.labels)
-        + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
+        + (() if leaning is None else update_tables(projected_updates(results, leaning), leaning)),
         "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
         "neurons": neurons,
         "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),

@@ -1,6 +1,6 @@
 """The condition beside the outcome, as tables: one per chain, and their agreement.
 
-Knows `analysis.foretold` only.
+Knows `analysis.projected_updates` only.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _UNITS = {
 }
 
 
-def update_tables(foretold: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
+def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
     """Lay out each chain's updates against the change of leaning that followed.
 
     The last table counts over all chains how often the signs agreed.
 
     Parameters
     ----------
-    foretold
-        `analysis.FORETOLD`.
+    table
+        `analysis.projected_update.PROJECTED_UPDATES`.
     leaning
         The leaning that is followed.
     """
     tables = []
-    several = foretold["seed"].n_unique() > 1
-    for (regime, seed), rows in foretold.group_by("regime", "seed", maintain_order=True):
+    several = table["seed"].n_unique() > 1
+    for (regime, seed), rows in table.group_by("regime", "seed", maintain_order=True):
         title = f"Update on the bias direction, “{words.name(leaning)}”: {words.name(str(regime))}"
         columns = (
             f"projection of the update ({_UNITS[rows['direction'][0]]})",
@@ -50,13 +50,13 @@ def update_tables(foretold: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
             for row in rows.sort("generation").iter_rows(named=True)
         )
         tables.append(Table(f"{title}, seed {seed}" if several else title, (Part(columns, body),)))
-    return (*tables, *([_agreement(foretold, leaning)] if tables else []))
+    return (*tables, *([_agreement(table, leaning)] if tables else []))
 
 
-def _agreement(foretold: pl.DataFrame, leaning: str) -> Table:
-    found = sign_agreement(foretold)
+def _agreement(table: pl.DataFrame, leaning: str) -> Table:
+    found = sign_agreement(table)
     shown = "not shown" if found.pvalue is None or found.pvalue >= 0.05 else "shown"
-    # Five seeds are `analysis.updates.FEWEST_SEEDS`.
+    # Five seeds are `analysis.projected_update.FEWEST_SEEDS`.
     pvalue = "fewer than five seeds" if found.pvalue is None else f"p {found.pvalue:.2g}"
     columns = (
         "same sign",

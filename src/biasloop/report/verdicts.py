@@ -95,7 +95,7 @@ def _against_real(verdict: Verdict) -> str:
         of = f"the real shares of all leanings ({words.percent(real)} of this one)"
     where = {
         "amplified": f", away from {of}"
-        if verdict.together
+        if verdict.same_direction
         else f" (real: {words.percent(real)}); each chain went away from the real shares, not all "
         "in one direction",
         "reduced": f", towards {of}",

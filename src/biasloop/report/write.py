@@ -20,6 +20,7 @@ from biasloop.files import write_bytes, write_json, write_text
 from biasloop.loop.results import Results
 from biasloop.report.answer import shown
 from biasloop.report.cautions import by_weight, cautions, unsubtracted
+from biasloop.report.drawing import png
 from biasloop.report.evidence import doubts
 from biasloop.report.figures import figures
 from biasloop.report.frontier import choices
@@ -27,7 +28,6 @@ from biasloop.report.instruments import require_leaning_card
 from biasloop.report.machine import machine_summary
 from biasloop.report.neurons import neurons_of
 from biasloop.report.page import page
-from biasloop.report.static import png
 
 
 def write_report(results: Results, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TypeAlias
 
 import polars as pl
 
-from biasloop.config import TrainingConfig
+from biasloop.config import TrainingConfig, as_given
 from biasloop.models import LoadedModel, begun
 from biasloop.stages.objective import Objective
 from biasloop.stages.train import Progress, TrainingLog, train
@@ -18,9 +19,12 @@ from biasloop.stages.train import Progress, TrainingLog, train
 Sample: TypeAlias = "array[int]"
 
 
-def text_of(title: str, body: str) -> str:
-    """Join an article as one text: its title, a line break, its body."""
-    return f"{title}\n{body}" if title else body
+def text_of(title: str, body: str, template: str = "{title}\n{body}") -> str:
+    """Join an article as one text: as ``training.input`` says, whose default this is.
+
+    Without a title, a first line that is the title alone is left out.
+    """
+    return as_given(template if title else template.removeprefix("{title}\n"), title, body)
 
 
 def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[Sample]:
@@ -28,21 +32,31 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
 
     With ``samples: line`` each line of an article is one sample, as in the authors' scripts;
     with ``samples: article`` each article is one. A sample is cut at ``max_tokens`` (and at the
-    model's context); one of fewer than two tokens has nothing to predict and is left out.
+    model's context). One of fewer than two tokens has nothing to predict and is left out; with
+    ``empty_lines: keep`` it takes its place in a batch. There a line ends at a line feed, a
+    carriage return or both, and what follows the last one is a line, too: as in a text file that
+    the data sets library reads, which is what the authors' scripts do.
 
     Returns
     -------
     list of Sample
         Token ids, in the order of the articles.
     """
+    keep = config.empty_lines == "keep"
 
     def texts() -> Iterator[str]:
         for title, body in articles.select("title", "body").iter_rows():
-            text = text_of(title, body)
-            yield from text.splitlines() if config.samples == "line" else [text]
+            text = text_of(title, body, config.input)
+            if keep:
+                yield from re.split(r"\r\n|\r|\n", text)
+            else:
+                yield from text.splitlines() if config.samples == "line" else [text]
 
     length = min(config.max_tokens, loaded.context)
-    return [array("i", ids) for ids in begun(loaded.tokenizer, texts(), length) if len(ids) >= 2]
+    samples = (array("i", ids) for ids in begun(loaded.tokenizer, texts(), length))
+    if keep:  # a single token has no loss: nothing predicts it
+        return [ids or array("i", [loaded.card.pad]) for ids in samples]
+    return [ids for ids in samples if len(ids) >= 2]
 
 
 def finetune(

@@ -159,7 +159,7 @@ def generate_blocks(
     names: list[tuple[str, int]] = []
     rows: list[tuple[str, int]] = []
     prompts: list[np.ndarray] = []
-    found = article_prompts(loaded.tokenizer, real, config)
+    found = article_prompts(loaded.tokenizer, real, config, loaded.room)
     for article_id, own in zip(real["article_id"], found, strict=True):
         for sample in range(1, config.samples_per_prompt + 1):
             for block, prompt in enumerate(own):

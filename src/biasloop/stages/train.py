@@ -29,6 +29,7 @@ from biasloop.stages.objective import Objective
 
 if TYPE_CHECKING:
     import torch
+    from transformers import Trainer
 
 #: Called with the tokens trained on since the last call.
 Progress = Callable[[int], None]
@@ -190,7 +191,7 @@ def train(
     StoreError
         If a checkpoint cannot be written.
     """
-    from transformers import Trainer, TrainingArguments
+    from transformers import TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
     if not samples:
@@ -256,7 +257,7 @@ def train(
             packing = can_pack(loaded.model) and processes == 1 and objective is None
             # A GPU's time goes into starting operations: padding costs it less than joining.
             joined = packing and loaded.device.name == "cpu"
-            trainer = Trainer(
+            trainer = _trainer()(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
@@ -293,6 +294,27 @@ def train(
     loaded.model.eval()
     losses = tuple(float(row["loss"]) for row in trainer.state.log_history if "loss" in row)
     return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
+
+
+def _trainer() -> type[Trainer]:
+    """Make the Trainer whose batches may predict nothing, as those of empty lines."""
+    import torch
+    from transformers import Trainer
+
+    class Own(Trainer):
+        def compute_loss(
+            self,
+            model: Any,  # noqa: ANN401
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: torch.Tensor | int | None = None,
+        ) -> Any:  # noqa: ANN401
+            # Their loss is 0 and moves nothing; divided by no token it would be no number.
+            if num_items_in_batch is not None:
+                num_items_in_batch = torch.as_tensor(num_items_in_batch).clamp(min=1)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    return Own
 
 
 def _sharded(processes: int) -> dict[str, Any]:

@@ -47,10 +47,12 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
     ) -> list[list[int]]:
         import torch
 
+        longest = len(loaded.card.begins) + config.prompt_tokens
+        longest = max(longest, *map(len, prompts))  # a whole title may be longer than a block
         engine = vllm.LLM(
             model=str(folder),
             dtype=loaded.device.precision,
-            max_model_len=len(loaded.card.begins) + config.prompt_tokens + config.new_tokens,
+            max_model_len=longest + config.new_tokens,
             tensor_parallel_size=max(1, torch.cuda.device_count()),
             seed=seed,
             trust_remote_code=False,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biasloop.errors import InputError
-from biasloop.theory.chain import Chain
+from biasloop.theory.chain import Chain, population_path
 from biasloop.theory.family import Floats
 from biasloop.theory.measures import INTERVAL, measure
-from biasloop.theory.population import population_path
 from biasloop.theory.settings import Settings, unlimited
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 
 from biasloop.errors import InputError, nearest
 from biasloop.theory.family import Floats
-from biasloop.theory.training_sets import REGIMES
+from biasloop.theory.settings import REGIMES
 
 #: Regimes that a path can be given for. ``overfitting`` trains longer on the set of ``synthetic``,
 #: which nothing remains to be learnt from.

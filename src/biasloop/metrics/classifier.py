@@ -1,0 +1,419 @@
+"""The built-in classifier: features chosen by cross-validation, logistic regression, calibrated.
+
+One procedure (`_train`) makes a classifier from a training set: it chooses the features by
+cross-validated macro-F1, fits the temperature on the same out-of-fold logits, and refits on
+everything. Held-out figures come from running that whole procedure without the held-out articles,
+so that neither the choice nor the calibration has seen them.
+
+Fitting is scikit-learn's; predicting is one product and one softmax, so that a model read back
+from its arrays gives the same bits as the one that was fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from biasloop.metrics.base import load_instrument, save_instrument
+from biasloop.metrics.evaluation import Folds, by_article, by_source, group_ids, macro_f1
+from biasloop.metrics.features import EmbeddingCandidate, MiniLmCandidate, Terms, TfidfCandidate
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from threadpoolctl import ThreadpoolController
+
+
+_ITERATIONS = 2000
+_TEMPERATURES = (0.01, 100.0)
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """A fitted classifier.
+
+    Attributes
+    ----------
+    coefficients
+        Shape (labels, features).
+    intercepts
+        Shape (labels,).
+    temperature
+        Divides the logits (Guo et al. 2017); 1 before calibration.
+    """
+
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+    temperature: float = 1.0
+
+    def logits(self, features: np.ndarray | csr_matrix) -> np.ndarray:
+        """Uncalibrated logits, shape (n, labels)."""
+        return np.asarray(features @ self.coefficients.T) + self.intercepts
+
+    def probabilities(self, features: np.ndarray | csr_matrix) -> np.ndarray:
+        """Calibrated probabilities, shape (n, labels)."""
+        from scipy.special import softmax
+
+        return softmax(self.logits(features) / self.temperature, axis=1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give the arrays to keep; see `from_arrays`."""
+        return {
+            "coefficients": self.coefficients,
+            "intercepts": self.intercepts,
+            "temperature": np.array([self.temperature]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> LinearClassifier:
+        """Read back what `arrays` gave."""
+        return cls(arrays["coefficients"], arrays["intercepts"], float(arrays["temperature"][0]))
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """Find the loaded libraries' threads, once: to look for them takes as long as a small fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    return _pools().limit(limits=1)
+
+
+def fit_linear(
+    features: np.ndarray | csr_matrix, truth: np.ndarray, labels: int, strength: float
+) -> LinearClassifier:
+    """Fit L2-regularised multinomial logistic regression; every label counts the same.
+
+    Parameters
+    ----------
+    features
+        Shape (n, features), dense or CSR.
+    truth
+        Label indices, shape (n,); every label in ``range(labels)`` occurs.
+    labels
+        How many labels there are, at least 2.
+    strength
+        Inverse regularisation, scikit-learn's ``C``.
+
+    Returns
+    -------
+    LinearClassifier
+        Uncalibrated. Without a single feature it gives every label the same probability.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if not features.shape[1]:
+        return LinearClassifier(np.zeros((labels, 0)), np.zeros(labels))
+    model = LogisticRegression(C=strength, class_weight="balanced", max_iter=_ITERATIONS)
+    # Thousands of products with one vector: several threads wait for each other most of the time.
+    with _one_thread():
+        model.fit(features, truth)
+    weights, biases = model.coef_, model.intercept_
+    if labels == 2:
+        weights = np.vstack([np.zeros_like(weights), weights])
+        biases = np.concatenate([np.zeros_like(biases), biases])
+    return LinearClassifier(np.ascontiguousarray(weights), np.ascontiguousarray(biases))
+
+
+def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """Find the temperature with the least balanced log-loss on logits that were held out.
+
+    Parameters
+    ----------
+    logits
+        Shape (n, labels), of articles that the classifier was not fitted on.
+    truth
+        Label indices, shape (n,).
+
+    Returns
+    -------
+    float
+        Between 0.01 and 100. Labels are unchanged: only confidence is.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    weights = compute_sample_weight("balanced", truth)
+    rows = np.arange(len(truth))
+
+    def loss(log_temperature: float) -> float:
+        of_truth = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, truth]
+        return -float((weights * of_truth).mean())
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
+
+
+_OUTER_FOLDS = 5
+_INNER_FOLDS = 3
+
+
+class Encoder(Protocol):
+    """Fitted features: text -> rows.
+
+    Attributes
+    ----------
+    at_once
+        How many texts to encode together, where a text's row is the same in any company; else
+        None, for all of them.
+    """
+
+    @property
+    def at_once(self) -> int | None:
+        """See above."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray | csr_matrix:
+        """Encode texts, shape (texts, features)."""
+        ...
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give JSON and arrays to keep."""
+        ...
+
+
+Candidate = TfidfCandidate | MiniLmCandidate | EmbeddingCandidate
+
+#: The features that can be tried, by the name that the config uses. One line adds one.
+CANDIDATES: dict[str, Candidate] = {
+    candidate.name: candidate
+    for candidate in (
+        TfidfCandidate("word-tfidf", Terms("word", 1, 2, least_articles=2), strength=1.0),
+        TfidfCandidate("character-tfidf", Terms("char_wb", 3, 5, least_articles=3), strength=1.0),
+        MiniLmCandidate("minilm", strength=10.0),
+    )
+}
+
+#: What a card calls them.
+DESCRIPTIONS = {
+    "word-tfidf": "word TF-IDF + logistic regression",
+    "character-tfidf": "character TF-IDF + logistic regression",
+    "minilm": "MiniLM embeddings + logistic regression",
+}
+
+#: What the second classifier may read by; it takes the first that the classifier itself does not.
+_SECOND = ("character-tfidf", "word-tfidf")
+
+
+@dataclass(frozen=True)
+class BuiltinClassifier:
+    """A fitted classifier.
+
+    Attributes
+    ----------
+    candidate
+        Which of `CANDIDATES` it is.
+    encoder, linear
+        Its two halves.
+    """
+
+    candidate: str
+    encoder: Encoder
+    linear: LinearClassifier
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities, shape (texts, labels)."""
+        size = self.encoder.at_once or max(1, len(texts))
+        pieces = [texts[at : at + size] for at in range(0, len(texts), size)] or [texts]
+        return np.concatenate(
+            [self.linear.probabilities(self.encoder.encode(piece)) for piece in pieces]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the classifier; `load_builtin` reads it back to the bit."""
+        meta, arrays = self.encoder.save()
+        save_instrument(
+            folder, {"candidate": self.candidate, "encoder": meta}, arrays | self.linear.arrays()
+        )
+
+
+def load_builtin(folder: Path, known: Mapping[str, Candidate] = CANDIDATES) -> BuiltinClassifier:
+    """Read back what `BuiltinClassifier.save` wrote; ``known`` as for `fit_builtin`."""
+    meta, arrays = load_instrument(folder)
+    encoder = known[meta["candidate"]].restore(meta["encoder"], arrays)
+    return BuiltinClassifier(meta["candidate"], encoder, LinearClassifier.from_arrays(arrays))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Out-of-fold predictions of the whole procedure.
+
+    Attributes
+    ----------
+    rows
+        The articles predicted, as indices.
+    folds
+        Which were held out together; indices into the articles.
+    probabilities
+        Shape (len(rows), labels).
+    classifiers
+        Of each fold the classifier that has not seen it.
+    """
+
+    rows: np.ndarray
+    folds: Folds
+    probabilities: np.ndarray
+    classifiers: Sequence[BuiltinClassifier]
+
+
+@dataclass(frozen=True)
+class FittedBuiltin:
+    """The final classifier and everything that its card needs.
+
+    Attributes
+    ----------
+    classifier
+        Fitted on every article.
+    macro_f1
+        Candidate -> cross-validated macro-F1, in the order tried.
+    by_article, by_source
+        Held-out predictions; ``by_source`` is None where sources cannot be held out.
+    """
+
+    classifier: BuiltinClassifier
+    macro_f1: dict[str, float]
+    by_article: HeldOut
+    by_source: HeldOut | None
+
+
+@dataclass(frozen=True)
+class _Trained:
+    candidate: int
+    linear: LinearClassifier
+    macro_f1: list[float]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The prepared candidates and the truth, of which a training set is a choice of rows."""
+
+    candidates: Sequence[Candidate]
+    prepared: list[Any]
+    truth: np.ndarray
+    groups: np.ndarray
+    labels: int
+    seed: int
+
+    def train(self, rows: np.ndarray, folds: int) -> _Trained:
+        """Choose, calibrate and fit on ``rows`` alone."""
+        truth = self.truth[rows]
+        parts = by_source(truth, self.groups[rows], folds, self.seed)
+        parts = by_article(truth, folds, self.seed) if parts is None else parts
+        logits = [self._out_of_fold(index, rows, parts) for index in range(len(self.candidates))]
+        scores = [macro_f1(truth, one.argmax(axis=1), self.labels) for one in logits]
+        best = int(np.argmax(scores))
+        features, _ = self.prepared[best].encode(rows)
+        linear = fit_linear(features, truth, self.labels, self.candidates[best].strength)
+        calibrated = replace(linear, temperature=fit_temperature(logits[best], truth))
+        return _Trained(best, calibrated, scores)
+
+    def _out_of_fold(self, index: int, rows: np.ndarray, parts: Folds) -> np.ndarray:
+        logits = np.empty((len(rows), self.labels))
+        for part in parts:
+            train = np.delete(rows, part)
+            features, held_out = self.prepared[index].encode(train, rows[part])
+            strength = self.candidates[index].strength
+            linear = fit_linear(features, self.truth[train], self.labels, strength)
+            logits[part] = linear.logits(held_out)
+        return logits
+
+    def held_out(self, rows: np.ndarray, parts: Folds) -> HeldOut:
+        """Run `train` without each part and predict that part."""
+        probabilities = np.empty((len(rows), self.labels))
+        classifiers = []
+        for part in parts:
+            train, test = np.delete(rows, part), rows[part]
+            trained = self.train(train, _INNER_FOLDS)
+            prepared = self.prepared[trained.candidate]
+            _, features = prepared.encode(train, test)
+            probabilities[part] = trained.linear.probabilities(features)
+            name = self.candidates[trained.candidate].name
+            classifiers.append(BuiltinClassifier(name, prepared.encoder(train), trained.linear))
+        return HeldOut(rows, [rows[part] for part in parts], probabilities, classifiers)
+
+
+def fit_builtin(
+    texts: Sequence[str],
+    truth: np.ndarray,
+    sources: Sequence[str],
+    labels: int,
+    candidates: Sequence[str],
+    seed: int,
+    known: Mapping[str, Candidate] = CANDIDATES,
+) -> FittedBuiltin:
+    """Fit the built-in classifier.
+
+    Parameters
+    ----------
+    texts
+        The instrument articles, already cut to what the classifier reads.
+    truth
+        Label indices, shape (texts,); every label in ``range(labels)`` at least twice.
+    sources
+        Source of each article; empty where it is not known. An article without one counts as
+        its own source in choosing and calibrating, and is left out of ``by_source``.
+    labels
+        How many labels there are.
+    candidates
+        Names of ``known``, tried in this order; the first of equals is taken.
+    seed
+        Of the folds.
+    known
+        The features that can be tried, by name.
+    """
+    chosen = [known[name] for name in candidates]
+    problem = _Problem(
+        chosen, [c.prepare(texts) for c in chosen], truth, group_ids(sources), labels, seed
+    )
+    every = np.arange(len(texts))
+    by_articles = problem.held_out(every, by_article(truth, _OUTER_FOLDS, seed))
+    final = problem.train(every, _OUTER_FOLDS)
+    return FittedBuiltin(
+        BuiltinClassifier(
+            candidates[final.candidate], problem.prepared[final.candidate].encoder(), final.linear
+        ),
+        dict(zip(candidates, final.macro_f1, strict=True)),
+        by_articles,
+        _hold_out_sources(problem, sources),
+    )
+
+
+def fit_second(
+    texts: Sequence[str], truth: np.ndarray, labels: int, first: str | None
+) -> BuiltinClassifier:
+    """Fit a second classifier, to see where the two part: on other features, the same articles.
+
+    Parameters
+    ----------
+    texts, truth, labels
+        As for `fit_builtin`.
+    first
+        The features of the classifier that it is held against; None where that is not built in.
+
+    Returns
+    -------
+    BuiltinClassifier
+        Not calibrated: only its likeliest label is of use.
+    """
+    name = next(name for name in _SECOND if name != first)
+    prepared = CANDIDATES[name].prepare(texts)
+    features, _ = prepared.encode(np.arange(len(texts)))
+    linear = fit_linear(features, truth, labels, CANDIDATES[name].strength)
+    return BuiltinClassifier(name, prepared.encoder(), linear)
+
+
+def _hold_out_sources(problem: _Problem, sources: Sequence[str]) -> HeldOut | None:
+    known = np.flatnonzero([bool(source) for source in sources])
+    if len(np.unique(problem.truth[known])) < problem.labels:
+        return None
+    parts = by_source(problem.truth[known], problem.groups[known], _OUTER_FOLDS, problem.seed)
+    return None if parts is None else problem.held_out(known, parts)
