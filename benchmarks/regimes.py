@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "detector": {"kind": "detector"},
     "reweighted": {"kind": "reweighted"},
     "anchored": {"kind": "anchored"},
+    "anchored-kl-1": {"kind": "anchored", "kl": 1.0},
     "interpolated": {"kind": "anchored", "kl": 0, "interpolate": 0.5},
     "counterfactual": {"kind": "counterfactual"},
     "edited": {"kind": "edited"},
@@ -48,10 +49,10 @@ REGIMES: dict[str, dict[str, Any]] = {
 OTHER_SEEDS = (100, 101, 102)
 
 
-def experiment(seeds: int, regimes: list[dict[str, Any]], **loop: Any) -> dict[str, Any]:
+def experiment(seeds: Sequence[int], regimes: list[Any]) -> dict[str, Any]:
     """Put the positive control's config together with perplexity, and these regimes."""
     config = load_config("control-positive").model_dump(mode="json")
-    config["loop"] |= {"seeds": list(range(seeds)), **loop}
+    config["loop"]["seeds"] = list(seeds)
     config["metrics"]["names"].append("perplexity")
     return config | {"regimes": regimes}
 
@@ -61,11 +62,13 @@ def settings(name: str, out: Path, seeds: int) -> dict[str, Any]:
     own = {"name": name, **REGIMES[name]}
     config = load_config("control-positive")
     if own["kind"] == "verified":
-        own["perplexity"] = _band(bl.run(experiment(seeds, ["synthetic"]), out / "synthetic"))
+        own["perplexity"] = _band(
+            bl.run(experiment(range(seeds), ["synthetic"]), out / "synthetic")
+        )
     if own["kind"] == "counterfactual":
         own["pairs"] = _pairs(config)
     if own["kind"] == "edited":
-        values = experiment(seeds, ["synthetic"], seeds=list(OTHER_SEEDS))
+        values = experiment(OTHER_SEEDS, ["synthetic"])
         source = bl.run(values | {"neurons": {"sites": ["mlp_out"]}}, out / "neurons")
         bl.find_neurons(source, ["leaning:red"], out=source.folder / "neurons")
         own["file"] = str(source.folder / "neurons" / "associations.parquet")
@@ -145,7 +148,7 @@ def main() -> None:
             regimes: list[Any] = [{"kind": "synthetic"}] * (name != "synthetic")
             regimes.append(settings(name, given.out, given.seeds))
             folder = given.out / f"{name}-{given.seeds}"
-            run = bl.run(experiment(given.seeds, regimes), folder)
+            run = bl.run(experiment(range(given.seeds), regimes), folder)
             kept.write_text(json.dumps(measured(run, name)), encoding="utf-8")
         print(row(json.loads(kept.read_text(encoding="utf-8"))), flush=True)
 
