@@ -32,6 +32,8 @@ from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
 #: is not applied.
 DECODING = "decoding.json"
+#: Beside a fine-tuned model that adapters were merged into: the adapters, where they are kept.
+ADAPTER = "adapter"
 
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
@@ -154,14 +156,16 @@ class Finetune(Stage):
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
-        processes = processes_for(start, self.config.executor.sharding)
+        lora = training.method == "lora" and training.lora.keep
+        kept = out / ADAPTER if lora else None
+        processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1:
             log = finetune_together(
-                start, articles, training, seed, run_name, progress, scratch, to, processes
+                start, articles, training, seed, run_name, progress, scratch, to, processes, kept
             )
         else:
             loaded = _load_for_training(start, training)
-            log = finetune(loaded, articles, training, seed, run_name, progress, scratch)
+            log = finetune(loaded, articles, training, seed, run_name, progress, scratch, kept=kept)
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
         write_json(out / "training.json", found)

@@ -18,6 +18,7 @@ from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
 from biasloop.regimes import Regime, make_regime
+from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
 
 #: Identifies a set of articles: regime, seed, generation.
@@ -166,6 +167,7 @@ def contents_of(config: Config) -> dict[str, Any]:
     InputError
         If an input is missing.
     """
+    method_of(config.training).require()
     return {
         "corpus": fingerprint(config.corpus),
         "base": None if config.base.model == "scratch" else content_of(config.base.model),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from biasloop.config import TrainingConfig
 from biasloop.models import LoadedModel, begun
+from biasloop.stages.methods import method_of
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
@@ -53,6 +55,7 @@ def finetune(
     on_progress: Progress | None = None,
     checkpoints: Path | None = None,
     save_to: Path | None = None,
+    kept: Path | None = None,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -69,19 +72,25 @@ def finetune(
     checkpoints
         A folder for this training's checkpoints, to resume from; see `train`.
     save_to
-        Where the weights go, whole, if they lie in several processes; see `train`.
+        Where the weights go, whole, if they lie in several processes; see `train`; a
+        method's `gather` then makes a model of them.
+    kept
+        Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
 
     Raises
     ------
     InputError
-        If no sample has two tokens: there is nothing to train on.
+        If no sample has two tokens: there is nothing to train on. If the model cannot have such
+        adapters, or they cannot be merged.
     """
-    return train(
-        loaded,
+    method = method_of(config)
+    trained = method.begin(loaded.model, seed)
+    log = train(
+        replace(loaded, model=trained),
         samples_of(loaded, articles, config),
         seed=seed,
         batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
+        learning_rate=config.rate,
         weight_decay=config.weight_decay,
         epochs=config.epochs,
         schedule=config.schedule,
@@ -91,4 +100,8 @@ def finetune(
         checkpoints=checkpoints,
         checkpoint_minutes=config.checkpoint_minutes,
         save_to=save_to,
+        method=method.identity,
     )
+    if not save_to:
+        method.end(trained, kept)
+    return log
