@@ -117,6 +117,11 @@ class TrainingConfig(Section):
         return self.instruction if self.text == "chat" else None
 
     @property
+    def keeps_adapters(self) -> bool:
+        """Whether each generation's adapters are kept."""
+        return self.method == "lora" and self.lora.keep
+
+    @property
     def rate(self) -> float:
         """The learning rate of what is trained."""
         factor = self.lora.learning_rate_factor if self.method == "lora" else 1.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import write_json
@@ -39,6 +39,18 @@ ADAPTER = "adapter"
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
     """Leave out what changes no weight."""
     return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
+
+
+def _finetune_settings(training: TrainingConfig, prompts: GenerationConfig) -> dict[str, Any]:
+    """Of a fine-tuning: on turns of a chat, how they are cut, too."""
+    found = {"training": _training_settings(training)}
+    if training.text == "chat":
+        found["prompts"] = {
+            "prompts": prompts.prompts,
+            "prompt_tokens": prompts.prompt_tokens,
+            "new_tokens": prompts.new_tokens,
+        }
+    return found
 
 
 def _load(folder: Path) -> LoadedModel:
@@ -121,7 +133,7 @@ class Finetune(Stage):
         """The regime only after Generation 0, which every regime trains alike."""
         own = {"kind": self.regime.config.kind, **self.regime.settings()}
         return {
-            "training": _training_settings(self.training),
+            **_finetune_settings(self.training, self.config.generation),
             "seed": [self.config.seed, self.seed, self.generation],
             **({"regime": own} if self.generation else {}),
         }
@@ -156,16 +168,36 @@ class Finetune(Stage):
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
-        lora = training.method == "lora" and training.lora.keep
-        kept = out / ADAPTER if lora else None
+        kept = out / ADAPTER if training.keeps_adapters else None
+        prompts = self.config.generation
         processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1:
             log = finetune_together(
-                start, articles, training, seed, run_name, progress, scratch, to, processes, kept
+                start,
+                articles,
+                training,
+                seed,
+                run_name,
+                progress,
+                scratch,
+                to,
+                processes,
+                kept,
+                prompts,
             )
         else:
             loaded = _load_for_training(start, training)
-            log = finetune(loaded, articles, training, seed, run_name, progress, scratch, kept=kept)
+            log = finetune(
+                loaded,
+                articles,
+                training,
+                seed,
+                run_name,
+                progress,
+                scratch,
+                kept=kept,
+                prompts=prompts,
+            )
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
         write_json(out / "training.json", found)
@@ -181,7 +213,7 @@ class Contrast(Stage):
     def settings(self) -> dict[str, Any]:
         """Of the training, whose seed is the same for each leaning."""
         seed = integer(self.config.seed, "contrast")
-        return {"training": _training_settings(self.config.training), "seed": seed}
+        return {**_finetune_settings(self.config.training, self.config.generation), "seed": seed}
 
     @property
     def cost(self) -> float:
@@ -201,6 +233,7 @@ class Contrast(Stage):
                 f"{self.config.name} contrast {label}",
                 progress,
                 scratch / f"model-{place}",
+                prompts=self.config.generation,
             )
             save_model(loaded, out / f"model-{place}")
 

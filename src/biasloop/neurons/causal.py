@@ -130,7 +130,10 @@ def ablate(
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
-            instruments, generate_articles(loaded, real, config.generation, stream)
+            instruments,
+            generate_articles(
+                loaded, real, config.generation, stream, instruction=config.training.asks
+            ),
         )
         return scores, leanings
 

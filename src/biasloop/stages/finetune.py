@@ -10,18 +10,14 @@ from typing import TypeAlias
 
 import polars as pl
 
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.models import LoadedModel, begun
 from biasloop.stages.methods import method_of
+from biasloop.stages.prompts import chat_for, text_of, turns_of
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
 Sample: TypeAlias = "array[int]"
-
-
-def text_of(title: str, body: str) -> str:
-    """Join an article as one text: its title, a line break, its body."""
-    return f"{title}\n{body}" if title else body
 
 
 def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[Sample]:
@@ -46,6 +42,32 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
     return [array("i", ids) for ids in begun(loaded.tokenizer, texts(), length) if len(ids) >= 2]
 
 
+def turns(
+    loaded: LoadedModel,
+    articles: pl.DataFrame,
+    config: TrainingConfig,
+    prompts: GenerationConfig,
+) -> tuple[list[Sample], list[int]]:
+    """Turn articles into turns of a chat, and say how long each one's prompt is.
+
+    Returns
+    -------
+    tuple
+        Token ids of prompt and answer together, cut as in `samples_of`, and how many of them are
+        the prompt's, on which there is no loss.
+    """
+    chat = chat_for(loaded, config.asks)
+    if chat is None:
+        raise ValueError("training.text is plain: there are no turns")
+    length = min(config.max_tokens, loaded.context)
+    found = [
+        (array("i", [*asked, *answer][:length]), len(asked))
+        for asked, answer in turns_of(loaded.tokenizer, articles, prompts, chat)
+        if len(asked) < length
+    ]
+    return [sample for sample, _ in found], [asked for _, asked in found]
+
+
 def finetune(
     loaded: LoadedModel,
     articles: pl.DataFrame,
@@ -56,6 +78,7 @@ def finetune(
     checkpoints: Path | None = None,
     save_to: Path | None = None,
     kept: Path | None = None,
+    prompts: GenerationConfig | None = None,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -76,18 +99,26 @@ def finetune(
         method's `gather` then makes a model of them.
     kept
         Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
+    prompts
+        How the model will be prompted: ``text: chat`` needs to know it.
 
     Raises
     ------
     InputError
-        If no sample has two tokens: there is nothing to train on. If the model cannot have such
+        If there is nothing to train on: no sample has two tokens. If the model cannot have such
         adapters, or they cannot be merged.
     """
+    if config.asks and prompts is None:
+        raise ValueError("training.text: chat needs to know how the model will be prompted")
+    if config.asks and prompts:
+        samples, unlearned = turns(loaded, articles, config, prompts)
+    else:
+        samples, unlearned = samples_of(loaded, articles, config), None
     method = method_of(config)
     trained = method.begin(loaded.model, seed)
     log = train(
         replace(loaded, model=trained),
-        samples_of(loaded, articles, config),
+        samples,
         seed=seed,
         batch_size=config.batch_size,
         learning_rate=config.rate,
@@ -100,6 +131,7 @@ def finetune(
         checkpoints=checkpoints,
         checkpoint_minutes=config.checkpoint_minutes,
         save_to=save_to,
+        unlearned=unlearned,
         method=method.identity,
     )
     if not save_to:

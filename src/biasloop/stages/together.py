@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from biasloop import errors
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import choose_for_training
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import write_json
@@ -91,11 +91,12 @@ def finetune_together(
     out: Path,
     processes: int,
     kept: Path | None = None,
+    prompts: GenerationConfig | None = None,
 ) -> TrainingLog:
     """Fine-tune the model in a folder in several processes, into the folder ``out``.
 
     The batch is shared out, so that a step sees what it sees in one process. Adapters that are
-    kept go to ``kept``.
+    kept go to ``kept``; ``prompts`` as for `finetune`.
 
     Raises
     ------
@@ -115,6 +116,7 @@ def finetune_together(
         settings = {
             "model": str(folder.resolve()),
             "training": config.model_dump(mode="json"),
+            "prompts": prompts.model_dump(mode="json") if prompts else None,
             "seed": seed,
             "run_name": run_name,
             "checkpoints": str(checkpoints.resolve()) if checkpoints else None,
@@ -186,6 +188,7 @@ def _main(job: Path) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     settings = json.loads((job / _JOB).read_text(encoding="utf-8"))
     training = TrainingConfig(**settings["training"])
+    own = settings.get("prompts")
     try:
         loaded = load_model(settings["model"], precision="float32", place=False)
         log = finetune(
@@ -197,6 +200,7 @@ def _main(job: Path) -> None:
             (lambda tokens: print(f"tokens {tokens}", flush=True)) if first else None,
             Path(settings["checkpoints"]) if settings["checkpoints"] else None,
             Path(settings["out"]),
+            prompts=GenerationConfig(**own) if own else None,
         )
     except BiasloopError as error:
         # Whichever fails first: the launcher then ends the others, the first of them too.

@@ -50,7 +50,7 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
         engine = vllm.LLM(
             model=str(folder),
             dtype=loaded.device.precision,
-            max_model_len=len(loaded.card.begins) + config.prompt_tokens + config.new_tokens,
+            max_model_len=max(map(len, prompts), default=1) + config.new_tokens,
             tensor_parallel_size=max(1, torch.cuda.device_count()),
             seed=seed,
             trust_remote_code=False,
