@@ -5,7 +5,6 @@ A text is untrusted: its characters never become a token of the template.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,8 @@ from biasloop.errors import InputError
 #: Stand for what is said while a template is filled in.
 _ASKED, _ANSWERED = "[[biasloop: the text]]", "[[biasloop: the answer]]"
 
-#: What a template that tells the model the date is given, so that a run is the same on any day.
-_TODAY = datetime.datetime(2024, 7, 26, tzinfo=datetime.UTC)
+#: Before a template that tells the model the date, so that a run is the same on any day.
+_SOME_DAY = "{%- macro strftime_now(format) -%}26 July 2024{%- endmacro -%}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,10 @@ def said(tokenizer: Any, messages: list[dict[str, str]], begun: bool) -> str:  #
     try:
         return str(
             tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=begun, strftime_now=_TODAY.strftime
+                messages,
+                chat_template=_SOME_DAY + tokenizer.get_chat_template(),
+                tokenize=False,
+                add_generation_prompt=begun,
             )
         )
     except Exception as error:  # a template is the model's own program
