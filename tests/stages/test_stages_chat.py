@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 import torch
+from made_up import CHATML, chat_tokenizer
 
 from biasloop import api
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
@@ -16,17 +17,12 @@ from biasloop.models import (
     load_model,
     load_tokenizer,
     save_model,
-    train_tokenizer,
 )
 from biasloop.models.fast.joined import NO_LOSS, pack
 from biasloop.stages import collate, finetune, generate_articles, generate_blocks, turns
 from biasloop.tables import ARTICLES
 
 TEXTS = ["The river runs to the sea and the sea is wide.", "We hold a vote. The vote is close."]
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 OPENINGS = GenerationConfig(prompts="openings", opening_tokens=5, new_tokens=40)
 BLOCKS = GenerationConfig(block_tokens=6, new_tokens=6)
 TITLE = "Write an article with this title: {title}"
@@ -44,12 +40,7 @@ def articles(bodies=TEXTS, titles=("On the sea", "On the vote")):
 
 
 def instruct(template=CHATML, end="<|im_end|>"):
-    tokenizer = train_tokenizer(TEXTS, 300)
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"], "eos_token": end}
-    )
-    tokenizer.chat_template = template
-    return tokenizer
+    return chat_tokenizer(TEXTS, template, end)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from biasloop.stages import article_prompts, chat_for, check_prompts, samples_of
 from biasloop.stages.finetune import Sample
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.methods import method_of
-from biasloop.stages.prompts import text_of
+from biasloop.stages.prompts import cut_turns, text_of
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
@@ -232,8 +232,14 @@ class _Lengths:
             own = found[place]
             prompts += len(own) * generation.samples_per_prompt
             prompt_tokens += sum(map(len, own)) * generation.samples_per_prompt
-            written[row["article_id"]] = len(title) + len(own) * generation.new_tokens
-        if config.training.samples == "article" and not chat:
+            count = len(own) * generation.new_tokens
+            written[row["article_id"]] = len(title) + count
+            if chat:
+                turned = cut_turns(title, range(count), generation, chat)
+                written[row["article_id"]] = sum(min(limit, len(a) + len(b)) for a, b in turned)
+        if chat:
+            synthetic = written
+        elif config.training.samples == "article":
             synthetic = {name: min(size, limit) for name, size in written.items()}
         else:
             share = sum(trained.values()) / max(1, whole)

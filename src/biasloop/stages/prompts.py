@@ -202,32 +202,33 @@ def turns_of(
     """
     if config.prompts == "openings" and not chat.by_title:
         texts = (text_of(*row) for row in articles.select("title", "body").iter_rows())
-        cut = [(0, config.opening_tokens)]
-        spans = ((ids, cut) for ids in tokenized(tokenizer, texts))
-    else:
-        any_title = tokenized(tokenizer, articles["title"])
-        titles = _titles(tokenizer, articles) if chat.by_title else any_title
-        spans = (
-            ([*title, *body], _spans(title, body, config, chat))
-            for title, body in zip(titles, tokenized(tokenizer, articles["body"]), strict=True)
-        )
-    for ids, cuts in spans:
-        for start, stop in cuts:
-            answer = ids[stop : stop + config.new_tokens]
-            if len(ids) <= stop + config.new_tokens:
-                answer = [*answer, *chat.end]
-            if len(ids) > stop or chat.by_title:
-                yield chat.asks(ids[start:stop]), answer
+        for ids in tokenized(tokenizer, texts):
+            yield from cut_turns([], ids, config, chat)
+        return
+    bodies = tokenized(tokenizer, articles["body"])
+    named = _titles if chat.by_title else lambda words, table: tokenized(words, table["title"])
+    for title, body in zip(named(tokenizer, articles), bodies, strict=True):
+        yield from cut_turns(title, body, config, chat)
 
 
-def _spans(
+def cut_turns(
     title: Sequence[int], body: Sequence[int], config: GenerationConfig, chat: Chat
-) -> list[tuple[int, int]]:
-    """Say where the prompts of an article lie in its tokens."""
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Cut one article's tokens into turns; see `turns_of`."""
+    ids = [*title, *body]
     if chat.by_title:
-        return [(0, len(title))]
-    ends = np.cumsum([0, *map(len, blocks_of(title, body, config.block_tokens))]).tolist()
-    return list(pairwise(ends))
+        spans = [(0, len(title))]
+    elif config.prompts == "openings":
+        spans = [(0, config.opening_tokens)]
+    else:
+        blocks = blocks_of(title, body, config.block_tokens)
+        spans = pairwise(np.cumsum([0, *map(len, blocks)]).tolist())
+    for start, stop in spans:
+        answer = ids[stop : stop + config.new_tokens]
+        if len(ids) <= stop + config.new_tokens:
+            answer = [*answer, *chat.end]
+        if len(ids) > stop or chat.by_title:
+            yield chat.asks(ids[start:stop]), answer
 
 
 def sample_id(article_id: str, sample: int) -> str:
