@@ -103,8 +103,13 @@ class TrainingConfig(Section):
     @property
     def _idle(self) -> frozenset[str]:
         """What does not apply, the choices that are the default included."""
-        idle = {"method", "lora"} if self.method == "full" else set()
-        return frozenset(idle | ({"text", "instruction"} if self.text == "plain" else set()))
+        applies = {
+            "method": self.method != "full",
+            "lora": self.method == "lora",
+            "text": self.text != "plain",
+            "instruction": self.text == "chat",
+        }
+        return frozenset(name for name, does in applies.items() if not does)
 
     @model_serializer(mode="wrap")
     def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
