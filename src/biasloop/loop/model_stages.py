@@ -34,11 +34,25 @@ from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
 #: is not applied.
 DECODING = "decoding.json"
+#: Beside a fine-tuned model that adapters were merged into: the adapters, where they are kept.
+ADAPTER = "adapter"
 
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
     """Leave out what changes no weight."""
     return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
+
+
+def _finetune_settings(training: TrainingConfig, prompts: GenerationConfig) -> dict[str, Any]:
+    """Of a fine-tuning: on turns of a chat, how they are cut, too."""
+    found = {"training": _training_settings(training)}
+    if training.text == "chat":
+        found["prompts"] = {
+            "prompts": prompts.prompts,
+            "prompt_tokens": prompts.prompt_tokens,
+            "new_tokens": prompts.new_tokens,
+        }
+    return found
 
 
 def _load(folder: Path) -> LoadedModel:
@@ -130,7 +144,7 @@ class Finetune(Stage):
         own = {"kind": self.regime.config.kind, **self.regime.settings()}
         own |= {"content": self.content} if self.content else {}
         return {
-            "training": _training_settings(self.training),
+            **_finetune_settings(self.training, self.config.generation),
             "seed": [self.config.seed, self.seed, self.generation],
             **({"regime": own} if self.generation else {}),
         }
@@ -184,7 +198,9 @@ class Finetune(Stage):
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
         changes = self.generation > 0 and self.regime.changes_model
-        processes = processes_for(start, self.config.executor.sharding)
+        kept = out / ADAPTER if training.keeps_adapters else None
+        prompts = self.config.generation
+        processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1 and (weighed or held):
             raise InputError(
                 f"regime '{self.regime.config.label}' trains in one process, and this would be "
@@ -192,7 +208,17 @@ class Finetune(Stage):
             )
         if processes > 1:
             log = finetune_together(
-                start, articles, training, seed, run_name, progress, scratch, to, processes
+                start,
+                articles,
+                training,
+                seed,
+                run_name,
+                progress,
+                scratch,
+                to,
+                processes,
+                kept,
+                prompts,
             )
             loaded = _load(to) if changes else None
         else:
@@ -207,6 +233,8 @@ class Finetune(Stage):
                 scratch,
                 anchor=_load(paths["anchor"] / "model") if held else None,
                 kl=self.regime.kl,
+                kept=kept,
+                prompts=prompts,
             )
         if loaded and changes:
             self._change(loaded, paths)
@@ -230,7 +258,7 @@ class Contrast(Stage):
     def settings(self) -> dict[str, Any]:
         """Of the training, whose seed is the same for each leaning."""
         seed = integer(self.config.seed, "contrast")
-        return {"training": _training_settings(self.config.training), "seed": seed}
+        return {**_finetune_settings(self.config.training, self.config.generation), "seed": seed}
 
     @property
     def cost(self) -> float:
@@ -250,6 +278,7 @@ class Contrast(Stage):
                 f"{self.config.name} contrast {label}",
                 progress,
                 scratch / f"model-{place}",
+                prompts=self.config.generation,
             )
             save_model(loaded, out / f"model-{place}")
 

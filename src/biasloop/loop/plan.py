@@ -17,8 +17,9 @@ from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
-from biasloop.models import resolve_model
+from biasloop.models import load_tokenizer, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
+from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
 
 #: Identifies a set of articles: regime, seed, generation.
@@ -175,6 +176,9 @@ def contents_of(config: Config) -> dict[str, Any]:
         If an input is missing.
     """
     files = {one.label: _content_of_file(one) for one in config.regimes if one.input_file}
+    method_of(config.training).require()
+    if config.training.asks:
+        require_template(load_tokenizer(config.base.model, config.base.revision), config.base.model)
     return {
         "corpus": fingerprint(config.corpus),
         "base": None if config.base.model == "scratch" else content_of(config.base.model),

@@ -380,7 +380,8 @@ def ablate(
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
-            instruments, generate_articles(loaded, real, generation, stream)
+            instruments,
+            generate_articles(loaded, real, generation, stream, instruction=config.training.asks),
         )
         return scores, leanings
 

@@ -51,6 +51,7 @@ def cautions(
         *_few(results),
         *_decoding(results),
         *_own_decodings(results),
+        *_chat(results),
     ]
     return by_weight(found)
 
@@ -216,6 +217,16 @@ def _decoding(results: Results) -> list[Caution]:
         "settings decide, in every way of decoding; of that file only the end tokens count."
     )
     return [*found, Caution("Decoding", text, "note")]
+
+
+def _chat(results: Results) -> list[Caution]:
+    if results.config.training.text == "plain":
+        return []
+    text = (
+        "Models were prompted, and trained, through their chat template. Perplexity, held-out "
+        "perplexity and neurons read articles as plain text, outside it."
+    )
+    return [Caution("Chat template", text, "note")]
 
 
 def _bad_rows(results: Results) -> list[Caution]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from biasloop.analysis import sources_apart, tables_of
+from biasloop.config import TrainingConfig
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import QUESTION
@@ -143,11 +144,19 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts = [
         ("corpus", words.visible(str(results.corpus.get("name", "")))),
         ("base model", words.visible(config.base.model)),
+        ("training", _training(config.training)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
         ("chains per regime", str(seeds)),
     ]
     return [(key, value) for key, value in facts if value]
+
+
+def _training(training: TrainingConfig) -> str:
+    """Say what of the training is not the default."""
+    lora = f"LoRA of rank {training.lora.rank}" if training.method == "lora" else ""
+    chat = "through the chat template" if training.text == "chat" else ""
+    return ", ".join(filter(None, (lora, chat)))
 
 
 def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
