@@ -11,7 +11,7 @@ from biasloop.corpus.file import check_columns
 from biasloop.corpus.saved import rows_of
 from biasloop.corpus.source import Source
 from biasloop.errors import InputError
-from biasloop.hub import check_hub, switched_off
+from biasloop.hub import check_hub, remember, switched_off, without_asking
 
 PREFIX = "hub:"
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
@@ -40,16 +40,21 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
             "read instead of the hub's: work in another folder, or name a file in it"
         )
     shown = f"corpus.source: '{config.source}'"
-    check_hub(shown, name, "dataset", config.revision)
+    found = check_hub(shown, name, "dataset", config.revision)
+    config = config.model_copy(update={"revision": found.commit or config.revision})
     try:
         # trust_remote_code is never passed: datasets 4 and later run no scripts at all.
-        return datasets.load_dataset(
-            name, config.subset, split=config.split, revision=config.revision
-        )
+        with without_asking(found):
+            dataset = datasets.load_dataset(
+                name, config.subset, split=config.split, revision=config.revision
+            )
+        remember(found)
+        return dataset
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        names = _subsets(name, config) if isinstance(error, ValueError) else []
+        with without_asking(found):
+            names = _subsets(name, config) if isinstance(error, ValueError) else []
         if names:
             raise InputError(
                 f"corpus.source: '{config.source}' has subsets: set corpus.subset"

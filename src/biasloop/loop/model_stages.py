@@ -39,6 +39,11 @@ def _training_settings(training: TrainingConfig) -> dict[str, Any]:
     return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
 
 
+def commit_of(content: Any) -> str | None:  # noqa: ANN401 - JSON
+    """Tell which commit of the hub a content is of; see `plan.content_of`."""
+    return content.get("adapter", content).get("commit") if isinstance(content, dict) else None
+
+
 def _load(folder: Path) -> LoadedModel:
     return load_model(str(folder), precision="float32")
 
@@ -86,7 +91,8 @@ class Base(Stage):
             )
             write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
         else:
-            loaded = load_model(self.config.base.model, self.config.base.revision, "float32")
+            base = self.config.base
+            loaded = load_model(base.model, commit_of(self.content) or base.revision, "float32")
         ends = loaded.tokenizer.convert_ids_to_tokens(list(loaded.ends))
         found: dict[str, Any] = {"ends": ends, "not_applied": dict(loaded.not_applied)}
         if loaded.adapter:

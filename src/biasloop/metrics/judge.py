@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -233,7 +232,7 @@ def load_judge(
         tuple(start or ([] if shared else [tokenizer.eos_token_id])),
         tuple(ids[0][:shared]),
         tuple(tuple(own[shared:]) for own in ids),
-        None if Path(name).expanduser().exists() else getattr(model.config, "_commit_hash", None),
+        loaded.commit,
         bool(tokenizer.chat_template),
     )
     require_room(

@@ -1,15 +1,16 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
+from biasloop.models.adapters import merge
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
 from biasloop.models.fast.linear import packed, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
     load_model,
-    refuse_adapter,
     refuse_tokens,
     resolve_model,
     save_model,
+    without_adapter,
 )
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import as_text, beginning, begun, tokenized
@@ -25,9 +26,9 @@ __all__ = [
     "checkpoint_of",
     "few_lengths",
     "load_model",
+    "merge",
     "packed",
     "read_at_once",
-    "refuse_adapter",
     "refuse_tokens",
     "resolve_model",
     "rows_at_once",
@@ -36,4 +37,5 @@ __all__ = [
     "tokenized",
     "train_tokenizer",
     "trained_by_onednn",
+    "without_adapter",
 ]
