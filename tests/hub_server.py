@@ -85,8 +85,9 @@ class HubServer:
 
 
 class _RefusalError(Exception):
-    def __init__(self, status: int, code: str = "", message: str = "") -> None:
+    def __init__(self, status: int, code: str = "", message: str = "", **headers: str) -> None:
         self.status, self.code, self.message = status, code, message or code
+        self.headers = headers
 
 
 def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
@@ -129,6 +130,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                     refusal.status,
                     X_Error_Code=refusal.code,
                     X_Error_Message=refusal.message,
+                    **refusal.headers,
                 )
 
         do_GET = do_HEAD = do_POST = _handle  # noqa: N815
@@ -162,7 +164,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             name, revision, path = "/".join(parts[:2]), parts[3], "/".join(parts[4:])
             sha, files = self._files(kind, name, revision)
             if path not in files:
-                raise _RefusalError(404, "EntryNotFound", "Entry not found")
+                raise _RefusalError(404, "EntryNotFound", "Entry not found", X_Repo_Commit=sha)
             content = files[path]
             headers = {"ETag": f'"{blob(content)}"', "X_Repo_Commit": sha}
             start, _, end = (self.headers.get("Range") or "").removeprefix("bytes=").partition("-")
@@ -308,7 +310,7 @@ def serve() -> Iterator[HubServer]:
     hub = HubServer()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     hub.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield hub
     finally:

@@ -1,5 +1,6 @@
 """Models and data sets of a hub on this machine, by huggingface_hub's own client."""
 
+import io
 import json
 import os
 import shutil
@@ -273,33 +274,35 @@ def jsonl(name):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def parquet(name, folder):
-    import polars as pl
+def parquet(name):
+    import datasets
 
-    pl.DataFrame([json.loads(line) for line in jsonl(name).splitlines()]).write_parquet(
-        folder / "x.parquet"
-    )
-    return (folder / "x.parquet").read_bytes()
+    rows = [json.loads(line) for line in jsonl(name).splitlines()]
+    classes = datasets.ClassLabel(names=["b", "a"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": classes})
+    out = io.BytesIO()
+    datasets.Dataset.from_list(rows, features=features).to_parquet(out)
+    return out.getvalue()
 
 
-def subsets(folder):
+def subsets(ending):
+    make = {"jsonl": jsonl, "parquet": parquet}[ending]
     card = "---\nconfigs:\n"
-    card += "- config_name: first\n  data_files: first/train.jsonl\n"
-    card += "- config_name: second\n  data_files:\n  - {split: train, path: second/*.parquet}\n"
-    card += "  - {split: test, path: test.jsonl}\n---\n"
-    return {
-        "README.md": card.encode(),
-        "first/train.jsonl": jsonl("first"),
-        "second/0.parquet": parquet("second", folder),
-        "test.jsonl": jsonl("test"),
-    }
+    card += f"- config_name: first\n  data_files: first/train.{ending}\n"
+    card += f"- config_name: second\n  data_files:\n  - {{split: train, path: second/*.{ending}}}\n"
+    card += f"  - {{split: test, path: test.{ending}}}\n---\n"
+    files = {"first/train": "first", "second/0": "second", "test": "test"}
+    content = {f"{path}.{ending}": make(name) for path, name in files.items()}
+    return {"README.md": card.encode(), **content}
 
 
 def bodies(**settings):
     corpus = load_corpus(CorpusConfig(source="hub:some/news", columns=COLUMNS, **settings), 0)
+    assert corpus.articles["label"].to_list() == ["a", "b"] * 3
     return corpus.articles["body"].to_list()
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     ("settings", "first"),
     [
@@ -308,17 +311,17 @@ def bodies(**settings):
         ({"subset": "second", "split": "test"}, "test 0"),
     ],
 )
-def test_a_subset_and_a_split_are_those_that_are_asked_for(hub, tmp_path, settings, first):
-    hub.put("dataset", "some/news", subsets(tmp_path))
+def test_a_subset_and_a_split_are_those_that_are_asked_for(hub, ending, settings, first):
+    hub.put("dataset", "some/news", subsets(ending))
     found = bodies(**settings)
     assert found[0] == first
     assert len(found) == 6
 
 
 def test_the_subsets_are_named_where_one_is_needed_and_the_splits_where_one_is_not_there(
-    hub, tmp_path
+    hub,
 ):
-    hub.put("dataset", "some/news", subsets(tmp_path))
+    hub.put("dataset", "some/news", subsets("jsonl"))
     for subset in (None, "third"):
         with pytest.raises(InputError, match=r"set corpus\.subset.* to one of first, second$"):
             bodies(subset=subset)
@@ -326,7 +329,7 @@ def test_the_subsets_are_named_where_one_is_needed_and_the_splits_where_one_is_n
         bodies(subset="first", split="nowhere")
 
 
-def test_another_commit_of_a_data_set_is_another_content(hub, tmp_path):
+def test_another_commit_of_a_data_set_is_another_content(hub, switch_off):
     first = hub.put("dataset", "some/news", {"train.jsonl": jsonl("old")})
     config = CorpusConfig(source="hub:some/news", columns=COLUMNS)
     before = fingerprint(config)
@@ -336,6 +339,13 @@ def test_another_commit_of_a_data_set_is_another_content(hub, tmp_path):
     assert fingerprint(config) != before
     assert bodies(revision=first)[0] == "old 0"
     assert fingerprint(config.model_copy(update={"revision": first})) != before
+    # Out of reach, the copy of another revision does not stand for the one that is asked for.
+    hub.put("dataset", "some/news", {"train.jsonl": jsonl("next")}, ref="next")
+    switch_off()
+    assert bodies()[0] == "new 0"
+    for revision in ("next", "0" * 40):
+        with pytest.raises(InputError, match=rf"not of the revision '{revision}'.*OFFLINE is set"):
+            bodies(revision=revision)
 
 
 # What the hub does not give -----------------------------------------------------------------------

@@ -120,7 +120,7 @@ def check_hub(shown: str, name: str, kind: Kind, revision: str | None = None) ->
         raise InputError(f"{shown}: '{name[:200]}' is no id of a {kind} of the hub") from error
     except (HfHubHTTPError, _client_error(), OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        if not 400 <= status < 500 and copy.commit is not None:
+        if not 400 <= status < 500 and _has_copy(copy):
             return copy
         raise InputError(f"{shown}: {_refusal(error, name, kind, revision)}") from error
 
@@ -186,13 +186,19 @@ def _cached_commit(name: str, kind: Kind, revision: str) -> str | None:
     try:
         commit = (place / "refs" / revision).read_text(encoding="utf-8").strip()
     except OSError:
-        commit = revision
-    return commit if (place / "snapshots" / commit).is_dir() else None
+        return revision if (place / "snapshots" / revision).is_dir() else None
+    # The library datasets keeps what it has read elsewhere.
+    return commit if kind == "dataset" or (place / "snapshots" / commit).is_dir() else None
+
+
+def _has_copy(copy: Hosted) -> bool:
+    fetched = copy.kind == "dataset" and _copies(copy.name, copy.kind).is_dir()
+    return copy.commit is not None or fetched
 
 
 def remember(hosted: Hosted) -> None:
     """Note which commit a branch or tag stands for, to know it where the hub is out of reach."""
-    if hosted.reachable and hosted.commit and hosted.commit != hosted.revision:
+    if hosted.reachable and hosted.commit:
         path = _copies(hosted.name, hosted.kind) / "refs" / hosted.revision
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, hosted.commit)
