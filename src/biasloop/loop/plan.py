@@ -160,19 +160,26 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     return content
 
 
-def contents_of(config: Config) -> dict[str, Any]:
+def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    reads_base
+        Whether the base model is an input.
 
     Raises
     ------
     InputError
         If an input is missing.
     """
+    base = config.base
+    loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
-        "base": None
-        if config.base.model == "scratch"
-        else content_of(config.base.model, config.base.revision),
+        "base": content_of(base.model, base.revision) if loaded else None,
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
     }
 

@@ -156,8 +156,8 @@ def _hosted(name: str, revision: str | None) -> ModelLocation:
         if "/" in name or switched_off():
             raise
         raise InputError(
-            f"{error}. It is no local folder, so it was looked for on the hub; an asset: "
-            f"{nearest(name, ASSETS)}"
+            f"{error} (there is no such folder here, so it was looked for on the hub; an asset: "
+            f"{nearest(name, ASSETS)})"
         ) from error
     folder = settings_of(shown, found)
     found = replace(found, commit=folder.name)
