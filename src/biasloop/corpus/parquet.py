@@ -101,7 +101,10 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
             if isinstance(feature, dict)
             and feature.get("_type") == "ClassLabel"
             and isinstance(feature.get("names"), list)
-            and pa.types.is_integer(schema.field(column).type)
+            and (
+                pa.types.is_integer(schema.field(column).type)
+                or pa.types.is_floating(schema.field(column).type)
+            )
         }
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return {}  # none, or made by something else
@@ -109,6 +112,8 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
 
 def class_name(classes: Sequence[str], value: object) -> str | None:
     """Return the name of a class by its number; None where there is no such class."""
+    if isinstance(value, float) and value.is_integer():  # where some are missing
+        value = int(value)
     return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None
 
 

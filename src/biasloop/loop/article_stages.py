@@ -146,6 +146,8 @@ class Corpus(Stage):
             "parts": by_part,
             "repeated_texts": repeated_texts(parts),
         }
+        if corpus.note:
+            found["reading"] = corpus.note
         write_json(out / "corpus.json", found)
 
 

@@ -55,6 +55,11 @@ def _finetune_settings(training: TrainingConfig, prompts: GenerationConfig) -> d
     return found
 
 
+def commit_of(content: Any) -> str | None:  # noqa: ANN401 - JSON
+    """Tell which commit of the hub a content is of; see `plan.content_of`."""
+    return content.get("adapter", content).get("commit") if isinstance(content, dict) else None
+
+
 def _load(folder: Path) -> LoadedModel:
     return load_model(str(folder), precision="float32")
 
@@ -102,7 +107,8 @@ class Base(Stage):
             )
             write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
         else:
-            loaded = load_model(self.config.base.model, self.config.base.revision, "float32")
+            base = self.config.base
+            loaded = load_model(base.model, commit_of(self.content) or base.revision, "float32")
         ends = loaded.tokenizer.convert_ids_to_tokens(list(loaded.ends))
         found: dict[str, Any] = {"ends": ends, "not_applied": dict(loaded.not_applied)}
         if loaded.adapter:

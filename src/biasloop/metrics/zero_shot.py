@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -206,7 +205,7 @@ def load_judge(
     judge = Judge(
         model,
         tokenizer,
-        None if Path(name).expanduser().exists() else getattr(model.config, "_commit_hash", None),
+        loaded.commit,
         settings.prompt,
         tuple(start or ([] if shared else [tokenizer.eos_token_id])),
         tuple(ids[0][:shared]),

@@ -1,5 +1,6 @@
 """Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
 
+from biasloop.models.adapters import merge
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.chat import Chat, chat_of, require_template, said
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
@@ -8,10 +9,10 @@ from biasloop.models.load import (
     LoadedModel,
     load_model,
     load_tokenizer,
-    refuse_adapter,
     refuse_tokens,
     resolve_model,
     save_model,
+    without_adapter,
 )
 from biasloop.models.scratch import build_scratch_model, train_tokenizer
 from biasloop.models.tokens import as_text, beginning, begun, tokenized
@@ -30,9 +31,9 @@ __all__ = [
     "few_lengths",
     "load_model",
     "load_tokenizer",
+    "merge",
     "packed",
     "read_at_once",
-    "refuse_adapter",
     "refuse_tokens",
     "require_template",
     "resolve_model",
@@ -43,4 +44,5 @@ __all__ = [
     "tokenized",
     "train_tokenizer",
     "trained_by_onednn",
+    "without_adapter",
 ]

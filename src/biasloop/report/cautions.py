@@ -47,6 +47,7 @@ def cautions(
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
+        *_reading(results),
         *_repeated_texts(results),
         *_few(results),
         *_decoding(results),
@@ -235,6 +236,12 @@ def _bad_rows(results: Results) -> list[Caution]:
         return []
     text = f"{words.counted(count, 'row')} of the corpus could not be used and were left out"
     return [Caution("Skipped rows", f"{text}; they are listed under Provenance.")]
+
+
+def _reading(results: Results) -> list[Caution]:
+    note = results.corpus.get("reading")
+    text = f"The file is {words.visible(str(note))}, as its first rows tell."
+    return [Caution("Corpus", text, "note")] if note else []
 
 
 def _repeated_texts(results: Results) -> list[Caution]:
