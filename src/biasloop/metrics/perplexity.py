@@ -1,7 +1,4 @@
-"""The metric ``perplexity``: how expected an article is to a causal language model.
-
-Knows a model and its tokenizer; not where they come from (`models.load_model`).
-"""
+"""The metric ``perplexity``: how expected an article is to a causal language model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
+"""Load a causal language model, or build one from scratch."""
 
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config

@@ -27,8 +27,13 @@ from biasloop.neurons.associate import (
     strongest,
     versions,
 )
+from biasloop.neurons.association_figures import (
+    ablation_png,
+    correlations_png,
+    counts_png,
+    layer_counts,
+)
 from biasloop.neurons.edit import MeanAblation, Restoration
-from biasloop.neurons.figures import ablation_png, correlations_png, counts_png, layer_counts
 from biasloop.neurons.findings import (
     ASSOCIATIONS_FILE,
     Findings,

@@ -2,8 +2,7 @@
 
 The fused one works in blocks so as to keep no weights, and takes as long in bfloat16 as in
 float32. Up to a thousand tokens the weights fit in memory, and two products with a softmax between
-them take half as long; those of a single query always fit: docs/speed.md. Knows tensors, not what
-they belong to.
+them take half as long; those of a single query always fit: docs/speed.md.
 """
 
 from __future__ import annotations

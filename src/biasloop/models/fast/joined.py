@@ -3,7 +3,7 @@
 Every layer but attention works token by token, so it may as well read the samples joined end to
 end. Attention puts them side by side again, one sample a row: what pads a row comes after its
 last token, where causal attention does not look, so no mask is needed. Loss and gradients are
-those of the same samples padded. Knows token ids and tensors, no articles.
+those of the same samples padded.
 """
 
 from __future__ import annotations
