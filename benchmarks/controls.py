@@ -39,7 +39,7 @@ def repetition(control: str, seed: int, folder: Path) -> dict:
         "seed": seed,
         "amplified": verdict.amplified,
         "bias": verdict.bias,
-        "together": verdict.together,
+        "same_direction": verdict.same_direction,
         "change": change.value if change else None,
         "low": change.low if change else None,
         "high": change.high if change else None,

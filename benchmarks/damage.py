@@ -12,7 +12,7 @@ ways of their own (below), as if a model had written them. A simulation then dra
 - *many speakers*: as many validating speakers, and MANY that are read, are drawn with replacement
   from all held-out ones: intervals are narrower, so that what is wrong with them would show.
 
-A simulation hits where the 95 % interval of `analysis.adjusted` holds the true share of the
+A simulation hits where the 95 % interval of `analysis.prevalence` holds the true share of the
 articles that can be read, and ``over_all`` where the bounds hold that of all. Ways to
 damage: a prefix looped to the passage's length; the same with a word in twelve replaced in every
 round; a cut; unknown words; loops with unknown words; and any of these by chance, one label's
@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import confusion_matrix
 
-from biasloop.analysis import Tables, adjusted, instrument_confusion, outcomes
+from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
 from biasloop.config.schema import CorpusConfig
 from biasloop.corpus import load_corpus
 from biasloop.metrics.classifier import fit_builtin
@@ -231,7 +231,7 @@ def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
         sources=sources,
         curve=curve,
     )
-    table = adjusted(
+    table = prevalence(
         tables, outcomes(tables), confusion, RESAMPLES, int(random.integers(2**31)), False
     ).filter(pl.col("leaning") == held.labels[1])
     found = {row["regime"]: row for row in table.iter_rows(named=True)}

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from biasloop.analysis import Change, LeastDose, Outcomes, change, least_dose
-from biasloop.analysis.collapse import levels
+from biasloop.analysis import Change, LeastDose, Outcomes, change, least_dose, with_levels
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.5)
 MARGIN = 0.05
@@ -61,7 +60,7 @@ def changes_of(found: Outcomes) -> list[dict[str, Change]]:
     for dose in DOSES:
         moved = change(found, "share:b", f"{dose:g}", 1)
         assert moved is not None
-        result.append({"b": levels(found, "share:b", f"{dose:g}", 1, moved)})
+        result.append({"b": with_levels(found, "share:b", f"{dose:g}", 1, moved)})
     return result
 
 

@@ -27,24 +27,22 @@ from biasloop.analysis import (
     Outcomes,
     Tables,
     Verdict,
-    adjusted,
     article_weights,
     articles_needed,
     articles_to_hold,
     collapse_signs,
     joined_interval,
-    linear_trend,
-    mann_kendall,
+    judge,
     outcomes,
-    paired_kendall,
     paired_mean,
     percentile_interval,
     power,
+    prevalence,
     saerens_shares,
     tost,
-    verdicts,
-    weighted_means,
 )
+from biasloop.analysis.bootstrap import weighted_means
+from biasloop.analysis.trends import linear_trend, mann_kendall, paired_kendall
 from biasloop.metrics.diversity import bleus, self_bleu
 from biasloop.metrics.evaluation import design_effect
 from biasloop.tables import LEANING_SCORES, REAL, SCORES, SET_SCORES
@@ -105,7 +103,7 @@ def coverage(simulations: int, seed: int = 1, articles: int = 400, each: int = 1
         seen = read(random, pairs(random, articles, 0.5, (BEFORE, AFTER)), RATES)
         counts = np.stack([random.multinomial(each, row) for row in RATES])
         tables = score_tables(seen)
-        rows = adjusted(
+        rows = prevalence(
             tables, outcomes(tables), Confusion(counts, "articles"), 1000, number, likelihood=False
         )
         row = rows.filter((pl.col("generation") == 1) & (pl.col("leaning") == "right")).row(
@@ -349,7 +347,7 @@ def judged(
     real = (random.random(articles) < 0.5).astype(int)
     names = [f"regime {number}" for number in range(regimes)]
     given = {name: wandering(random, chains, step, articles) for name in names}
-    return verdicts(made_outcomes(real, given, ("left", "right")), "right", names, seed=seed)
+    return judge(made_outcomes(real, given, ("left", "right")), "right", names, seed=seed)
 
 
 def false_verdicts(simulations: int, seed: int = 8) -> dict:
@@ -409,7 +407,9 @@ def clustered(simulations: int, seed: int = 9) -> dict:
                 ("sources", by_source, effects), ("articles", plain, None)
             ):  # fmt: skip
                 confusion = Confusion(counts, "sources", "", own)
-                rows = adjusted(tables, outcomes(tables), confusion, 500, number, likelihood=False)
+                rows = prevalence(
+                    tables, outcomes(tables), confusion, 500, number, likelihood=False
+                )
                 row = rows.filter(pl.col("leaning") == "right").row(0, named=True)
                 hits[name] += row["adjusted_low"] <= AFTER[2] <= row["adjusted_high"]
         for name, count in hits.items():
@@ -455,7 +455,7 @@ def distances(simulations: int, seed: int = 10) -> dict:
 
 def distance_of(found: Outcomes) -> tuple[float, float]:
     """Interval of the distance of the only set."""
-    from biasloop.analysis.estimates import distance_estimate
+    from biasloop.analysis.summary import distance_estimate
 
     (estimate,) = distance_estimate(found)
     return float(estimate.edges[0, 1]), float(estimate.edges[1, 1])
@@ -474,7 +474,7 @@ def false_collapse(simulations: int, seed: int = 11, articles: int = 100) -> dic
             keys = tuple(("s", c, g) for c in range(chains) for g in (0, 1))
             rows = np.stack([row for own in later for row in (level, own)])
             found = Outcomes(keys, {"quality": rows}, (), {"quality": np.arange(articles)})
-            (sign,) = collapse_signs(found, "s", 1, quality=True)
+            (sign,) = collapse_signs(found, "s", 1)
             yes += sign.answer == "yes"
         result[f"yes ({chains} seeds)"] = yes / simulations
     return result

@@ -57,6 +57,21 @@ BLOCKS = pl.Schema(
 #: One row per fine-tuned model: the tokens that it was trained on, epochs included.
 TRAINED = pl.Schema({**CHAIN, "tokens": pl.Int64})
 
+#: One row per article that a model was trained on, of those that the generation before wrote and
+#: its regime chose among: how often it stood in the training set, or what its loss weighed.
+CHOSEN = pl.Schema({**CHAIN, "article_id": pl.String, "times": pl.Float64})
+
+#: One row per set of articles that a detector of generated text read: its error on articles that
+#: it had not seen. See `metrics.detector`.
+DETECTORS = pl.Schema(
+    {
+        **CHAIN,
+        "auc": pl.Float64,
+        "taken_for_human": pl.Float64,
+        "taken_for_generated": pl.Float64,
+    }
+)
+
 #: One row per model and leaning: the projection of the update that made it (from the generation
 #: before, or the base model) on the bias direction. See `stages.update` for ``direction`` and the
 #: units of ``projection``; ``norm`` is the update's Euclidean length.
@@ -82,6 +97,23 @@ NEURONS = pl.Schema(
         "site": pl.String,
         "quantity": pl.String,
         "value": pl.Float64,
+    }
+)
+
+#: One row per neuron, site, quantity and metric: how it goes with the metric over model versions.
+#: See `neurons.associate`.
+ASSOCIATIONS = pl.Schema(
+    {
+        "layer": pl.Int64,
+        "neuron": pl.Int64,
+        "site": pl.String,
+        "quantity": pl.String,
+        "metric": pl.String,
+        "pearson": pl.Float64,
+        "coef": pl.Float64,
+        "stderr": pl.Float64,
+        "pvalue": pl.Float64,
+        "qvalue": pl.Float64,
     }
 )
 

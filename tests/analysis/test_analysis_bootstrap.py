@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from biasloop.analysis import article_weights, percentile_interval, weighted_means
+from biasloop.analysis.bootstrap import article_weights, percentile_interval, weighted_means
 
 
 def test_weights_count_draws_with_replacement(random: np.random.Generator) -> None:

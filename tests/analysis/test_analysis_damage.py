@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from analysis_tables import leaning_rows, make_tables, score_rows
 
-from biasloop.analysis import Tables, adjusted, instrument_confusion, outcomes
-from biasloop.analysis.corrections import Corrected, corrections
+from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
+from biasloop.analysis.classifier_errors import Readings, curve_corrections
 from biasloop.analysis.verdict import Verdict, judge
 from biasloop.config import ReportConfig
 from biasloop.metrics import DamageCurve
@@ -134,7 +134,7 @@ def test_corrected_shares_cover_and_so_do_the_bounds() -> None:
         random = np.random.default_rng(1000 + seed)
         tables = _tables([0.3, 0.3], mix, random, chains=1, articles=400)
         confusion = instrument_confusion([_card(tables.curve)], LABELS)
-        table = adjusted(tables, outcomes(tables), confusion, 400, seed, False)
+        table = prevalence(tables, outcomes(tables), confusion, 400, seed, False)
         row = table.filter((pl.col("leaning") == "right") & (pl.col("generation") == 1))
         row = row.row(0, named=True)
         hits.append(row["adjusted_low"] <= 0.3 <= row["adjusted_high"])
@@ -159,8 +159,8 @@ def test_what_cannot_be_read_at_all_is_withheld() -> None:
 
 def test_the_order_of_the_labels_makes_no_difference(random: np.random.Generator) -> None:
     curve = _curve(random)
-    own = corrections(curve, LABELS, 50, np.random.default_rng(0))
-    turned = corrections(curve, LABELS[::-1], 50, np.random.default_rng(0))
+    own = curve_corrections(curve, LABELS, 50, np.random.default_rng(0))
+    turned = curve_corrections(curve, LABELS[::-1], 50, np.random.default_rng(0))
     np.testing.assert_array_equal(turned.drawn, own.drawn[:, :, ::-1, ::-1])
 
 
@@ -171,7 +171,7 @@ def test_a_mean_of_what_readings_count_for_is_the_levels_own_corrections_joined(
     curve = _curve(random)
     level = random.integers(0, 3, (1, 200))
     reading = random.integers(0, 2, (1, 200))
-    found = Corrected(level, reading, corrections(curve, LABELS, 10, random)).values()[1, 0]
+    found = Readings(level, reading, curve_corrections(curve, LABELS, 10, random)).values()[1, 0]
     expected = 0.0
     for place in range(3):
         on = level[0] == place

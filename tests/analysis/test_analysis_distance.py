@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.analysis import debiased_distance, total_variation
+from biasloop.analysis.inference import debiased_distance, total_variation
 
 
 @st.composite

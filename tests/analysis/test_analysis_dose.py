@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from biasloop.analysis import Change, Design, least_dose, needed_to_hold, power_to_hold
-from biasloop.analysis.dose import needed_to_exceed
+from biasloop.analysis import Change, Design, least_dose, needed_to_exceed, needed_to_hold
+from biasloop.analysis.power import power_to_hold
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "dose.py"
 VALUES = (0.0, 0.1, 0.2, 0.5)

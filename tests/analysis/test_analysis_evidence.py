@@ -5,24 +5,17 @@ import polars as pl
 import pytest
 from analysis_tables import Key, leaning_rows, make_tables, score_rows
 from scipy import stats
-from sklearn.metrics import cohen_kappa_score
 
 from biasloop.analysis import (
     Confusion,
-    adjusted,
-    agreement,
-    classifier_shifts,
-    compare,
-    contrasts,
-    correlations,
-    differences,
     holm,
     outcomes,
     paired_mean,
-    trends,
+    prevalence,
 )
-from biasloop.errors import InputError
-from biasloop.tables import LEANING_SCORES
+from biasloop.analysis.changes import change, compare, contrasts
+from biasloop.analysis.evidence import classifier_shifts, correlations
+from biasloop.analysis.trends import trends
 
 LABELS = ("left", "right")
 
@@ -127,10 +120,8 @@ def test_regimes_are_compared_by_article_and_seed(random: np.random.Generator) -
     rows = compare(found, "right", ["a", "b"], "a")
     assert rows["regime"].unique().to_list() == ["b"]
     own = rows.filter(pl.col("quantity") == "quality").row(0, named=True)
-    gap = differences(found, "quality", "b", 4, "generation 0") - differences(
-        found, "quality", "a", 4, "generation 0"
-    )
-    assert own["value"] == pytest.approx(gap.mean())
+    gap = [change(found, "quality", regime, 4).value for regime in ("b", "a")]
+    assert own["value"] == pytest.approx(gap[0] - gap[1])
     assert own["value"] > 0  # "a" loses quality as it drifts
     assert (own["chains"], own["articles"]) == (3, 80)
 
@@ -139,7 +130,7 @@ def test_corrected_shares_undo_a_known_confusion(random: np.random.Generator) ->
     tables = _run(random, {"a": 0.1}, articles=120)
     found = outcomes(tables)
     counts = np.array([[160.0, 40.0], [20.0, 180.0]])
-    rows = adjusted(tables, found, Confusion(counts, "articles"), 500, 0)
+    rows = prevalence(tables, found, Confusion(counts, "articles"), 500, 0)
     assert rows["regime"].unique(maintain_order=True).to_list() == ["real", "base", "a"]
     for row in rows.filter(pl.col("leaning") == "right").iter_rows(named=True):
         expected = np.clip((row["read"] - 0.2) / 0.7, 0, 1)
@@ -147,41 +138,23 @@ def test_corrected_shares_undo_a_known_confusion(random: np.random.Generator) ->
         assert row["adjusted_low"] <= row["adjusted"] <= row["adjusted_high"]
         assert row["adjusted_high"] - row["adjusted_low"] >= row["read_high"] - row["read_low"]
         assert (row["change"] is None) == (row["generation"] < 1)
-    perfect = adjusted(tables, found, Confusion(np.eye(2) * 1e7, "articles"), 500, 0)
+    perfect = prevalence(tables, found, Confusion(np.eye(2) * 1e7, "articles"), 500, 0)
     np.testing.assert_allclose(perfect["adjusted"], perfect["read"], atol=1e-9)
     np.testing.assert_allclose(perfect["adjusted_low"], perfect["read_low"], atol=1e-3)
-    assert adjusted(tables, found, Confusion(counts, "articles", "blind"), 500, 0).height == 0
+    assert prevalence(tables, found, Confusion(counts, "articles", "blind"), 500, 0).height == 0
 
 
 def test_corrected_chains_are_pooled(random: np.random.Generator) -> None:
     tables = _run(random, {"a": 0.05}, seeds=(0, 1, 2))
     found = outcomes(tables)
     counts = np.array([[90.0, 10.0], [20.0, 80.0]])
-    rows = adjusted(tables, found, Confusion(counts, "sources"), 300, 0, likelihood=False)
+    rows = prevalence(tables, found, Confusion(counts, "sources"), 300, 0, likelihood=False)
     row = rows.filter((pl.col("generation") == 3) & (pl.col("leaning") == "right")).row(
         0, named=True
     )
     assert row["read"] == pytest.approx(found.chains("share:right", "a", 3).mean())
     assert (row["chains"], row["articles"]) == (3, 80)
     assert row["likelihood"] is None
-
-
-def test_agreement_is_scikit_learn_s_kappa(random: np.random.Generator) -> None:
-    first, second = random.dirichlet([1, 1, 1], (2, 60))
-    labels = ("left", "center", "right")
-    frames = [
-        pl.DataFrame(leaning_rows(("a", 0, 1), p, labels), schema=LEANING_SCORES, orient="row")
-        for p in (first, second)
-    ]
-    row = agreement(*frames).row(0, named=True)
-    one, two = first.argmax(1), second.argmax(1)
-    assert row["agreement"] == pytest.approx((one == two).mean())
-    assert row["kappa"] == pytest.approx(cohen_kappa_score(one, two))
-    assert row["kappa_low"] < row["kappa"] < row["kappa_high"]
-    same = agreement(frames[0], frames[0]).row(0, named=True)
-    assert (same["agreement"], same["kappa"]) == (1, pytest.approx(1))
-    with pytest.raises(InputError, match="no article in common"):
-        agreement(frames[0], frames[1].with_columns(pl.lit("b").alias("regime")))
 
 
 def test_a_classifier_that_is_less_sure_is_doubtful(random: np.random.Generator) -> None:

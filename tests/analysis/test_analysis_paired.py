@@ -10,7 +10,7 @@ from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from biasloop.analysis import chain_figure, holm, paired_mean, tost
+from biasloop.analysis.inference import chain_figure, holm, paired_mean, tost
 from biasloop.errors import InputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biasloop.analysis import joined_interval, paired_mean
-from biasloop.analysis.intervals import NORMAL_95
+from biasloop.analysis.bootstrap import NORMAL_95
 
 
 def test_a_symmetric_interval_is_widened_to_that_of_crossed_articles_and_seeds(

@@ -17,17 +17,16 @@ from biasloop.analysis import (
     articles_needed,
     articles_to_hold,
     can_hold,
-    change_variance,
     design_of,
     detectable_change,
     outcomes,
     paired_mean,
     power,
-    power_to_hold,
     seeds_to_hold,
     tost,
     youden,
 )
+from biasloop.analysis.power import change_variance, power_to_hold
 from biasloop.errors import InputError
 
 

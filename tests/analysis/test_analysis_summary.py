@@ -12,11 +12,11 @@ from biasloop import seeds
 from biasloop.analysis import (
     SUMMARY,
     article_weights,
-    debiased_distance,
     joined_interval,
     paired_mean,
     summarise,
 )
+from biasloop.analysis.inference import debiased_distance
 from biasloop.errors import InputError
 
 LABELS = ("left", "center", "right")

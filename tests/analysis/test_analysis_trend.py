@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from biasloop.analysis import linear_trend, mann_kendall, paired_kendall
+from biasloop.analysis.trends import linear_trend, mann_kendall, paired_kendall
 
 
 def _clustered(values: np.ndarray, generations: np.ndarray, by: str):

@@ -5,7 +5,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from biasloop.analysis import FORETOLD, foretold, sign_agreement
+from biasloop.analysis.projected_update import (
+    PROJECTED_UPDATES,
+    projected_updates,
+    sign_agreement,
+)
 from biasloop.config import parse_config
 from biasloop.loop.results import Results
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES, UPDATES
@@ -53,13 +57,13 @@ def test_each_change_is_paired_by_article_and_its_sign_compared(tmp_path):
         {("base", -1): base, ("s", 0): zero, ("s", 1): one + 1, ("s", 2): one},
         {("s", 0): np.sign((zero - base).mean()), ("s", 1): 0.5, ("s", 2): 0.25},
     )
-    table = foretold(results, "right")
+    table = projected_updates(results, "right")
     assert table["agree"].to_list() == [True, True, False]
     for row, moved in zip(table.iter_rows(named=True), (zero - base, one + 1 - zero), strict=False):
         expected = stats.ttest_1samp(moved, 0).confidence_interval()
         found = (row["change"], row["change_low"], row["change_high"])
         assert found == pytest.approx((moved.mean(), expected.low, expected.high))
-    other = foretold(results, "left")
+    other = projected_updates(results, "left")
     assert other["projection"].to_list() == [-value for value in table["projection"]]
     assert other["agree"].to_list() == table["agree"].to_list()
 
@@ -72,13 +76,13 @@ def test_a_withheld_set_has_no_change_on_either_side(tmp_path):
         {("s", 0): 1.0, ("s", 1): 1.0, ("s", 2): 1.0},
         outside={("s", 1)},
     )
-    table = foretold(results, "right")
+    table = projected_updates(results, "right")
     assert table["change"].to_list() == pytest.approx([1.0, None, None])
     assert table["agree"].to_list() == [True, None, None]
 
 
 def test_a_run_without_updates_has_no_rows(tmp_path):
-    assert foretold(_results(tmp_path, {}, {}), "right").height == 0
+    assert projected_updates(_results(tmp_path, {}, {}), "right").height == 0
 
 
 def _told(agreements):
@@ -88,7 +92,7 @@ def _told(agreements):
         for seed, found in enumerate(agreements)
         for generation, agree in enumerate(found)
     ]
-    return pl.DataFrame(rows, schema=FORETOLD, orient="row")
+    return pl.DataFrame(rows, schema=PROJECTED_UPDATES, orient="row")
 
 
 def test_agreement_is_tested_over_seeds_not_generations():

@@ -15,8 +15,8 @@ from biasloop.analysis import (
     outcomes,
     paired_mean,
     validity,
-    walk_pvalue,
 )
+from biasloop.analysis.inference import sign_flip_pvalue
 from biasloop.config import ReportConfig, parse_config
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
@@ -104,7 +104,7 @@ def test_amplification_is_movement_away_from_the_real_shares(
     chains = [_tables(_jittered(shares, seed), seed=seed) for seed in range(4)]
     (verdict,) = _judge(*chains, real=real)
     assert (verdict.bias, verdict.amplified) == (bias, answer)
-    assert verdict.together is (True if bias in ("amplified", "reduced", "moved") else None)
+    assert verdict.same_direction is (True if bias in ("amplified", "reduced", "moved") else None)
 
 
 def _jittered(shares: tuple[int, ...], seed: int) -> list[int]:
@@ -137,7 +137,7 @@ def test_chains_that_each_go_their_own_way_amplify() -> None:
     """Their mean share stays where the real one is; each is carried on where it began to go."""
     paths = ([100, 115, 135, 160, 185], [100, 86, 66, 40, 14], [100, 112, 131, 155, 182])
     (verdict,) = _judge(*(_tables(path, seed=s) for s, path in enumerate(paths)))
-    assert (verdict.bias, verdict.together, verdict.amplified) == ("amplified", False, "yes")
+    assert (verdict.bias, verdict.same_direction, verdict.amplified) == ("amplified", False, "yes")
     wandering = ([100, 120, 95, 110, 90], [100, 85, 100, 80, 105], [100, 110, 90, 112, 101])
     (verdict,) = _judge(*(_tables(path, seed=s) for s, path in enumerate(wandering)))
     assert verdict.bias == "not shown"
@@ -145,11 +145,11 @@ def test_chains_that_each_go_their_own_way_amplify() -> None:
 
 def test_steps_of_chance_keep_the_walk_test_s_level(random: np.random.Generator) -> None:
     paths = random.standard_t(3, size=(1000, 3, 6, 2)).cumsum(axis=2)
-    pvalues = np.array([walk_pvalue(path, random) for path in paths])
+    pvalues = np.array([sign_flip_pvalue(path, random) for path in paths])
     assert 0.03 < (pvalues <= 0.05).mean() < 0.07
     growing = 1.5 ** np.arange(6)[:, None] * np.array([1.0, -1.0])
-    assert walk_pvalue(np.stack([growing, -growing, growing]), random) < 0.001
-    assert walk_pvalue(random.normal(size=(3, 2, 1)), random) is None
+    assert sign_flip_pvalue(np.stack([growing, -growing, growing]), random) < 0.001
+    assert sign_flip_pvalue(random.normal(size=(3, 2, 1)), random) is None
 
 
 def test_the_whole_distribution_is_judged_and_the_leaning_that_moved_most_is_told(
@@ -396,7 +396,7 @@ def test_a_sign_of_collapse_clears_what_is_negligible(
     rows = score_rows(("s", 0, 0), "quality", level)
     rows += score_rows(("s", 0, 1), "quality", level - fall + noise)
     found = outcomes(make_tables(scores=rows))
-    (sign,) = collapse_signs(found, "s", 1, quality=True)
+    (sign,) = collapse_signs(found, "s", 1)
     assert sign.answer == answer
 
 
@@ -409,7 +409,7 @@ def test_no_change_of_text_is_yes_by_chance_more_often_than_promised(
         level = random.normal(2, 0.4, 40)
         rows = score_rows(("s", 0, 0), "quality", level)
         rows += score_rows(("s", 0, 1), "quality", level - 0.05 + random.normal(0, 0.1, 40))
-        (sign,) = collapse_signs(outcomes(make_tables(scores=rows)), "s", 1, quality=True)
+        (sign,) = collapse_signs(outcomes(make_tables(scores=rows)), "s", 1)
         yes += sign.answer == "yes"
     assert yes / 400 < 0.045
 

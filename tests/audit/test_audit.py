@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
 
 import biasloop as bl
-from biasloop.analysis import Confusion, Corrections, overall_corrections
+from biasloop.analysis import Confusion, Corrections
 from biasloop.audit import (
     ASSUMPTIONS,
     mean_difference,
@@ -181,7 +181,7 @@ def test_the_real_data_needed_are_for_the_true_shares(accuracy, as_read, as_read
         counts = [random.multinomial(500, share @ rates) for share in (synthetic, real)]
         confusion = Confusion(np.stack([random.multinomial(150, row) for row in rates]), "articles")
         read = (row[None] for row in counts)
-        table = needed_table(*read, overall_corrections(confusion, 300, random), 0.05, random)
+        table = needed_table(*read, confusion.corrections(300, random), 0.05, random)
         for row in table.filter(pl.col("assumption").is_in(names)).iter_rows(named=True):
             high = np.inf if row["high"] is None else row["high"]
             held[row["assumption"]] += row["low"] <= truth[row["assumption"]] <= high
@@ -198,7 +198,7 @@ def test_articles_of_one_source_that_err_alike_count_for_fewer():
         confusion = Confusion(np.array(counts), "sources", "", design_effects)
         read = np.array([[120, 280]]), np.array([[210, 190]])
         random = np.random.default_rng(8)
-        return needed_table(*read, overall_corrections(confusion, 400, random), 0.05, random)
+        return needed_table(*read, confusion.corrections(400, random), 0.05, random)
 
     clustered = table([[180, 20], [30, 270]], [4.0, 3.0])
     fewer = table([[45, 5], [10, 90]], None)

@@ -45,13 +45,6 @@ def test_what_a_kind_reads_is_written_and_read_back(kind):
     assert parse_config(written) == config
 
 
-def test_a_built_in_classifier_is_given_the_body():
-    leaning = LeaningConfig(classifier="builtin", input="{title} {body}")
-    assert leaning.given == "{body}"
-    assert "input" not in leaning.model_dump()
-    assert LeaningConfig(classifier="x", input="{title} {body}").given == "{title} {body}"
-
-
 @given(st.text(), st.text())
 def test_a_value_is_text_whatever_braces_it_has(title, body):
     assert filled("{title}|{body}|{else}|{", {"title": title, "body": body}) == (

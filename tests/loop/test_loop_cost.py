@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -92,15 +93,23 @@ def test_the_papers_preset_costs_what_the_protocol_says(paper):
 
 
 def test_the_center_preset_loops_over_center_articles_only(paper):
-    config = load_config("paper-gpt2-center", [*overrides(paper), "corpus.articles_per_label=null"])
+    config = load_config("paper-gpt2-center", overrides(paper))
     table = split_parts(load_corpus(config.corpus, config.seed), config.corpus, config.seed)
     by_part = dict(table.group_by("part").agg("label").iter_rows())
     assert set(by_part["real"]) == set(by_part["holdout"]) == {"center"}
-    assert set(by_part["instrument"]) == {"left", "center", "right"}
-    assert len(by_part["real"]) == round(ROWS * (1 - FRACTION)) - HOLDOUT
+    found = Counter(by_part["instrument"])
+    assert found == {
+        "left": ROWS * FRACTION,
+        "center": round(ROWS * 0.02),
+        "right": ROWS * FRACTION,
+    }
+    assert len(by_part["real"]) == ROWS - round(ROWS * 0.02) - HOLDOUT
     assert config.bias_direction == "none"
     wrong = config.corpus.model_copy(update={"real_labels": ("centre",)})
     with pytest.raises(InputError, match=r"real_labels: 'centre'.*center"):
+        split_parts(load_corpus(wrong, 0), wrong, 0)
+    wrong = config.corpus.model_copy(update={"instrument_fractions": {"centre": 0.1}})
+    with pytest.raises(InputError, match=r"instrument_fractions: 'centre'.*center"):
         split_parts(load_corpus(wrong, 0), wrong, 0)
     with pytest.raises(InputError, match="fine-tunes on each label"):
         load_config("paper-gpt2-center", ["loop.bias_direction=contrast"])

@@ -28,6 +28,40 @@ def values(bare):
     }
 
 
+def test_regimes_that_write_otherwise_share_what_is_trained_alike(values):
+    cool = {"kind": "synthetic", "name": "cool", "decoding": {"temperature": 0.5, "min_p": 0.1}}
+    alike = {"kind": "synthetic", "name": "alike", "decoding": {"temperature": 1.0}}
+    config = parse_config(values | {"regimes": ["synthetic", cool, alike, "real"]})
+    plan = make_plan(config)
+    of = lambda stages, label, g: stages[label, 0, g].key  # noqa: E731
+    # Generation 0 is one model, which writes two sets; settings that are equal are one chain.
+    assert of(plan.finetuned, "cool", 0) == of(plan.finetuned, "synthetic", 0)
+    assert of(plan.generated, "cool", 0) != of(plan.generated, "synthetic", 0)
+    assert of(plan.scored, "cool", 0) != of(plan.scored, "synthetic", 0)
+    assert of(plan.finetuned, "cool", 1) != of(plan.finetuned, "synthetic", 1)
+    assert of(plan.generated, "alike", 1) == of(plan.generated, "synthetic", 1)
+    # What never reads its own text is trained alike however it writes.
+    other = config.regimes[3].model_copy(update={"decoding": config.regimes[1].decoding})
+    changed = make_plan(config.model_copy(update={"regimes": (*config.regimes[:3], other)}))
+    assert of(changed.finetuned, "real_only", 1) == of(plan.finetuned, "real_only", 1)
+    assert of(changed.generated, "real_only", 1) != of(plan.generated, "real_only", 1)
+    assert config.generation.min_p == 0
+    settings = plan.generated["cool", 0, 0].settings["generation"]
+    assert (settings["temperature"], settings["min_p"]) == (0.5, 0.1)
+    assert "min_p" not in plan.generated["synthetic", 0, 0].settings["generation"]
+
+
+def test_a_decoding_that_nothing_samples_by_is_refused(values):
+    cool = {"kind": "synthetic", "decoding": {"temperature": 0.5}}
+    greedy = values["generation"] | {"decoding": "greedy"}
+    with pytest.raises(InputError, match=r"decoding of its own, which needs .*nucleus"):
+        parse_config(values | {"regimes": [cool], "generation": greedy})
+    with pytest.raises(InputError, match="decoding changes nothing"):
+        parse_config(values | {"regimes": [cool | {"decoding": {}}]})
+    with pytest.raises(InputError, match=r"regimes\.0\.decoding\.min_p"):
+        parse_config(values | {"regimes": [cool | {"decoding": {"min_p": 1}}]})
+
+
 def trained_on(folder, plan, key):
     store = Store(folder, folder.parent / "cache")
     return json.loads((store.path(plan.finetuned[key]) / "training.json").read_text())["articles"]

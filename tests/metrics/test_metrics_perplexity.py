@@ -128,6 +128,20 @@ def test_the_base_model_is_loaded_by_name(tiny, corpus, make_context, tmp_path):
     )
 
 
+def test_the_title_is_read_where_it_is_asked_for(tiny, corpus, make_context, tmp_path):
+    model, tokenizer = tiny
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    context = make_context(corpus, perplexity={"input": '"title: {title}\nbody: {body}"'})
+    context = dataclasses.replace(context, base_model=str(tmp_path))
+    titled = corpus[:3].with_columns(title=pl.Series(["A title", "", "Another {body}"]))
+    found = METRICS["perplexity"].load(context, tmp_path).score(titled).scores["value"].to_numpy()
+    rows = titled.select("title", "body").iter_rows()
+    texts = [f'"title: {title}\nbody: {body}"' for title, body in rows]
+    expected = [_by_hand(model, tokenizer, text) for text in texts]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_a_base_model_is_needed(corpus, make_context, tmp_path):
     context = make_context(corpus)
     METRICS["perplexity"].fit(context, tmp_path)

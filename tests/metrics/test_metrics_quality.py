@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from biasloop.config import QualityConfig
 from biasloop.errors import InputError, StoreError
 from biasloop.metrics import METRICS, quality_classifier
 from biasloop.metrics.base import CARD_FILE
-from biasloop.metrics.quality import quality_index
+from biasloop.metrics.quality import Quality, quality_index
 from biasloop.metrics.quality_classifier import expand, fit_quality, load_quality
 from biasloop.metrics.sentence_features import Reading, read_sentences
 from biasloop.metrics.text import sentences, tokens
@@ -41,6 +42,31 @@ def test_the_index_by_hand():
     graded = np.array([[0.1, 0.1, 0.2, 0.6], [0.7, 0.1, 0.1, 0.1], [0.1, 0.5, 0.3, 0.1]])
     assert quality_index(graded) == pytest.approx((3 * 0.6 + 0 * 0.7 + 1 * 0.5) / 3)
     assert quality_index(np.zeros((0, 4))) == 0.0
+
+
+def graded_by_length(articles):
+    """Grade sentences by their characters alone, so that every other split has another index."""
+    levels = [[np.eye(4)[len(one) % 4] * 0.6 + 0.1 for one in own] for own in articles]
+    return [np.array(own).reshape(-1, 4) for own in levels]
+
+
+@given(
+    body=st.text(st.sampled_from("aB.!? \n3"), max_size=60) | st.text(max_size=20),
+    title=st.text(st.sampled_from("aB. "), max_size=9),
+)
+def test_full_stops_and_the_title_as_the_authors_script_has_them(body, title):
+    text = f'"title: {title}\nbody: {body}"'
+    levels = []
+    for sentence in text.split("."):
+        if sentence.strip():
+            scores = np.eye(4)[len(sentence.strip()) % 4] * 0.6 + 0.1
+            levels.append(scores.argmax() * scores.max())
+    article = pl.DataFrame({"article_id": ["a"], "title": [title], "body": [body]})
+    own = QualityConfig(sentence_end="full-stop", input='"title: {title}\nbody: {body}"')
+    found = Quality(graded_by_length, own).score(article).scores["value"]
+    assert found.to_list() == pytest.approx([sum(levels) / len(levels) if levels else 0])
+    plain = Quality(graded_by_length, QualityConfig()).score(article).scores["value"]
+    assert plain[0] == quality_index(graded_by_length([sentences(body)])[0])
 
 
 def test_other_real_text_is_clean_and_gibberish_is_not(metric, other_corpus):

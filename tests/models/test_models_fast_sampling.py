@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from transformers import TopPLogitsWarper
+from transformers import MinPLogitsWarper, TopPLogitsWarper
 
 from biasloop.models.fast.sampling import Nucleus, greedy, inverse, within_nucleus
+from biasloop.stages.update import outside_nucleus
 
 
 def kept_by_transformers(logits, top_p):
@@ -47,6 +48,36 @@ def test_the_nucleus_is_that_of_transformers(seed, top_p, spread, dtype):
                 assert torch.equal(ours[row], theirs[row])
         elif top_p < 1:
             assert abs(int(ours[row].sum() - theirs[row].sum())) <= 1
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    top_p=st.sampled_from([0.5, 0.9, 1.0]),
+    min_p=st.sampled_from([0.01, 0.2, 0.9]),
+)
+@settings(max_examples=12, deadline=None)
+def test_min_p_leaves_out_what_transformers_leaves_out(seed, top_p, min_p):
+    logits = 2 * torch.randn(2, 40, generator=torch.Generator().manual_seed(seed))
+    theirs = MinPLogitsWarper(min_p)(None, TopPLogitsWarper(top_p)(None, logits))
+    expected = torch.isfinite(theirs)
+    assert torch.equal(~outside_nucleus(logits, top_p, min_p), expected)
+    streams = [np.random.default_rng([seed, row]) for row in range(2)]
+    choose = Nucleus(top_p, 1.0, streams, min_p)
+    drawn = torch.stack([choose(logits, [0, 1]) for _ in range(20)])
+    for row in range(2):
+        assert expected[row][drawn[:, row]].all()
+
+
+def test_with_min_p_tokens_are_drawn_as_often_as_their_renormalised_probability():
+    logits = torch.tensor([[2.0, 1.5, 1.0, 0.0, -2.0]])
+    kept = MinPLogitsWarper(0.3)(None, logits).softmax(-1)[0].double().numpy()
+    assert (kept == 0).sum() == 2
+    draws = 4000
+    streams = [np.random.default_rng([3, row]) for row in range(draws)]
+    drawn = Nucleus(1.0, 1.0, streams, 0.3)(logits.expand(draws, -1), range(draws)).numpy()
+    counts = np.bincount(drawn, minlength=5)
+    assert counts[kept == 0].sum() == 0
+    assert stats.chisquare(counts[:3], draws * kept[:3] / kept[:3].sum()).pvalue > 1e-3
 
 
 def test_of_equally_likely_tokens_as_many_are_kept_as_are_needed():

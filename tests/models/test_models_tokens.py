@@ -117,15 +117,15 @@ def test_samples_prompts_and_judged_texts_begin_alike_and_hold_no_special_token(
         *samples_of(loaded, REAL, TrainingConfig(samples="line")),
         *begun(tokenizer, [body]),
         *(ids[mask.bool()].tolist() for ids, mask in batches(loaded, REAL, 100, 1)),
-        *article_prompts(tokenizer, REAL, GenerationConfig(block_tokens=8))[0],
+        *article_prompts(tokenizer, REAL, GenerationConfig(block_tokens=8), 512)[0],
     ]
     assert list(read[0]) == [*first, *plain]
     openings = GenerationConfig(prompts="openings", opening_tokens=5)
-    assert article_prompts(tokenizer, REAL, openings) == [[[*first, *plain[:5]]]]
+    assert article_prompts(tokenizer, REAL, openings, 512) == [[[*first, *plain[:5]]]]
     for ids in read:
         assert list(ids[: len(first)]) == first
         assert not set(ids[len(first) :]) & set(tokenizer.all_special_ids)
-    blocks = article_prompts(tokenizer, REAL, GenerationConfig(block_tokens=8))[0]
+    blocks = article_prompts(tokenizer, REAL, GenerationConfig(block_tokens=8), 512)[0]
     assert max(map(len, blocks)) == 8 + len(first)
     joined = [token for block in blocks for token in block[len(first) :]]
     title, rest = tokenized(tokenizer, ["A vote", body])

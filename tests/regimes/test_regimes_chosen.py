@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.regimes import make_regime
-from biasloop.regimes.chosen import _rounded
+from biasloop.regimes.chosen import _rounded, importance_weights
 from biasloop.tables import ARTICLES
 
 
@@ -106,6 +106,71 @@ def test_surprise_drops_exactly_the_least_surprising(perplexity, drop):
     assert table["article_id"].to_list() == [f"w-{i}" for i in places]
 
 
+@given(st.lists(st.floats(0.001, 0.999), min_size=1, max_size=40), st.floats(0.05, 1))
+def test_the_detector_resamples_by_the_odds_each_article_as_often_as_its_weight(human, strength):
+    table = chosen("detector", articles("w", human=human), strength=strength)
+    limited = np.clip(human, 0.01, 0.99)
+    weights = (limited / (1 - limited)) ** strength
+    expected = weights / weights.mean()
+    counts = Counter(table["article_id"])
+    for place, weight in enumerate(expected):
+        assert np.floor(weight - 1e-9) <= counts[f"w-{place}"] <= np.ceil(weight + 1e-9)
+    assert table.height == len(human)
+
+
+def test_the_detector_leaves_articles_that_are_alike_as_they_are():
+    written = articles("w", human=[0.3] * 17)
+    assert chosen("detector", written).equals(written)
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(2, 4),
+    st.floats(0.05, 1),
+)
+def test_importance_weights_make_the_expected_shares_the_real_ones(seed, labels, strength):
+    random = np.random.default_rng(seed)
+    written, real = random.dirichlet([5] * labels, 2)
+    rates = 0.7 * np.eye(labels) + 0.3 * random.dirichlet([1] * labels, labels)
+    weights = importance_weights(written @ rates, rates, real, strength, clip=1e6)
+    wanted = (1 - strength) * written + strength * real
+    if (np.linalg.solve(rates, wanted / written) > 1e-6).all():
+        assert written * (rates @ weights) == pytest.approx(wanted)
+    clipped = importance_weights(written @ rates, rates, real, strength, clip=1.5)
+    assert ((clipped >= 1 / 1.5) & (clipped <= 1.5)).all()
+    # Without errors a weight is the real share over the written one.
+    plain = importance_weights(written, np.eye(labels), real, 1.0, clip=1e6)
+    assert plain == pytest.approx(real / written)
+
+
+def test_reweighted_undoes_a_planted_shift_that_is_read_with_errors():
+    def read(a, b):
+        """Of 10 that are a, 9 are read as a; of 4 that are b, 3 as b."""
+        return ["a"] * (a * 9 // 10) + ["b"] * (a // 10) + ["a"] * (b // 4) + ["b"] * (b * 3 // 4)
+
+    real = articles("r", leaning=read(60, 60)).with_columns(
+        pl.Series("label", ["a"] * 60 + ["b"] * 60)
+    )
+    written = articles("w", leaning=read(120, 280))  # 30 % are a, 44 % are read as a
+    truth = pl.Series(["a"] * 120 + ["b"] * 280)
+    for strength, wanted in ((1.0, 0.5), (0.5, 0.4)):
+        table = chosen("reweighted", written, real, strength=strength)
+        weights = table["weight"]
+        assert weights.mean() == pytest.approx(1)
+        assert weights.filter(truth == "a").sum() / 400 == pytest.approx(wanted)
+
+
+def test_reweighted_refuses_what_it_cannot_weigh_by():
+    real = articles("r", leaning=[*"abab"]).with_columns(pl.Series("label", [*"aabb"]))
+    with pytest.raises(InputError, match=r"does not tell the leanings .* 4 real articles apart"):
+        chosen("reweighted", articles("w", leaning=[*"ab"]), real)
+    real = articles("r", leaning=[*"aabb"]).with_columns(pl.Series("label", [*"aabb"]))
+    with pytest.raises(InputError, match=r"was read as .b.*What is finished is kept"):
+        chosen("reweighted", articles("w", leaning=["a", "a", None]), real)
+    table = chosen("reweighted", articles("w", leaning=["a", "a", "b", None]), real)
+    assert table["weight"].to_list() == pytest.approx([0.75, 0.75, 1.5, 1.0])
+
+
 @pytest.mark.parametrize(
     ("regime", "names", "message"),
     [
@@ -118,6 +183,12 @@ def test_surprise_drops_exactly_the_least_surprising(perplexity, drop):
         ({"kind": "verified", "quality": 3.5}, ["quality"], "regimes.0.quality"),
         ({"kind": "surprise", "drop": 1}, None, "regimes.0.drop"),
         ({"kind": "balanced", "strength": 1.5}, None, "regimes.0.strength"),
+        ({"kind": "detector", "strength": 1.1}, None, "regimes.0.strength"),
+        ({"kind": "reweighted", "clip": 1}, None, "regimes.0.clip"),
+        ({"kind": "reweighted"}, ["quality"], "'reweighted' chooses articles by leaning"),
+        ({"kind": "anchored", "kl": 0}, None, "anchored holds to nothing"),
+        ({"kind": "anchored", "interpolate": 1}, None, "regimes.0.interpolate"),
+        ({"kind": "anchored", "to": "real"}, None, "regimes.0.to"),
     ],
 )  # fmt: skip
 def test_a_regime_that_cannot_choose_is_refused_when_the_config_is_read(regime, names, message):

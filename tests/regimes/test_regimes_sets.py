@@ -20,14 +20,23 @@ def articles(count: int, tag: str) -> pl.DataFrame:
     )
 
 
+#: What a kind cannot be without.
+REQUIRED = {"counterfactual": {"pairs": [["this", "that"]]}, "edited": {"file": "associations"}}
+
+
 def regime_of(kind, **settings):
+    settings = REQUIRED.get(kind, {}) | settings
     return make_regime(parse_config({"regimes": [{"kind": kind, **settings}]}).regimes[0])
 
 
 def with_readings(regime, table: pl.DataFrame) -> pl.DataFrame:
-    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts."""
+    """Add columns of `Regime.metrics`: two leanings, and numbers that every verifier accepts.
+
+    Articles are of the label that they are read as.
+    """
     kinds = {"leaning": pl.lit(["a", "b"] * table.height).list.slice(0, table.height).explode()}
-    return table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+    read = table.with_columns(kinds.get(name, pl.lit(3.0)).alias(name) for name in regime.metrics())
+    return read.with_columns(label="leaning") if "leaning" in read.columns else read
 
 
 def build(kind, generation, real_count, seed=0, samples=1, **settings):
@@ -162,7 +171,7 @@ def test_fresh_real_articles_are_of_another_part_each_generation():
 
 
 def test_every_kind_in_the_config_is_a_regime():
-    values = {"regimes": sorted(REGIMES)}
+    values = {"regimes": [{"kind": kind, **REQUIRED.get(kind, {})} for kind in sorted(REGIMES)]}
     assert {regime.kind for regime in parse_config(values).regimes} == set(REGIMES)
     kinds = get_args(get_args(RegimeConfig)[0])
     assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds} == set(REGIMES)

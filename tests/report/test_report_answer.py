@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from biasloop import regimes
 from biasloop.analysis import (
     Change,
-    Contrast,
     Equivalence,
     RegimeAnswer,
     RunAnswer,
     Sign,
     Verdict,
+    trains_on_itself,
 )
+from biasloop.analysis.mitigation import Contrast
 from biasloop.config import parse_config
 from biasloop.report.answer import sentence, shown
 from biasloop.report.cautions import Caution
@@ -38,6 +39,11 @@ REGIMES = {
                 "balanced",
                 "verified",
                 "surprise",
+                "detector",
+                "reweighted",
+                {"kind": "anchored", "interpolate": 0.2},
+                {"kind": "counterfactual", "pairs": [["this", "that"]]},
+                {"kind": "edited", "file": "associations.parquet"},
                 "accumulation",
                 "accumulate_subsample",
                 "real",
@@ -77,7 +83,7 @@ def one(
         articles=200,
         sources=200,
         bias=bias,
-        together=True if bias in ("amplified", "reduced", "moved") else None,
+        same_direction=True if bias in ("amplified", "reduced", "moved") else None,
         leaning_change=moved,
         changes={},
         real={"red": 0.5},
@@ -275,10 +281,12 @@ def test_the_worst_sign_is_the_one_furthest_beyond_what_is_negligible() -> None:
 
 
 def test_chains_that_part_have_no_one_direction() -> None:
-    text = said(one(moved=OPEN, together=False))
+    text = said(one(moved=OPEN, same_direction=False))
     assert "away from the real articles' balance, each chain in a direction of its own" in text
-    assert "cut" not in said(one(moved=OPEN, together=False), one("accumulation", contrast=CUT))
-    assert "though not in every chain" in said(one(together=False))
+    assert "cut" not in said(
+        one(moved=OPEN, same_direction=False), one("accumulation", contrast=CUT)
+    )
+    assert "though not in every chain" in said(one(same_direction=False))
 
 
 def test_another_regime_that_grew_is_told_where_this_one_did_not() -> None:
@@ -355,6 +363,20 @@ def test_every_regime_that_can_run_has_words_for_what_it_trains_on() -> None:
     assert set(REGIMES) == set(regimes.REGIMES)
     for kind in REGIMES:
         assert rows(one(kind))[0][0].split("|")[1]
+
+
+def test_a_decoding_is_told_wherever_the_regime_is() -> None:
+    cool = {"kind": "synthetic", "name": "cool", "decoding": {"temperature": 0.7, "top_p": 0.9}}
+    added = {"kind": "preservation", "decoding": {"min_p": 0.1}}
+    own, mixed = parse_config(
+        {"regimes": [cool, added], "generation": {"decoding": "nucleus"}}
+    ).regimes
+    assert own.trains_on == "its own text only, written at temperature 0.7, top-p 0.9"
+    assert own.remedy == "sampling at temperature 0.7, top-p 0.9"
+    assert mixed.remedy == "adding 10\u202f% of the real articles and sampling at min-p 0.1"
+    assert not trains_on_itself(own)
+    assert trains_on_itself(REGIMES["overfitting"])
+    assert not trains_on_itself(REGIMES["real"])
 
 
 def test_one_chain_has_no_bare_yes() -> None:

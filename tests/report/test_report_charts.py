@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 from report_made_up import MARKER
 
 from biasloop.analysis import SUMMARY, summarise
-from biasloop.report.charts import Chart, Path, PathChart, Place, Point, Reference, Series, runs
+from biasloop.report.charts import (
+    REAL_LOOK,
+    Chart,
+    Path,
+    PathChart,
+    Place,
+    Point,
+    Reference,
+    Series,
+    line_chart,
+    look,
+    runs,
+)
+from biasloop.report.drawing import plotly_figure, png
 from biasloop.report.figures import figures
-from biasloop.report.interactive import plotly_figure
-from biasloop.report.lines import line_chart
-from biasloop.report.palette import REAL_LOOK, look
-from biasloop.report.static import png
 
 VALUES = st.none() | st.floats(0, 100)
 
@@ -50,10 +59,10 @@ def test_limits_hold_everything_that_is_drawn(chart: Chart) -> None:
 def test_plotly_draws_each_value_and_marks_each_withheld_one(chart: Chart) -> None:
     figure = plotly_figure(chart)
     drawn = [trace for trace in figure["data"] if trace["mode"] == "lines+markers"]
-    held = [trace for trace in figure["data"] if trace["mode"] == "markers"]
+    crosses = [t for t in figure["data"] if t.get("marker", {}).get("symbol") == "x-thin-open"]
     assert [trace["y"] for trace in drawn] == [[p.value for p in s.points] for s in chart.series]
     wanted = sum(p.withheld for s in chart.series for p in s.points)
-    assert sum(len(trace["x"]) for trace in held) == wanted
+    assert sum(len(trace["x"]) for trace in crosses) == wanted
     json.dumps(figure, allow_nan=False)
 
 

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from biasloop.analysis import FORETOLD
-from biasloop.report.updates import update_tables
+from biasloop.analysis.projected_update import PROJECTED_UPDATES
+from biasloop.report.statistics import update_tables
 
 
 def _foretold(seeds):
@@ -12,7 +12,7 @@ def _foretold(seeds):
         for seed in range(seeds)
         for generation, agree in enumerate((False, True, True))
     ]
-    return pl.DataFrame(rows, schema=FORETOLD, orient="row")
+    return pl.DataFrame(rows, schema=PROJECTED_UPDATES, orient="row")
 
 
 def test_agreement_is_said_to_be_shown_of_five_seeds_only():

@@ -5,20 +5,12 @@ from dataclasses import replace
 
 import polars as pl
 
-from biasloop.analysis import (
-    ADJUSTED,
-    COMPARISONS,
-    CONTRASTS,
-    CORRELATIONS,
-    SHIFTS,
-    TRENDS,
-    Change,
-    Equivalence,
-    Evidence,
-    Sign,
-    Verdict,
-)
-from biasloop.report.evidence import verdict_table
+from biasloop.analysis import Change, Equivalence, Evidence, Sign, Verdict
+from biasloop.analysis.changes import COMPARISONS, CONTRASTS
+from biasloop.analysis.evidence import CLASSIFIER_SHIFTS, CORRELATIONS
+from biasloop.analysis.prevalence import PREVALENCE
+from biasloop.analysis.trends import TRENDS
+from biasloop.report.statistics import verdict_table
 from biasloop.report.verdicts import speak
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
@@ -33,7 +25,7 @@ VERDICT = Verdict(
     articles=1518,
     sources=24,
     bias="amplified",
-    together=True,
+    same_direction=True,
     leaning_change=RISE,
     changes={"right": RISE},
     real={"right": 0.333},
@@ -87,7 +79,7 @@ def test_each_answer_says_where_the_shares_went() -> None:
 
     assert "63.7\u202f%, towards the real 33.3\u202f%." in bias(bias="reduced")
     assert "each chain went away from the real shares, not all in one direction" in bias(
-        together=False
+        same_direction=False
     )
     assert "whether that is away from the real 33.3\u202f% is not shown" in bias(bias="moved")
     assert "away from the real shares is not shown" in bias(bias="moved", real={})
@@ -98,7 +90,9 @@ def test_each_answer_says_where_the_shares_went() -> None:
     assert "every leaning's change lies within ±5 points" in bias(bias="held")
     assert "more than under fine-tuning on real articles alone" in bias(beyond_fine_tuning=True)
     assert "of other chains one says nothing" in bias(chains=1)
-    assert "among so many regimes" in bias(bias="not shown", together=None, pvalue=0.04, holm=0.2)
+    assert "among so many regimes" in bias(
+        bias="not shown", same_direction=None, pvalue=0.04, holm=0.2
+    )
     assert "12\u202f% of the last articles cannot be read" in bias(unread=0.12)
 
 
@@ -141,7 +135,10 @@ def test_what_was_not_measured() -> None:
 
 
 NO_TESTS = Evidence(
-    *(pl.DataFrame(schema=s) for s in (CONTRASTS, TRENDS, COMPARISONS, ADJUSTED, SHIFTS)),
+    *(
+        pl.DataFrame(schema=s)
+        for s in (CONTRASTS, TRENDS, COMPARISONS, PREVALENCE, CLASSIFIER_SHIFTS)
+    ),
     pl.DataFrame(schema=CORRELATIONS),
     None,
 )
@@ -212,12 +209,12 @@ def test_a_bias_rests_on_where_the_shares_went() -> None:
         return cells(replace(VERDICT, **given))[f"{LEANS}, %"][-1]
 
     assert rests().startswith("away from the real articles;")
-    assert "not all chains the same way" in rests(together=False)
+    assert "not all chains the same way" in rests(same_direction=False)
     assert rests(bias="reduced").startswith("towards the real articles;")
     assert "whether away from the real articles is not shown" in rests(bias="moved")
-    open_ = rests(bias="not shown", together=None, pvalue=0.04, holm=0.2)
+    open_ = rests(bias="not shown", same_direction=None, pvalue=0.04, holm=0.2)
     assert "p 0.040; p 0.20 corrected" in open_
-    held = cells(replace(VERDICT, bias="held", together=None, unread=0.12))
+    held = cells(replace(VERDICT, bias="held", same_direction=None, unread=0.12))
     assert not any("whatever they lean to" in row[-1] for row in held.values())
 
 

@@ -17,7 +17,7 @@ from biasloop.errors import InputError, StoreError
 from biasloop.loop.results import Results
 from biasloop.report import write_report
 from biasloop.report.cautions import unsubtracted
-from biasloop.report.static import png
+from biasloop.report.drawing import png
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -164,7 +164,7 @@ def test_examples_show_the_same_articles_through_every_generation(make_results, 
 
 def test_equal_results_give_equal_bytes(make_results, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("biasloop.report.write.png", png)
-    monkeypatch.setattr("biasloop.report.static._DPI", 25)
+    monkeypatch.setattr("biasloop.report.drawing._DPI", 25)
     settings = {"articles": 15, "generations": 1, "regimes": ("synthetic",), "settings": FEW}
     files = []
     for name in ("one", "two"):

@@ -60,7 +60,7 @@ def sampled(**settings):
 @given(st.integers(1, 8))
 def test_an_opening_is_the_first_tokens_that_training_reads(loaded, count):
     real = articles()
-    found = article_prompts(loaded.tokenizer, real, openings(opening_tokens=count))
+    found = article_prompts(loaded.tokenizer, real, openings(opening_tokens=count), 512)
     trained = samples_of(loaded, real, TrainingConfig(samples="article"))
     for row, own, sample in zip(real.rows(named=True), found, trained, strict=True):
         whole = f"{row['title']}\n{row['body']}" if row["title"] else row["body"]

@@ -66,12 +66,17 @@ def test_two_processes_learn_what_one_does(folder, tmp_path):
     assert {p.suffix for p in (tmp_path / "both").iterdir()} <= {".json", ".safetensors", ".jinja"}
 
 
-@pytest.mark.slow
-def test_what_a_process_says_reaches_the_user(folder, tmp_path):
+def test_what_a_process_says_reaches_the_user(folder, monkeypatch, tmp_path):
+    """The launcher here says it at once; that a process does is the next test."""
+    launcher = tmp_path / "python"
+    error = json.dumps({"error": "InputError", "message": "nothing to train on"})
+    launcher.write_text(
+        f"#!/bin/sh\nfor job; do :; done\necho '{error}' > \"$job/error.json\"\nexit 1\n"
+    )
+    launcher.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(launcher))
     with pytest.raises(InputError, match="nothing to train on"):
-        finetune_together(
-            folder, articles(["", ""]), TRAINING, 5, "x", print, None, tmp_path / "out", 1
-        )
+        finetune_together(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 1)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

@@ -1,16 +1,20 @@
-"""Percentile bootstrap by weights. Knows arrays, not what their rows and columns stand for.
+"""Percentile bootstrap intervals by weights, and what widens or replaces them.
 
 A resample is a row of counts: how often each article was drawn. One matrix of counts serves every
 metric, generation and regime, so differences between them are paired by article. Articles of one
-source are drawn together. Seeds are not resampled, as they are too few for it: see `pooling`.
+source are drawn together. ``scipy.stats.bootstrap`` draws anew for every statistic, and no sources.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from biasloop.analysis.inference import add_variances
+
 #: Tail probability on either side of an interval.
 TAIL = 0.025
+#: Half the width of a 95 % interval in standard errors of a normal distribution.
+NORMAL_95 = 1.959963984540054
 
 
 def article_weights(
@@ -23,10 +27,6 @@ def article_weights(
     clusters
         Each article's source as a number, shape (articles,); ``np.arange(articles)`` resamples
         articles.
-    resamples
-        How often to resample.
-    random
-        The source of randomness.
 
     Returns
     -------
@@ -65,24 +65,76 @@ def weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def percentile_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the 2.5 % and 97.5 % points of each column, leaving out NaN.
+    """Find the 2.5 % and 97.5 % points of each column of (resamples, columns), leaving out NaN.
+
+    Low and high have the shape (columns,); NaN for a column that has no number.
+    """
+    result = np.full((2, draws.shape[1]), np.nan)
+    holes = np.isnan(draws)
+    whole, some = ~holes.any(axis=0), holes.any(axis=0) & ~holes.all(axis=0)
+    for columns, points in ((whole, np.quantile), (some, np.nanquantile)):  # the latter is slow
+        if columns.any():
+            result[:, columns] = points(draws[:, columns], (TAIL, 1 - TAIL), axis=0)
+    return result[0], result[1]
+
+
+def joined_interval(
+    chains: np.ndarray, low: float, high: float, sources: int | None = None
+) -> tuple[float, float]:
+    """Widen an interval over sources by their number, and by what the chains differ.
+
+    Chains are few, and a bootstrap of few is far too narrow: of three, its variance is two thirds
+    of what it should be and it knows no t (Cameron, Gelbach and Miller 2008;
+    ``benchmarks/intervals.py`` shows it). So the articles' part comes from the bootstrap and the
+    seeds' part from t. The variance over sources is read off the interval's width and scaled by
+    S / (S - 1) for S sources, that over chains is their figures' over their number; the sum is
+    held against t with Satterthwaite's degrees of freedom, as in `inference.paired_mean`, and the
+    interval keeps its skewness.
 
     Parameters
     ----------
-    draws
-        Shape (resamples, columns).
+    chains
+        Each chain's figure, shape (chains,).
+    low, high
+        The 95 % percentile interval of their mean over sources.
+    sources
+        How many it rests on; None for so many that their number does not matter.
 
     Returns
     -------
     tuple
-        Low and high, each of shape (columns,); NaN for a column that has no number.
+        Low and high; NaN where the given ones are, or there is one source.
     """
-    result = np.full((2, draws.shape[1]), np.nan)
-    holes = np.isnan(draws).any(axis=0)
-    if not holes.all():
-        result[:, ~holes] = np.quantile(draws[:, ~holes], (TAIL, 1 - TAIL), axis=0)
-    for column in np.flatnonzero(holes):
-        numbers = draws[:, column][~np.isnan(draws[:, column])]
-        if len(numbers):
-            result[:, column] = np.quantile(numbers, (TAIL, 1 - TAIL))
-    return result[0], result[1]
+    from scipy import stats
+
+    own = (high - low) / 2 / NORMAL_95
+    if not np.isfinite(own):
+        return low, high
+    if sources is not None and sources < 2:
+        return float("nan"), float("nan")
+    small = 1.0 if sources is None else sources / (sources - 1)
+    freedom = 1_000_000 if sources is None else sources - 1
+    parts = [(own**2 * small, freedom)]
+    if len(chains) > 1:
+        parts.append((float(np.var(chains, ddof=1)) / len(chains), len(chains) - 1))
+    error, joined = add_variances(parts)
+    if error == 0:
+        return low, high
+    half = float(stats.t.ppf(0.975, joined)) * error
+    value = float(np.mean(chains))
+    if own == 0:
+        return value - half, value + half
+    wider = half / (NORMAL_95 * own)
+    return value - wider * (value - low), value + wider * (high - value)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % score interval of the share ``hits / n`` (Wilson 1927; Brown, Cai, DasGupta 2001).
+
+    A share of exactly 0 or 1 is the same in every resample, so its percentile interval has no
+    width, which says that nothing else was possible. A score interval does not do that.
+    """
+    from scipy import stats
+
+    low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return float(low), float(high)

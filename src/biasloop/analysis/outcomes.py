@@ -1,19 +1,15 @@
-"""What is tested, as one array per quantity: a row per set, a column per article.
-
-Knows which quantities there are; tests none of them.
-"""
+"""What is tested, as one array per quantity: a row per set, a column per article."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import polars as pl
 
 from biasloop import quantities
-from biasloop.analysis.corrections import Corrected, corrected_readings
+from biasloop.analysis.classifier_errors import Readings, curve_readings
 from biasloop.analysis.tables import (
     HOLDOUT,
     SetKey,
@@ -24,8 +20,8 @@ from biasloop.analysis.tables import (
     metric_values,
     set_keys,
     source_codes,
+    validity,
 )
-from biasloop.analysis.validity import validity
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,10 @@ class Outcomes:
         Set -> why its leaning figures are withheld.
     real_shares
         Label -> share, of real articles whose readings are not among the tables.
-    corrected
+    graded_quality
+        Whether the quality index was validated on what models write, so that its fall is a sign
+        of collapse.
+    readings
         What readings count for, by how damaged their articles are; None where it was not measured
         how the classifier errs on damaged articles.
     is_corrected
@@ -74,35 +73,37 @@ class Outcomes:
     unread: np.ndarray | None = None
     withheld: Mapping[SetKey, str] = field(default_factory=dict)
     real_shares: Mapping[str, float] = field(default_factory=dict)
-    corrected: Corrected | None = None
+    graded_quality: bool = True
+    readings: Readings | None = None
     is_corrected: bool = False
 
     def as_corrected(self) -> Outcomes:
         """Put what each reading counts for in its place; the same where that is not known."""
-        if self.corrected is None or self.is_corrected:
+        if self.readings is None or self.is_corrected:
             return self
         names = [f"share:{label}" for label in self.labels]
         counted = {
             name: np.where(np.isnan(self.values[name]), np.nan, values)
-            for name, values in zip(names, self.corrected.values(), strict=True)
+            for name, values in zip(names, self.readings.values(), strict=True)
         }
         return replace(self, values={**self.values, **counted}, is_corrected=True)
 
     def without(self, keys: Collection[SetKey]) -> Outcomes:
         """Leave some sets out."""
         rows = [row for row, key in enumerate(self.keys) if key not in keys]
-        corrected = self.corrected
-        if corrected is not None:
-            level, reading = corrected.level[rows], corrected.reading[rows]
-            corrected = replace(corrected, level=level, reading=reading)
+        readings = self.readings
+        if readings is not None:
+            readings = replace(readings, level=readings.level[rows], reading=readings.reading[rows])
         return replace(
             self,
             keys=tuple(self.keys[row] for row in rows),
             values={name: values[rows] for name, values in self.values.items()},
             read={label: values[rows] for label, values in self.read.items()},
             unread=None if self.unread is None else self.unread[rows],
-            corrected=corrected,
+            readings=readings,
         )
+
+    # Of a quantity
 
     def corrects(self, quantity: str) -> bool:
         """Say whether a quantity rests on error rates: a share, of corrected outcomes."""
@@ -111,87 +112,13 @@ class Outcomes:
     @property
     def rate_sources(self) -> int | None:
         """On how many sources the error rates rest; None where their number does not matter."""
-        return self.corrected.corrections.sources if self.corrected else None
+        return self.readings.corrections.sources if self.readings else None
 
     def unit(self, quantity: str) -> float:
         """Say how much one article counts for in a share; 0 for what is no share."""
-        if not quantity.startswith("share:"):
-            return 0.0
-        if self.corrected is None or not self.is_corrected:
-            return 1.0
-        return float(self.corrected.gains[self._label(quantity)])
-
-    def drawn_mean(self, quantity: str, key: SetKey, of_all: bool = False) -> np.ndarray:
-        """Give a set's corrected share by every draw of the error rates, shape (draws,).
-
-        Parameters
-        ----------
-        quantity
-            A share that `corrects` holds of.
-        key
-            The set.
-        of_all
-            Whether over all articles, those that cannot be read counting for none.
-        """
-        if self.corrected is None:
-            raise ValueError("there are no error rates to draw")
-        place = self._places.get(key)
-        if place is None:
-            return np.full(len(self.corrected.drawn_means), np.nan)
-        means = self.corrected.drawn_means[:, place, self._label(quantity)]
-        if not of_all or self.unread is None:
-            return means
-        there = (~np.isnan(self.values[quantity][place])).sum()
-        return np.nan_to_num(means) * there / max(there + self.unread[place].sum(), 1)
-
-    def _label(self, quantity: str) -> int:
-        return self.labels.index(quantity.removeprefix("share:"))
-
-    @cached_property
-    def _places(self) -> dict[SetKey, int]:
-        return {key: row for row, key in enumerate(self.keys)}
-
-    def regimes(self) -> list[str]:
-        """Every regime with a generation, sorted."""
-        return sorted({regime for regime, _, generation in self.keys if generation >= 0})
-
-    def seeds(self, regime: str) -> list[int]:
-        """List the seeds of a regime's chains."""
-        return sorted({seed for name, seed, _ in self.keys if name == regime})
-
-    def generations(self, regime: str) -> list[int]:
-        """List the generations of a regime."""
-        return sorted({g for name, _, g in self.keys if name == regime and g >= 0})
-
-    def cube(self, quantity: str, regime: str, seeds: Sequence[int] | None = None) -> np.ndarray:
-        """Lay out a regime, shape (chains, generations, articles)."""
-        chosen = self.seeds(regime) if seeds is None else seeds
-        return np.stack(
-            [
-                np.stack([self.row(quantity, (regime, s, g)) for g in self.generations(regime)])
-                for s in chosen
-            ]
-        )
-
-    def row(self, quantity: str, key: SetKey, unread: float | None = None) -> np.ndarray:
-        """Give one set's values, shape (articles,); all NaN where there is no such set.
-
-        An article that cannot be read counts for ``unread``, where that is given.
-        """
-        values = self.values[quantity]
-        place = self._places.get(key)
-        if place is None:
-            return np.full(values.shape[1], np.nan)
-        if unread is None or self.unread is None:
-            return values[place]
-        return np.where(self.unread[place], unread, values[place])
-
-    def chains(self, quantity: str, regime: str, generation: int) -> np.ndarray:
-        """Give a generation of every chain that has it, shape (chains, articles)."""
-        rows = [self.row(quantity, (regime, s, generation)) for s in self.seeds(regime)]
-        rows = [row for row in rows if not np.isnan(row).all()]
-        width = self.values[quantity].shape[1]
-        return np.stack(rows) if rows else np.empty((0, width))
+        if self.readings is not None and self.corrects(quantity):
+            return float(self.readings.gains[self._label(quantity)])
+        return float(quantity.startswith("share:"))
 
     def scored(self, quantity: str) -> np.ndarray:
         """Say which articles have a score, readable or withheld or neither, (sets, articles)."""
@@ -206,6 +133,81 @@ class Outcomes:
         names = [name for name in names if name in self.values]
         return names[-1:] if len(names) == 2 else names
 
+    def _label(self, quantity: str) -> int:
+        return self.labels.index(quantity.removeprefix("share:"))
+
+    # Of a regime
+
+    def regimes(self) -> list[str]:
+        """Every regime with a generation, sorted."""
+        return sorted({regime for regime, _, generation in self.keys if generation >= 0})
+
+    def seeds(self, regime: str) -> list[int]:
+        """List the seeds of a regime's chains."""
+        return sorted({seed for name, seed, _ in self.keys if name == regime})
+
+    def generations(self, regime: str) -> list[int]:
+        """List the generations of a regime."""
+        return sorted({g for name, _, g in self.keys if name == regime and g >= 0})
+
+    def cube(self, quantity: str, regime: str) -> np.ndarray:
+        """Lay out a regime, shape (chains, generations, articles)."""
+        generations = self.generations(regime)
+        return np.stack(
+            [
+                np.stack([self.row(quantity, (regime, s, g)) for g in generations])
+                for s in self.seeds(regime)
+            ]
+        )
+
+    def chains(self, quantity: str, regime: str, generation: int) -> np.ndarray:
+        """Give a generation of every chain that has it, shape (chains, articles)."""
+        rows = [self.row(quantity, (regime, s, generation)) for s in self.seeds(regime)]
+        rows = [row for row in rows if not np.isnan(row).all()]
+        return np.stack(rows) if rows else np.empty((0, self.values[quantity].shape[1]))
+
+    # Of a set
+
+    @cached_property
+    def _places(self) -> dict[SetKey, int]:
+        return {key: row for row, key in enumerate(self.keys)}
+
+    def row(self, quantity: str, key: SetKey, unread: float | None = None) -> np.ndarray:
+        """Give one set's values, shape (articles,); all NaN where there is no such set.
+
+        An article that cannot be read counts for ``unread``, where that is given.
+        """
+        values = self.values[quantity]
+        place = self._places.get(key)
+        if place is None:
+            return np.full(values.shape[1], np.nan)
+        if unread is None or self.unread is None:
+            return values[place]
+        return np.where(self.unread[place], unread, values[place])
+
+    def drawn_mean(self, quantity: str, key: SetKey, of_all: bool = False) -> np.ndarray:
+        """Give a set's corrected share by every draw of the error rates, shape (draws,).
+
+        Parameters
+        ----------
+        quantity
+            A share that `corrects` holds of.
+        key
+            The set.
+        of_all
+            Whether over all articles, those that cannot be read counting for none.
+        """
+        if self.readings is None:
+            raise ValueError("there are no error rates to draw")
+        place = self._places.get(key)
+        if place is None:
+            return np.full(len(self.readings.drawn_means), np.nan)
+        means = self.readings.drawn_means[:, place, self._label(quantity)]
+        if not of_all or self.unread is None:
+            return means
+        there = (~np.isnan(self.values[quantity][place])).sum()
+        return np.nan_to_num(means) * there / max(there + self.unread[place].sum(), 1)
+
 
 def outcomes(tables: Tables) -> Outcomes:
     """Lay out everything that is tested.
@@ -217,11 +219,11 @@ def outcomes(tables: Tables) -> Outcomes:
     """
     keys = set_keys(tables)
     own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
+    of_own, of_held_out = (source_codes(tables, g.article_ids) for g in (own, held_out))
     values: dict[str, np.ndarray] = {}
     withheld: dict[SetKey, str] = {}
     read: dict[str, np.ndarray] = {}
-    unread = None
-    corrected = None
+    unread = readings = None
     if tables.leaning_scores.height:
         checked = validity(tables)
         held = checked["withheld"].to_numpy().astype(bool)
@@ -230,19 +232,17 @@ def outcomes(tables: Tables) -> Outcomes:
         }
         gated = tables.outside_share < 1
         outside = (metric_values(tables, own, "outside_domain") > 0) & gated
-        hits = likeliest(tables, leaning_probabilities(tables, own))
+        reading = likeliest(leaning_probabilities(tables, own))
         if tables.curve and gated:
             level = metric_values(tables, own, "damage_level")
-            reading = np.argmax(np.nan_to_num(np.stack(list(hits.values()))), axis=0)
-            reading = np.where(np.isnan(hits[tables.labels[0]]), -1, reading)
-            corrected = corrected_readings(tables.curve, tables.labels, level, reading)
-            outside |= corrected.level < 0
-        for label, hit in hits.items():
-            unread = outside & ~np.isnan(hit)
-            read[label] = np.where(outside, np.nan, hit)
+            readings = curve_readings(tables.curve, tables.labels, level, reading)
+            outside |= readings.level < 0
+        unread = outside & (reading >= 0)
+        for index, label in enumerate(tables.labels):
+            hit = (reading == index).astype(float)
+            read[label] = np.where(outside | (reading < 0), np.nan, hit)
             values[f"share:{label}"] = np.where(held[:, None], np.nan, read[label])
     there = set(tables.scores["metric"].unique())
-    of_own, of_held_out = (source_codes(tables, g.article_ids) for g in (own, held_out))
     sources = dict.fromkeys(values, of_own)
     for name, record in quantities.tested().items():
         if record.name in there:
@@ -260,7 +260,8 @@ def outcomes(tables: Tables) -> Outcomes:
         unread,
         withheld,
         tables.real_shares,
-        corrected,
+        tables.graded_quality,
+        readings,
     )
 
 
@@ -271,30 +272,11 @@ def _logarithms(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(logs), logs, np.nan)
 
 
-def likeliest(tables: Tables, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    """Mark each article's likeliest leaning.
+def likeliest(probabilities: np.ndarray) -> np.ndarray:
+    """Find each article's likeliest leaning; of equal probabilities the first label.
 
-    Parameters
-    ----------
-    tables
-        For the labels.
-    probabilities
-        Shape (labels, sets, articles).
-
-    Returns
-    -------
-    dict
-        Label -> 1, 0 or NaN, shape (sets, articles); of equal probabilities the first label.
+    From shape (labels, sets, articles) to indices of shape (sets, articles); -1 where there is
+    none.
     """
-    absent = np.isnan(probabilities).all(axis=0)
-    chosen = np.where(absent, -1, np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0))
-    return {
-        label: np.where(absent, np.nan, (chosen == index).astype(float))
-        for index, label in enumerate(tables.labels)
-    }
-
-
-def order_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by what stands in them, so that equal input gives equal bytes."""
-    named = ("quantity", "regime", "generation", "against")
-    return rows.sort([name for name in named if name in rows.columns], maintain_order=True)
+    chosen = np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0)
+    return np.where(np.isnan(probabilities).all(axis=0), -1, chosen)

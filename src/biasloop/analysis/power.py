@@ -1,6 +1,6 @@
 """How many articles and seeds show a change of a given size, or show none.
 
-Knows the design, not a run. The same articles stand before and after, in every chain, and a
+The same articles stand before and after, in every chain, and a
 classifier reads them. A true change of share ``d`` is read as ``j d``, ``j`` being Youden's index
 of the classifier: sensitivity + specificity - 1 (Rogan and Gladen 1978). From a share read as
 ``p`` the change has per article and chain the variance
@@ -8,7 +8,8 @@ of the classifier: sensitivity + specificity - 1 (Rogan and Gladen 1978). From a
 correlation of an article's reading before with that after. Of it the part ``common`` is the
 article's own, the same in every chain; chains differ by ``between`` (standard deviation of their
 changes as read). The mean as read over ``n`` articles and ``s`` chains then has the variance
-``v common / n + v (1 - common) / (n s) + between^2 / s``.
+``v common / n + v (1 - common) / (n s) + between^2 / s``. A finished run says what design the
+next one has (`design_of`), and so what would tell of a regime as it is (`needed_for`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biasloop.analysis.paired import add_variances
+from biasloop.analysis.changes import GENERATION_0, keys_of
+from biasloop.analysis.classifier_errors import Confusion
+from biasloop.analysis.inference import add_variances
+from biasloop.analysis.outcomes import Outcomes
+from biasloop.analysis.verdict import Verdict
 from biasloop.errors import InputError
 
 #: More articles than this are not looked for.
@@ -60,17 +65,10 @@ class Design:
     youden: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("share", 0.0, 1.0),
-            ("correlation", -1.0, 1.0),
-            ("common", 0.0, 1.0),
-            ("between", 0.0, 1.0),
-            ("alpha", 0.0, 1.0),
-            ("youden", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
+        for name in ("share", "correlation", "common", "between", "alpha", "youden"):
+            value, low = getattr(self, name), -1 if name == "correlation" else 0
+            if not low <= value <= 1:
+                raise InputError(f"{name} must lie between {low} and 1, not {value:g}")
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha must lie between 0 and 1, not {self.alpha:g}")
         if self.youden == 0:
@@ -138,7 +136,7 @@ def change_variance(design: Design, change: float) -> float:
     return float(before + after - 2 * both - moved**2)
 
 
-def standard_error(design: Design, change: float, articles: int, seeds: int) -> float:
+def _standard_error(design: Design, change: float, articles: int, seeds: int) -> float:
     """Compute the standard error of the mean change as read over articles and chains."""
     variance = change_variance(design, change)
     own = variance * (design.common / articles + (1 - design.common) / (articles * seeds))
@@ -158,7 +156,7 @@ def power(design: Design, change: float, articles: int, seeds: int = 1) -> float
     change
         The true one, as a share: 0.05 is 5 points.
     articles, seeds
-        At least 2, and at least 1.
+        At least 2, and at least 1; in all that follows, too.
 
     Raises
     ------
@@ -168,7 +166,7 @@ def power(design: Design, change: float, articles: int, seeds: int = 1) -> float
     from scipy import stats
 
     tested, freedom = _tested(design, change, articles, seeds)
-    error = standard_error(design, change, articles, seeds)
+    error = _standard_error(design, change, articles, seeds)
     if tested <= 0:
         return 1.0 if change else 0.0
     critical = float(stats.t.ppf(1 - design.alpha / 2, freedom)) * tested / error
@@ -200,12 +198,9 @@ def _tested(design: Design, change: float, articles: int, seeds: int) -> tuple[f
 def articles_needed(
     design: Design, change: float, target: float = 0.8, seeds: int = 1
 ) -> int | None:
-    """Fewest articles with at least a power.
+    """Fewest articles with at least a power; None where no number is enough.
 
-    Returns
-    -------
-    int or None
-        None where no number of articles is enough, since chains differ too much for their number.
+    That is where chains differ too much for their number.
 
     Raises
     ------
@@ -239,10 +234,7 @@ def detectable_change(
 ) -> float | None:
     """Smallest true rise of the share, to 0.1 point, that is shown with at least a power.
 
-    Returns
-    -------
-    float or None
-        None where no rise is, or none that the correlation allows.
+    None where no rise is, or none that the correlation allows.
     """
     _check(1.0, target)
 
@@ -288,21 +280,10 @@ class Hold:
 def can_hold(design: Design, articles: int, seeds: int, margin: float, target: float = 0.8) -> Hold:
     """Say whether "held within the margin" can be concluded at all at a size.
 
-    Parameters
-    ----------
-    design
-        Of the comparison.
-    articles, seeds
-        At least 2, and at least 1.
-    margin
-        Of the true change, above 0, as a share.
-    target
-        The power wanted, between 0 and 1.
-
     Raises
     ------
     InputError
-        If one of them cannot be.
+        If the margin is not above 0, or the target power is not between 0 and 1.
     """
     from scipy import stats
 
@@ -322,28 +303,20 @@ def power_to_hold(design: Design, margin: float, articles: int, seeds: int = 1) 
 
     Each is held at the level ``design.alpha`` (see `tost`), the true change being 0. With the
     error that is found, s, "held" is concluded where the mean lies within ``j margin - t s``; the
-    chance of that is taken over the distribution of s, a scaled chi (Phillips 1990).
-
-    Parameters
-    ----------
-    design
-        Of the comparison.
-    margin
-        Of the true change, above 0, as a share.
-    articles, seeds
-        At least 2, and at least 1.
+    chance of that is taken over the distribution of s, a scaled chi (Phillips 1990). No library
+    has it for a standard error with Satterthwaite's degrees of freedom.
 
     Raises
     ------
     InputError
-        If one of them cannot be.
+        If the margin is not above 0.
     """
     from scipy import stats
 
     if not margin > 0:
         raise InputError(f"the margin of equivalence must be greater than 0, not {margin:g}")
     tested, freedom = _tested(design, 0.0, articles, seeds)
-    error = standard_error(design, 0.0, articles, seeds)
+    error = _standard_error(design, 0.0, articles, seeds)
     if tested <= 0:
         return 1.0
     found = tested * np.sqrt(stats.chi2.ppf(_MIDPOINTS, freedom) / freedom)
@@ -357,15 +330,7 @@ def articles_to_hold(
 ) -> int | None:
     """Fewest articles with which "held" is concluded with at least a power, where nothing moved.
 
-    Returns
-    -------
-    int or None
-        None where no number of articles is enough, since chains differ too much for their number.
-
-    Raises
-    ------
-    InputError
-        If the margin is not above 0, or the target is not between 0 and 1.
+    None and errors as of `articles_needed`.
     """
     _check(1.0, target)
     return _fewest(lambda articles: power_to_hold(design, margin, articles, seeds) >= target)
@@ -387,3 +352,166 @@ def _check(change: float, target: float) -> None:
         raise InputError("a change of 0 cannot be detected; give another")
     if not 0 < target < 1:
         raise InputError(f"power must lie between 0 and 1, not {target:g}")
+
+
+# What a finished run says of the next -------------------------------------------------------------
+
+
+def design_of(
+    found: Outcomes,
+    leaning: str,
+    regime: str | None = None,
+    alpha: float = 0.05,
+    confusion: Confusion | None = None,
+) -> Design:
+    """Estimate a paired design from Generation 0 and the last that can be read.
+
+    The variance between articles' mean changes, and that of changes within an article over the
+    chains, give ``common``; the variance between chains' mean changes, less what chance of so
+    many articles makes of it, gives ``between``. One chain says nothing of either: ``common`` is
+    then 1 (seeds do not spare articles) and ``between`` 0.
+
+    Parameters
+    ----------
+    found
+        The outcomes of a run.
+    leaning
+        The leaning whose share is to be compared.
+    regime
+        Which regime; None takes the first by name.
+    alpha
+        Of the design.
+    confusion
+        The instrument's, as from `instrument_confusion`: the design then says how much of a true
+        change is read. None takes readings for the truth.
+
+    Raises
+    ------
+    InputError
+        If the run has no such regime or leaning, no two generations that can be read, or an
+        instrument whose errors leave nothing to plan with.
+    """
+    quantity = f"share:{leaning}"
+    if quantity not in found.values:
+        raise InputError(f"the run has no leaning scores of '{leaning}'")
+    regimes = found.regimes()
+    chosen = regimes[0] if regime is None and regimes else regime
+    if chosen not in regimes:
+        raise InputError(f"the run has no regime '{regime}'; it has {', '.join(regimes) or 'none'}")
+    for generation in sorted(found.generations(str(chosen)), reverse=True):
+        keys = keys_of(found, quantity, str(chosen), ((generation, ""), (0, GENERATION_0)))
+        pairs = np.array([[found.row(quantity, key) for key in chain] for chain in keys])
+        moved = pairs[:, 0] - pairs[:, 1] if keys else np.empty((0, 0))
+        moved = moved[:, ~np.isnan(moved).any(axis=0)] if len(moved) else moved
+        if generation == 0 or moved.size == 0 or moved.shape[1] < 2:
+            continue
+        before = found.chains(quantity, str(chosen), 0)
+        after = found.chains(quantity, str(chosen), generation)
+        common, between = _variance_parts(moved)
+        return Design(
+            share=float(np.nanmean(before)),
+            correlation=_correlation(before, after),
+            common=common,
+            between=between,
+            alpha=alpha,
+            youden=1.0 if confusion is None else _youden(confusion, found.labels.index(leaning)),
+        )
+    raise InputError(
+        f"regime '{chosen}': there are no two generations whose leaning can be read, so nothing "
+        "can be estimated; give --share and --correlation"
+    )
+
+
+def _youden(confusion: Confusion, place: int) -> float:
+    problem = confusion.problem
+    index = 0.0 if problem else youden(confusion.counts, place)
+    if index <= 0:
+        raise InputError(
+            f"{problem or 'the classifier reads this leaning no better than chance'}: no number "
+            "of articles can be planned for a true change; --accuracy 1 plans for one as read"
+        )
+    return index
+
+
+def _correlation(before: np.ndarray, after: np.ndarray) -> float:
+    both = ~np.isnan(before) & ~np.isnan(after) if before.shape == after.shape else None
+    if both is None or not both.any():
+        return 0.0
+    first, last = before[both], after[both]
+    if first.std() == 0 or last.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, last)[0, 1])
+
+
+def _variance_parts(moved: np.ndarray) -> tuple[float, float]:
+    """Estimate ``common`` and ``between`` by two-way mean squares (Searle et al. 1992)."""
+    chains, articles = moved.shape
+    if chains == 1:
+        return 1.0, 0.0
+    by_article, by_chain, mean = moved.mean(axis=0), moved.mean(axis=1), moved.mean()
+    rest = moved - by_article - by_chain[:, None] + mean
+    square_rest = float((rest**2).sum() / ((chains - 1) * (articles - 1)))
+    of_article = max(float(by_article.var(ddof=1)) - square_rest / chains, 0.0)
+    of_chain = max(float(by_chain.var(ddof=1)) - square_rest / articles, 0.0)
+    total = of_article + square_rest
+    return (of_article / total if total > 0 else 1.0), float(np.sqrt(of_chain))
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Articles and seeds that would tell, with a power of 80 %."""
+
+    articles: int
+    seeds: int
+
+
+def needed_to_hold(design: Design, change: float, margin: float, seeds: int) -> Needed | None:
+    """Say what shows that a change of this size is held; None where nothing would."""
+    room = margin - abs(change)
+    if room <= 0:
+        return None
+    enough = articles_to_hold(design, room, seeds=seeds)
+    if enough is None:
+        seeds = seeds_to_hold(design, room) or seeds
+        enough = articles_to_hold(design, room, seeds=seeds)
+    return None if enough is None else Needed(enough, seeds)
+
+
+def needed_to_exceed(design: Design, change: float, margin: float, seeds: int) -> Needed | None:
+    """Say what shows that a change of this size is beyond the margin; None where nothing would."""
+    room = abs(change) - margin
+    if room <= 0:
+        return None
+    for chains in (seeds, *(more for more in (3, 5, 10, 20, 40) if more > seeds)):
+        enough = articles_needed(design, room, seeds=chains)
+        if enough is not None:
+            return Needed(enough, chains)
+    return None
+
+
+#: `needed_to_hold` or `needed_to_exceed`.
+Plan = Callable[[Design, float, float, int], Needed | None]
+
+
+def needed_for(
+    plan: Plan,
+    found: Outcomes,
+    verdict: Verdict,
+    leaning: str,
+    margin: float,
+    confusion: Confusion | None = None,
+) -> Needed | None:
+    """Say what would tell of a regime as it is, by the size of its change and its spread.
+
+    Where the change is judged as corrected, so are the figures of the plan, by ``confusion``.
+    None where nothing would tell, or the run says too little of the next one's spread.
+    """
+    moved = verdict.judged.get(leaning)
+    if moved is None:
+        return None
+    errors = confusion if verdict.corrected else None
+    try:
+        design = design_of(found, leaning, verdict.regime, confusion=errors)
+        return plan(design, moved.value, margin, verdict.chains)
+    except InputError:
+        return None

@@ -1,4 +1,4 @@
-"""Every figure of every generation, with its 95 % interval. Knows tables; draws nothing.
+"""Every figure of every generation, with its 95 % interval.
 
 Quantities
 ----------
@@ -9,13 +9,13 @@ Quantities
     Mean probability of LABEL.
 ``change:LABEL``, ``quality_change``, ``distinct_2_change``, ``self_bleu_change``
     ``share:LABEL``, or the metric's mean, less that of Generation 0 of the same chain:
-    `contrasts.change`, the estimator that verdicts and tests use.
+    `changes.change`, the estimator that verdicts and tests use.
 ``holdout_perplexity_change``
     The same of the mean logarithm: the logarithm of the ratio of geometric means.
 ``distance:tv``
     Total variation between the set's shares and those of the real articles, both as the
     instrument reads them, less what chance makes of it; its interval contains 0 where no
-    difference is shown (`distance`).
+    difference is shown (`inference.debiased_distance`).
 ``perplexity``, ``holdout_perplexity``
     Mean over articles, as the paper has it; with ``:geometric`` the geometric mean, which a few
     odd articles do not rule.
@@ -30,18 +30,34 @@ chains that drift apart do not cancel in a distance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from biasloop import quantities
-from biasloop.analysis.bootstrap import percentile_interval
-from biasloop.analysis.contrasts import change, estimate_of
-from biasloop.analysis.estimates import Estimate, estimates
+from biasloop import quantities, seeds
+from biasloop.analysis.bootstrap import (
+    article_weights,
+    joined_interval,
+    percentile_interval,
+    weighted_means,
+    wilson,
+)
+from biasloop.analysis.changes import change, estimate_of
+from biasloop.analysis.inference import debiased_distance, edge_variance, source_jackknife
 from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.pooling import joined_interval
-from biasloop.analysis.tables import SetKey, Tables, tables_of
+from biasloop.analysis.tables import (
+    HOLDOUT,
+    SetKey,
+    Tables,
+    article_grid,
+    holdout_grid,
+    leaning_probabilities,
+    metric_values,
+    source_codes,
+    tables_of,
+)
 from biasloop.loop.results import Results
 from biasloop.tables import CHAIN, REAL
 
@@ -63,6 +79,8 @@ SUMMARY = pl.Schema(
     }
 )
 
+_Row = tuple[object, ...]
+
 
 def summarise(
     source: Results | Tables,
@@ -74,17 +92,15 @@ def summarise(
 
     Intervals of levels are 95 % percentile bootstrap intervals over sources of articles, with the
     same resamples for every set (see `bootstrap`), widened for few sources and, pooled over several
-    seeds, by how far those differ (see `pooling`). A share of exactly 0 or 1 has its score
-    interval, since resamples of it have no width. Changes have t intervals (`contrasts.change`).
+    seeds, by how far those differ (`joined_interval`). A share of exactly 0 or 1 has its score
+    interval, since resamples of it have no width. Changes have t intervals (`changes.change`).
 
     Parameters
     ----------
     source
         A run, or its tables.
-    resamples
-        Resamples per interval.
-    seed
-        Of the resamples: the same seed gives the same intervals.
+    resamples, seed
+        Resamples per interval, and their seed: the same seed gives the same intervals.
     found
         The outcomes of the source, where they are at hand.
 
@@ -101,9 +117,9 @@ def summarise(
     """
     tables = tables_of(source) if isinstance(source, Results) else source
     found = found or outcomes(tables)
-    rows: list[tuple[object, ...]] = []
-    for estimate in estimates(tables, found, resamples, seed):
-        rows += _rows(estimate, found)
+    rows: list[_Row] = []
+    for estimate in _estimates(tables, found, resamples, seed):
+        rows += _level_rows(estimate, found)
     rows += _change_rows(found)
     rows += _set_rows(tables)
     return pl.DataFrame(rows, schema=SUMMARY, orient="row").sort(
@@ -111,7 +127,139 @@ def summarise(
     )
 
 
-def _rows(estimate: Estimate, found: Outcomes) -> list[tuple[object, ...]]:
+def _row(
+    key: tuple[str, int | None, int],
+    quantity: str,
+    figures: Sequence[float | None],
+    n: int | None,
+    chains: int,
+    withheld: str = "",
+) -> _Row:
+    """Make a row; ``withheld`` says why its figures are not shown, empty where they are."""
+    shown = (None, None, None) if withheld else tuple(_number(figure) for figure in figures)
+    return (*key, quantity, *shown, n, chains, bool(withheld), withheld)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+# Levels -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One quantity of every set.
+
+    Attributes
+    ----------
+    quantity
+        Its name.
+    value
+        Shape (sets,); NaN where there is none.
+    draws
+        The same under every resample, shape (resamples, sets).
+    n, sources
+        How many articles it rests on, and of how many sources they are, shape (sets,).
+    edges
+        Low and high of sets whose interval is not that of the draws: shares that are 0 or 1, whose
+        resamples cannot show what is possible, and distances. NaN for the others; shape (2, sets).
+        None for no set.
+    of_leaning
+        Whether it is withheld where a set's leaning figures are.
+    """
+
+    quantity: str
+    value: np.ndarray
+    draws: np.ndarray
+    n: np.ndarray
+    sources: np.ndarray
+    edges: np.ndarray | None = None
+    of_leaning: bool = False
+
+
+def _estimates(tables: Tables, found: Outcomes, resamples: int, seed: int) -> Iterator[Estimate]:
+    keys = found.keys
+    own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
+    codes, held_out_codes = (source_codes(tables, grid.article_ids) for grid in (own, held_out))
+    weights, holdout_weights = (
+        article_weights(of, resamples, seeds.generator(seed, "bootstrap", name))
+        for of, name in ((codes, "articles"), (held_out_codes, "holdout"))
+    )
+    if tables.leaning_scores.height:
+        probabilities = leaning_probabilities(tables, own)
+        for index, label in enumerate(found.labels):
+            hit = found.read[label]
+            share = _mean(f"share:{label}", hit, codes, weights)
+            yield replace(share, edges=_share_edges(share), of_leaning=True)
+            readable = np.where(np.isnan(hit), np.nan, probabilities[index])
+            mean = _mean(f"probability:{label}", readable, codes, weights)
+            yield replace(mean, of_leaning=True)
+        yield from distance_estimate(found)
+    for metric in tables.scores["metric"].unique().sort().to_list():
+        at_holdout = metric.startswith(HOLDOUT)
+        grid, drawn = (held_out, holdout_weights) if at_holdout else (own, weights)
+        sources = held_out_codes if at_holdout else codes
+        values = metric_values(tables, grid, metric)
+        mean = _mean(metric, values, sources, drawn)
+        record = quantities.quantity(metric)
+        yield replace(mean, edges=_share_edges(mean)) if record.binary else mean
+        if record.geometric:
+            with np.errstate(divide="ignore"):
+                logs = _mean(f"{metric}:geometric", np.log(values), sources, drawn)
+            yield replace(logs, value=np.exp(logs.value), draws=np.exp(logs.draws))
+
+
+def _mean(quantity: str, values: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> Estimate:
+    present = ~np.isnan(values)
+    n = present.sum(axis=1)
+    sums = np.nansum(values, axis=1)
+    value = np.divide(sums, n, out=np.full(len(n), np.nan), where=n > 0)
+    sources = np.array([len(np.unique(codes[row])) for row in present])
+    return Estimate(quantity, value, weighted_means(values, weights), n, sources)
+
+
+def _share_edges(share: Estimate) -> np.ndarray:
+    """Score intervals of the shares that are 0 or 1, by the number of sources."""
+    edges = np.full((2, len(share.value)), np.nan)
+    for row in np.flatnonzero(((share.value == 0) | (share.value == 1)) & (share.n > 0)):
+        n = max(int(share.sources[row]), 1)
+        edges[:, row] = wilson(int(share.value[row]) * n, n)
+    return edges
+
+
+def distance_estimate(found: Outcomes) -> list[Estimate]:
+    """Estimate every set's distance from the real articles; none where those were not scored."""
+    keys, codes = found.keys, found.sources[f"share:{found.labels[0]}"]
+    hits = np.stack([found.read[label] for label in found.labels])
+    there = ~np.isnan(hits[0])
+    real = [row for row, (regime, _, _) in enumerate(keys) if regime == REAL and there[row].any()]
+    if not real:
+        return []
+    value, edges = np.full(len(keys), np.nan), np.full((2, len(keys)), np.nan)
+    n, sources = there.sum(axis=1), np.zeros(len(keys), dtype=int)
+    n[real] = 0
+    labels = len(found.labels)
+    for row in np.flatnonzero(n):
+        pair = np.concatenate([hits[:, row], hits[:, real[0]]])
+        taken = source_jackknife(pair[None], codes)
+        if taken is None:
+            n[row] = 0
+            continue
+        whole = taken.whole[0, :labels] - taken.whole[0, labels:]
+        without = taken.without[0, :, :labels] - taken.without[0, :, labels:]
+        centred = without - without.mean(axis=0)
+        sources[row] = len(without)
+        covariance = centred.T @ centred * (sources[row] - 1) / sources[row]
+        least = edge_variance(taken.fewest)
+        figures = debiased_distance(whole, covariance, sources[row] - 1, least)
+        value[row], *edges[:, row] = figures
+    draws = np.broadcast_to(value, (1, len(keys)))
+    return [Estimate("distance:tv", value, draws, n, sources, edges, of_leaning=True)]
+
+
+def _level_rows(estimate: Estimate, found: Outcomes) -> list[_Row]:
+    """Rows of one quantity, of each chain and pooled."""
     keys = found.keys
     low, high = percentile_interval(estimate.draws)
     edges = np.full((2, len(keys)), np.nan) if estimate.edges is None else estimate.edges
@@ -123,15 +271,13 @@ def _rows(estimate: Estimate, found: Outcomes) -> list[tuple[object, ...]]:
         withheld = {key: withheld.get(key, why) for key in keys}
     rows = []
     pools: dict[tuple[str, int], list[int]] = {}
-    for row, (regime, seed, generation) in enumerate(keys):
-        if estimate.n[row] == 0 and keys[row] not in withheld:
+    for row, key in enumerate(keys):
+        if estimate.n[row] == 0 and key not in withheld:
             continue
-        pools.setdefault((regime, generation), []).append(row)
+        pools.setdefault((key[0], key[2]), []).append(row)
         figures = _interval(estimate, [row], low[row], high[row], bool(at_edge[row]))
-        why = withheld.get(keys[row], "")
-        rows.append(
-            _row(regime, seed, generation, estimate.quantity, figures, estimate.n[row], 1, why)
-        )
+        n = int(estimate.n[row])
+        rows.append(_row(key, estimate.quantity, figures, n, 1, withheld.get(key, "")))
     for (regime, generation), members in pools.items():
         edge = bool(at_edge[members].all())
         ends = low[members].mean(), high[members].mean()
@@ -139,9 +285,9 @@ def _rows(estimate: Estimate, found: Outcomes) -> list[tuple[object, ...]]:
             over_articles = estimate.draws[:, members].mean(axis=1, keepdims=True)
             ends = tuple(float(end[0]) for end in percentile_interval(over_articles))
         figures = _interval(estimate, members, *ends, edge)
-        why = _pooled_reason(withheld, keys, members)
-        n, chains = estimate.n[members].sum(), len(members)
-        rows.append(_row(regime, None, generation, estimate.quantity, figures, n, chains, why))
+        why = _pooled_reason(withheld, [keys[row] for row in members])
+        key, n = (regime, None, generation), int(estimate.n[members].sum())
+        rows.append(_row(key, estimate.quantity, figures, n, len(members), why))
     return rows
 
 
@@ -156,96 +302,61 @@ def _interval(
     if not (edge and len(members) == 1):
         sources = None if edge else int(estimate.sources[members].min())
         low, high = joined_interval(values, low, high, sources)
-    return float(values.mean()), *_bounded(estimate.quantity, low, high)
-
-
-def _bounded(quantity: str, low: float, high: float) -> tuple[float, float]:
-    least, most = quantities.quantity(quantity).bounds
+    least, most = quantities.quantity(estimate.quantity).bounds
     if least is not None or most is not None:
         low, high = (float(np.clip(end, least, most)) for end in (low, high))
-    return low, high
+    return float(values.mean()), low, high
 
 
-def _pooled_reason(
-    withheld: Mapping[SetKey, str], keys: Sequence[SetKey], members: Sequence[int]
-) -> str:
-    held = [keys[row] for row in members if keys[row] in withheld]
+def _pooled_reason(withheld: Mapping[SetKey, str], members: Sequence[SetKey]) -> str:
+    held = [key for key in members if key in withheld]
     if len(members) == 1 or not held:
         return withheld[held[0]] if held else ""
     example = f"seed {held[0][1]}: {withheld[held[0]]}"
     return f"in {len(held)} of {len(members)} chains, as in {example}"
 
 
-def _change_rows(found: Outcomes) -> list[tuple[object, ...]]:
+# Changes and figures of whole sets ----------------------------------------------------------------
+
+
+def _change_rows(found: Outcomes) -> list[_Row]:
     """Rows of changes since Generation 0, of each chain and pooled."""
     rows = []
     for quantity in found.values:
         scored = found.scored(quantity)
         there = {key for row, key in enumerate(found.keys) if scored[row].any()}
+        name = f"{quantity.removeprefix('log_')}_change"
+        of_share = quantity.startswith("share:")
+        if of_share:
+            name = f"change:{quantity.removeprefix('share:')}"
         for regime in found.regimes():
             for generation in found.generations(regime):
-                if generation == 0:
-                    continue
-                seeds = [
-                    s
-                    for s in found.seeds(regime)
-                    if {(regime, s, 0), (regime, s, generation)} <= there
+                ends = (0, generation)
+                both = [
+                    s for s in found.seeds(regime) if all((regime, s, g) in there for g in ends)
                 ]
-                for seed in seeds:
-                    rows.append(_change_row(found, quantity, regime, generation, seed, [seed]))
-                if seeds:
-                    rows.append(_change_row(found, quantity, regime, generation, None, seeds))
+                if generation == 0 or not both:
+                    continue
+                for seed, chains in (*((seed, [seed]) for seed in both), (None, both)):
+                    held = [
+                        f"Generation {g}: {found.withheld[regime, s, g]}"
+                        for s in chains
+                        for g in ends
+                        if of_share and (regime, s, g) in found.withheld
+                    ]
+                    figures, n = (None, None, None), 0
+                    moved = None
+                    if not held:
+                        moved = change(found, quantity, regime, generation, chains=chains)
+                    if moved:
+                        figures = estimate_of(moved, quantity)[:3]
+                        n = moved.articles * len(chains)
+                    key = (regime, seed, generation)
+                    rows.append(_row(key, name, figures, n, len(chains), (held or [""])[0]))
     return rows
 
 
-def _change_row(
-    found: Outcomes,
-    quantity: str,
-    regime: str,
-    generation: int,
-    seed: int | None,
-    chains: Sequence[int],
-) -> tuple[object, ...]:
-    name = f"{quantity.removeprefix('log_')}_change"
-    why = ""
-    if quantity.startswith("share:"):
-        name = f"change:{quantity.removeprefix('share:')}"
-        held = [
-            f"Generation {g}: {found.withheld[regime, s, g]}"
-            for s in chains
-            for g in (0, generation)
-            if (regime, s, g) in found.withheld
-        ]
-        why = held[0] if held else ""
-    figures, n = (None, None, None), 0
-    moved = None if why else change(found, quantity, regime, generation, chains=chains)
-    if moved:
-        figures, n = estimate_of(moved, quantity)[:3], moved.articles * len(chains)
-    return _row(regime, seed, generation, name, figures, n, len(chains), why)
-
-
-def _row(
-    regime: str,
-    seed: int | None,
-    generation: int,
-    quantity: str,
-    figures: tuple[float | None, float | None, float | None],
-    n: int | None,
-    chains: int,
-    withheld: str,
-) -> tuple[object, ...]:
-    """Make a row; ``withheld`` says why its figures are not shown, empty where they are."""
-    shown = (None, None, None) if withheld else tuple(_number(figure) for figure in figures)
-    count = None if n is None else int(n)
-    key = (regime, seed, generation, quantity)
-    return (*key, *shown, count, chains, bool(withheld), withheld)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
-
-
-def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
+def _set_rows(tables: Tables) -> list[_Row]:
     """Rows of figures that only a whole set has.
 
     Pooled over several chains: their mean; the chains share their prompts, so their errors may be
@@ -259,7 +370,7 @@ def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
             continue
         figures = (value, low, high)
         pools.setdefault((regime, generation, metric), []).append(figures)
-        rows.append(_row(regime, seed, generation, metric, figures, None, 1, ""))
+        rows.append(_row((regime, seed, generation), metric, figures, None, 1))
     for (regime, generation, metric), members in pools.items():
         figures = members[0]
         if len(members) > 1:
@@ -269,5 +380,5 @@ def _set_rows(tables: Tables) -> list[tuple[object, ...]]:
             if len(ends) == len(members):
                 low, high = (float(end) for end in np.mean(ends, axis=0))
                 figures = (figures[0], *joined_interval(values, low, high))
-        rows.append(_row(regime, None, generation, metric, figures, None, len(members), ""))
+        rows.append(_row((regime, None, generation), metric, figures, None, len(members)))
     return rows

@@ -1,7 +1,8 @@
 """The score tables of a run as arrays: one row per set, one column per article.
 
-A *set* is what one model wrote: a regime, a seed and a generation (or the real articles). Knows the
-tables' schemas; computes nothing.
+A *set* is what one model wrote: a regime, a seed and a generation (or the real articles). Beside
+the arrays stand what a config says of the tables (the leaning that is followed, the regime of
+fine-tuning alone, the sets that are still missing), and which sets' leanings may be read at all.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from biasloop import quantities
+from biasloop.analysis.classifier_errors import damage_curve
 from biasloop.config import Config
-from biasloop.errors import InputError
+from biasloop.errors import InputError, nearest
 from biasloop.loop.results import Results
 from biasloop.metrics import DamageCurve
 from biasloop.stages import prompted_by
@@ -75,11 +78,6 @@ class Tables:
     curve: DamageCurve | None = None
 
 
-def fine_tuned_alone(config: Config) -> str | None:
-    """Name the regime that is trained on real articles only; None where there is none."""
-    return next((regime.label for regime in config.regimes if regime.kind == "real"), None)
-
-
 def tables_of(results: Results) -> Tables:
     """Take from a run what the statistics read."""
     cards: list[dict[str, Any]] = [card for card in results.cards if card["metric"] == "leaning"]
@@ -93,22 +91,8 @@ def tables_of(results: Results) -> Tables:
         sources=_sources(results),
         fine_tuned=fine_tuned_alone(results.config),
         graded_quality=results.config.metrics.quality.classifier != "builtin",
-        curve=curve_of(results.cards, results.labels),
+        curve=damage_curve(results.cards, results.labels),
     )
-
-
-def curve_of(cards: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> DamageCurve | None:
-    """Take the leaning instrument's damage curve from its card.
-
-    None where it has none, or cannot read even articles that are not damaged: how it errs then has
-    a problem, and no share is corrected (`adjusted.instrument_confusion`).
-    """
-    for card in cards:
-        if card["metric"] == "leaning" and card.get("damage"):
-            curve = DamageCurve.from_json(card["damage"])
-            usable = sorted(curve.labels) == sorted(labels) and bool(curve.readable[0])
-            return curve if usable else None
-    return None
 
 
 def _sources(results: Results) -> dict[str, str]:
@@ -272,3 +256,136 @@ def leaning_probabilities(tables: Tables, grid: Grid) -> np.ndarray:
             f"{seed}, generation {generation} has no probability for '{label}'"
         )
     return result
+
+
+# Which sets there are, and which leaning is followed ----------------------------------------------
+
+
+#: One row per set and metric that the config asks for and the tables lack.
+MISSING = pl.Schema({**CHAIN, "metric": pl.String})
+
+
+def missing_sets(results: Results) -> pl.DataFrame:
+    """List what a part-finished run lacks: `MISSING`, in the order of the config."""
+    config = results.config
+    found = {"leaning": _sets(results.leaning_scores)}
+    for name, record in quantities.QUANTITIES.items():  # the first quantity of a metric tells
+        if record.metric and record.metric not in found:
+            frames = (results.scores, results.set_scores)
+            found[record.metric] = set().union(*(_sets(f.filter(metric=name)) for f in frames))
+    rows = [
+        (regime.label, seed, generation, metric)
+        for regime in config.regimes
+        for seed in config.loop.seeds
+        for generation in range(config.loop.generations + 1)
+        for metric in config.metrics.names
+        if metric in found and (regime.label, seed, generation) not in found[metric]
+    ]
+    return pl.DataFrame(rows, schema=MISSING, orient="row")
+
+
+def _sets(frame: pl.DataFrame) -> set[SetKey]:
+    return set(frame.select(_KEY).unique().iter_rows())
+
+
+def fine_tuned_alone(config: Config) -> str | None:
+    """Name the regime that is trained on real articles only; None where there is none."""
+    return next((regime.label for regime in config.regimes if regime.kind == "real"), None)
+
+
+def followed_leaning(config: Config, labels: Sequence[str]) -> str:
+    """Choose the leaning that a report follows, where one has to stand for all.
+
+    Returns
+    -------
+    str
+        ``config.report.leaning``; else the label most present in the pre-training mix of a model
+        from scratch; else the last of the label set.
+
+    Raises
+    ------
+    InputError
+        If ``config.report.leaning`` is not in the label set, or that set is empty.
+    """
+    if not labels:
+        raise InputError("the label set is empty: there is no leaning to report on")
+    wanted = config.report.leaning
+    if wanted is not None:
+        if wanted not in labels:
+            raise InputError(
+                f"report.leaning: '{wanted}' is not in the label set; {nearest(wanted, labels)}"
+            )
+        return wanted
+    mix = config.base.scratch.pretraining.mix if config.base.model == "scratch" else {}
+    known = {label: share for label, share in mix.items() if label in labels}
+    if known and len(set(known.values())) > 1:
+        return max(known, key=lambda label: known[label])
+    return labels[-1]
+
+
+# Which sets' leanings may be read -----------------------------------------------------------------
+
+
+#: One row per set. ``outside`` is null where the articles were not held against the domain.
+VALIDITY = pl.Schema({**CHAIN, "outside": pl.Float64, "withheld": pl.Boolean, "reason": pl.String})
+
+#: What a reader calls the measures of the instrument's card.
+_WORDS = {
+    "words": "too few words that are not said again",
+    "oov": "unknown words",
+}
+
+
+def validity(tables: Tables) -> pl.DataFrame:
+    """Say of every set whether its leaning figures are withheld, and why.
+
+    A classifier answers whatever it is asked. Articles that are too damaged for it
+    (`metrics.domain`) are left out of a set's shares, and bounds over all articles are given
+    beside them. Only where so few can be read that those bounds say nothing are a set's leaning
+    figures withheld.
+
+    Returns
+    -------
+    pl.DataFrame
+        `VALIDITY`, sorted.
+    """
+    keys = set_keys(tables)
+    grid = article_grid(tables, keys)
+    outside = metric_values(tables, grid, "outside_domain")
+    beyond = {
+        name: _beyond(metric_values(tables, grid, f"domain_{name}"), bound)
+        for name, bound in tables.domain.items()
+        if name != "confidence"
+    }
+    rows = []
+    for row, key in enumerate(keys):
+        checked = ~np.isnan(outside[row])
+        if not checked.any():
+            rows.append((*key, None, False, ""))
+            continue
+        share = float(outside[row, checked].mean())
+        withheld = share > tables.outside_share
+        shares = {name: float(values[row, checked].mean()) for name, values in beyond.items()}
+        rows.append((*key, share, withheld, _reason(share, shares) if withheld else ""))
+    return pl.DataFrame(rows, schema=VALIDITY, orient="row")
+
+
+def _beyond(values: np.ndarray, bound: Mapping[str, float | None]) -> np.ndarray:
+    """Which articles lie outside on one measure; one that has no such measure does."""
+    low, high = bound.get("low"), bound.get("high")
+    result = np.isnan(values)
+    if low is not None:
+        result |= values < low
+    if high is not None:
+        result |= values > high
+    return result
+
+
+def _reason(share: float, shares: Mapping[str, float]) -> str:
+    parts = [
+        f"{_WORDS.get(name, name)} {100 * value:.0f} %"
+        for name, value in sorted(shares.items(), key=lambda item: -item[1])
+        if value >= 0.01
+    ]
+    why = f" ({', '.join(parts)})" if parts else ""
+    return f"{100 * share:.0f} % of its articles are too damaged for the classifier to read{why}"

@@ -1,13 +1,13 @@
-"""What each regime shows: did bias amplify, did its chains collapse? Reads outcomes.
+"""What each regime shows: whether bias amplified, and whether its chains collapsed.
 
 Bias is how far the shares of the leanings are from the real ones, as the same instrument reads
 both. It *amplified* where the shares moved away from the real ones, over all leanings; it was
 *reduced* where they moved towards them.
 
-A movement is looked for in two ways, each at half the level. *Together*: the mean change of a
-leaning's share over chains, held against how far articles (within their source) and chains
-differ. *Apart*: chains that each go away from the real shares in a direction of their own, whose
-mean need not move (`walk`). The p-values are corrected for the regimes of the run (Holm).
+A movement is looked for in two ways, each at half the level: the mean change of a leaning's share
+over chains, held against how far articles (within their source) and chains differ; and chains that
+each go away from the real shares in a direction of their own, whose mean need not move
+(`inference.sign_flip_pvalue`). The p-values are corrected for the regimes of the run (Holm).
 
 Where it is known how the classifier errs on damaged articles, what is judged are the shares
 corrected by that, with the error rates' own error: a classifier that errs more on the last
@@ -23,26 +23,34 @@ from typing import Any, Literal
 import numpy as np
 
 from biasloop import seeds
-from biasloop.analysis.adjusted import instrument_confusion
+from biasloop.analysis.changes import (
+    GENERATION_0,
+    Change,
+    SetValues,
+    comparable,
+    infer,
+    keys_of,
+    net_change,
+    reached,
+    with_levels,
+)
+from biasloop.analysis.classifier_errors import instrument_confusion
 from biasloop.analysis.collapse import (
     Answer,
-    Change,
     Sign,
     collapse_pvalue,
     collapse_signs,
     collapsed,
-    levels,
-    net_change,
 )
-from biasloop.analysis.comparison import comparable, reached
-from biasloop.analysis.contrasts import GENERATION_0, inferred, sets_of
-from biasloop.analysis.corrections import with_errors
-from biasloop.analysis.equivalence import Equivalence, tost
-from biasloop.analysis.followed import followed_leaning
+from biasloop.analysis.inference import (
+    Equivalence,
+    Inference,
+    holm,
+    sign_flip_pvalue,
+    tost,
+)
 from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.paired import Inference, chain_figure, holm
-from biasloop.analysis.tables import Tables, tables_of
-from biasloop.analysis.walk import walk_pvalue
+from biasloop.analysis.tables import Tables, followed_leaning, tables_of
 from biasloop.config import ReportConfig
 from biasloop.loop.results import Results
 from biasloop.tables import REAL
@@ -52,7 +60,6 @@ from biasloop.tables import REAL
 #: change of every leaning lies within the margin. Else ``not shown``, ``withheld`` or ``not
 #: measured``.
 Bias = Literal["amplified", "reduced", "moved", "held", "not shown", "withheld", "not measured"]
-
 
 #: By so many draws of the error rates the chains' ways are tested, and the p-values averaged.
 _WALKS = 20
@@ -76,7 +83,7 @@ class Verdict:
         How many seeds, articles of one set, and sources of them, the figures rest on.
     bias
         What the shares of all leanings show; of one chain it is of that chain only.
-    together
+    same_direction
         Whether all chains moved the way that their mean did; None where no movement is shown.
     leaning_change
         Change of the leaning's share (0 to 1); None when withheld or not measured.
@@ -94,7 +101,7 @@ class Verdict:
     unread
         Share of the last generation's articles that the classifier cannot read, over all chains.
     signs
-        What each measure of collapse shows; see `collapse`.
+        What each measure of collapse shows.
     quality
         Change of the quality index, be it a sign or not; None where it was not scored.
     collapsed
@@ -117,7 +124,7 @@ class Verdict:
     articles: int
     sources: int
     bias: Bias
-    together: bool | None
+    same_direction: bool | None
     leaning_change: Change | None
     changes: dict[str, Change]
     real: dict[str, float]
@@ -140,6 +147,11 @@ class Verdict:
         return self.bias == "withheld"
 
     @property
+    def judged(self) -> Mapping[str, Change]:
+        """The changes that are judged, by leaning; none where they are withheld."""
+        return self.corrected or self.changes
+
+    @property
     def amplified(self) -> Answer:
         """Did bias amplify? Never a bare yes or no of one chain."""
         if self.bias in ("withheld", "not measured"):
@@ -151,106 +163,63 @@ class Verdict:
         return "not shown"
 
 
-def verdicts(
-    found: Outcomes,
+def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict, ...]:
+    """Judge every regime of a run, by its own settings; see `judge`."""
+    config = results.config
+    leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
+    regimes = [regime.label for regime in config.regimes]
+    found = found or outcomes(tables_of(results))
+    return judge(found, leaning, regimes, config.report, results.cards, config.seed)
+
+
+def judge(
+    source: Outcomes | Tables,
     leaning: str,
     regimes: Sequence[str] | None = None,
-    margin: float = 0.05,
-    quality: bool = True,
-    unreliable: str = "",
+    settings: ReportConfig | None = None,
+    cards: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
 ) -> tuple[Verdict, ...]:
-    """Judge every regime.
+    """Judge every regime of some scores, whether a run made them or not.
 
     Parameters
     ----------
-    found
-        The outcomes of a run.
+    source
+        The scores, or their outcomes.
     leaning
         The leaning that is followed; empty for none.
     regimes
         Which, in this order; None takes all, sorted.
-    margin
-        A change of share that is shown to lie within this is called held.
-    quality
-        Whether the quality index was validated on what models write; else its fall is no sign of
-        collapse.
-    unreliable
-        Why no leaning can be told by the classifier; every leaning figure is then withheld.
+    settings
+        A change of share that is shown to lie within its margin is called held.
+    cards
+        The instruments' cards: where a classifier hardly tells the leanings apart, every leaning
+        figure is withheld.
     seed
-        Of the ways to turn steps round; see `walk`.
+        Of the ways to turn steps round; see `inference.sign_flip_pvalue`.
 
     Returns
     -------
     tuple
         One verdict per regime that has any figure.
-    """
-    there = found.regimes()
-    order = there if regimes is None else [name for name in regimes if name in there]
-    judged = [_verdict(found, name, leaning, margin, quality, unreliable, seed) for name in order]
-    moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
-    worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))
-    return tuple(
-        _corrected(verdict, float(p), float(q))
-        for verdict, p, q in zip(judged, moved, worse, strict=True)
-    )
-
-
-def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict, ...]:
-    """Judge every regime of a run, by its own settings; see `judge`."""
-    config = results.config
-    leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
-    return judge(
-        tables_of(results),
-        leaning,
-        [regime.label for regime in config.regimes],
-        config.report,
-        results.cards,
-        config.seed,
-        found,
-    )
-
-
-def judge(
-    tables: Tables,
-    leaning: str,
-    regimes: Sequence[str],
-    settings: ReportConfig,
-    cards: Sequence[Mapping[str, Any]] = (),
-    seed: int = 0,
-    found: Outcomes | None = None,
-) -> tuple[Verdict, ...]:
-    """Judge score tables, whether a run made them or not; see `verdicts`.
-
-    Parameters
-    ----------
-    tables
-        The scores.
-    leaning, regimes
-        As in `verdicts`.
-    settings
-        The margin.
-    cards
-        The instruments' cards: a classifier that hardly tells the leanings apart shows nothing.
-    seed
-        As in `verdicts`.
-    found
-        The tables' outcomes, where they are at hand.
 
     Raises
     ------
     InputError
         If the tables contradict themselves; see `summarise`.
     """
-    confusion = instrument_confusion(cards, tables.labels)
-    return verdicts(
-        found or outcomes(tables),
-        leaning,
-        regimes,
-        settings.equivalence_margin,
-        tables.graded_quality,
-        confusion.problem if confusion else "",
-        seed,
+    found = outcomes(source) if isinstance(source, Tables) else source
+    margin = (settings or ReportConfig()).equivalence_margin
+    confusion = instrument_confusion(cards, found.labels)
+    unreliable = confusion.problem if confusion else ""
+    there = found.regimes()
+    order = there if regimes is None else [name for name in regimes if name in there]
+    judged = [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
+    moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
+    worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))
+    return tuple(
+        _corrected(verdict, float(p), float(q))
+        for verdict, p, q in zip(judged, moved, worse, strict=True)
     )
 
 
@@ -261,7 +230,7 @@ def _corrected(verdict: Verdict, moved: float, worse: float) -> Verdict:
         return verdict
     shown = verdict.bias in ("amplified", "reduced", "moved")
     if shown and moved > 0.05:
-        return replace(verdict, bias="not shown", together=None, holm=moved)
+        return replace(verdict, bias="not shown", same_direction=None, holm=moved)
     return replace(verdict, holm=moved)
 
 
@@ -270,7 +239,6 @@ def _verdict(
     regime: str,
     leaning: str,
     margin: float,
-    quality: bool,
     unreliable: str,
     seed: int,
 ) -> Verdict:
@@ -285,7 +253,7 @@ def _verdict(
         articles=int(counted.sum()),
         sources=len(np.unique(found.sources[level][counted])),
         bias="not measured",
-        together=None,
+        same_direction=None,
         leaning_change=None,
         changes={},
         real={},
@@ -294,240 +262,28 @@ def _verdict(
         holm=None,
         beyond_fine_tuning=found.fine_tuned is not None and regime != found.fine_tuned,
         unread=_unread(found, regime, last),
-        signs=collapse_signs(found, regime, last, quality),
-        quality=_quality(found, regime, last),
+        signs=collapse_signs(found, regime, last),
+        quality=_net_change(found, "quality", regime, last),
         collapsed="not measured",
         reason="",
     )
-    if not leaning or leaning not in found.read:
+    if leaning not in found.read:
         return replace(blank, reason="leaning was not scored")
-    why = _withheld(found, regime, last)
-    if unreliable and not why:
-        as_read = _with_levels(found, blank, _net_changes(found, blank)) if last else {}
-        return replace(blank, bias="withheld", reason=unreliable, as_read=as_read.get(leaning))
-    if why:
-        return replace(
-            blank,
-            bias="withheld",
-            reason=why,
-            readable=None if unreliable else _readable(found, regime, leaning, last),
-        )
+    if why := _withheld(found, regime, last):
+        readable = None if unreliable else _readable(found, regime, leaning, last)
+        return replace(blank, bias="withheld", reason=why, readable=readable)
+    if unreliable:
+        as_read = _net_change(found, f"share:{leaning}", regime, last) if last else None
+        return replace(blank, bias="withheld", reason=unreliable, as_read=as_read)
     if last == 0:
         reason = "only Generation 0: there is no later generation to compare it with"
         return replace(blank, reason=reason)
     return _judged(found, blank, margin, seed)
 
 
-def _quality(found: Outcomes, regime: str, last: int) -> Change | None:
-    moved = net_change(found, "quality", regime, last) if "quality" in found.values else None
-    return levels(found, "quality", regime, last, moved) if moved else None
-
-
-def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdict:
-    """Judge the shares of all leanings."""
-    as_read = _net_changes(found, blank)
-    changes = _with_levels(found, blank, as_read)
-    found = found.as_corrected()
-    known = _net_changes(found, blank) if found.is_corrected else as_read
-    names = [f"share:{label}" for label in found.labels]
-    if len(known) < len(names):
-        reason = "Generation 0 was not scored, so there is nothing to compare with"
-        return replace(blank, reason=reason)
-    held = {label: tost(inference, margin) for label, inference in known.items()}
-    tests = len(names) - 1 if len(names) == 2 else len(names)
-    lowest = min(_pvalue(found, label, blank, known[label]) for label in known)
-    together = min(1.0, tests * lowest)
-    apart = _apart(found, blank, seed) if blank.chains > 1 else None
-    pvalue = together if apart is None else min(1.0, 2 * min(together, apart))
-    shown = pvalue <= 0.05
-    bias: Bias = "not shown"
-    if all(one.answer == "yes" for one in held.values()):
-        bias = "held"
-    elif shown:
-        away = apart is not None and 2 * apart <= 0.05
-        bias = _direction(found, blank, known) if together <= 0.05 else "amplified"
-        bias = "amplified" if away and bias == "moved" else bias
-    told = blank.leaning
-    if shown and len(names) > 2:
-        told = max(known, key=lambda label: abs(known[label].value))
-    real = {label: _real(found, label) for label in found.labels}
-    return replace(
-        blank,
-        leaning=told,
-        real={label: float(np.nanmean(row)) for label, row in real.items() if row is not None},
-        bias=bias,
-        together=_same_way(found, blank) if shown and bias != "held" else None,
-        leaning_change=changes[told],
-        changes=changes,
-        corrected=_with_levels(found, blank, known) if found.is_corrected else {},
-        held=held,
-        pvalue=pvalue,
-    )
-
-
-def _net_changes(found: Outcomes, blank: Verdict) -> dict[str, Inference]:
-    moved = {
-        label: net_change(found, f"share:{label}", blank.regime, blank.last)
-        for label in found.labels
-    }
-    return {label: inference for label, inference in moved.items() if inference}
-
-
-def _with_levels(
-    found: Outcomes, blank: Verdict, known: Mapping[str, Inference]
-) -> dict[str, Change]:
-    return {
-        label: levels(found, f"share:{label}", blank.regime, blank.last, inference)
-        for label, inference in known.items()
-    }
-
-
-def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -> float:
-    """P-value of no change, also were the articles that cannot be read what would hide it most."""
-    unread = found.unread
-    if unread is None or not unread.any():
-        return inference.pvalue
-    up = inference.value > 0
-    name, alone = f"share:{label}", _alone(found, blank)
-    signs = (1, -1, -1, 1) if alone else (1, -1)
-    fill = tuple(float(up == (sign < 0)) for sign in signs)
-    keys = [
-        [(regime, chain, g) for regime in (blank.regime, alone) if regime for g in (blank.last, 0)]
-        for chain in found.seeds(blank.regime)
-    ]
-    keys = [
-        sets
-        for sets in keys
-        if not any(np.isnan(found.row(name, k, f)).all() for k, f in zip(sets, fill, strict=True))
-    ]
-    worst = inferred(found, name, keys, lambda means: means @ np.array(signs, dtype=float), fill)
-    if worst is None or worst.value == 0 or (worst.value > 0) != up:
-        return 1.0
-    return max(inference.pvalue, worst.pvalue)
-
-
-def _direction(found: Outcomes, blank: Verdict, known: dict[str, Inference]) -> Bias:
-    """Say whether the shares moved away from the real ones or towards them.
-
-    They moved away where the middle of the way lies, from the real shares, on the side to which
-    they moved: of the squared distances at either end, the difference is twice the product of the
-    movement and the middle's distance. Both are linear in the shares, so each has its t interval.
-    """
-    labels, alone = len(found.labels), _alone(found, blank)
-    sets = [(blank.regime, blank.last), (blank.regime, 0)]
-    if alone:
-        sets += [(alone, blank.last), (alone, 0)]
-    stack = _stack(found, blank, sets)
-    if stack is None:
-        return "moved"
-    way = np.array([known[label].value for label in found.labels])
-
-    def middle(means: np.ndarray) -> np.ndarray:
-        """Half way between the ends, less the real shares, along the movement."""
-        places = means.reshape(*means.shape[:-1], labels, -1)
-        after, before, real = places[..., 1], places[..., 2], places[..., 0]
-        drift = places[..., 3] - places[..., 4] if alone else 0.0
-        return (((after - drift + before) / 2 - real) @ way) / np.abs(way).sum()
-
-    name = f"share:{found.labels[0]}"
-    inference = chain_figure(stack.values, middle, found.sources[name], found.unit(name))
-    if inference and stack.drawn is not None:
-        inference = with_errors(inference, middle, stack.drawn, found.rate_sources)
-    if inference is None or inference.pvalue > 0.05:
-        return "moved"
-    return "amplified" if inference.value > 0 else "reduced"
-
-
-def _apart(found: Outcomes, blank: Verdict, seed: int) -> float | None:
-    """P-value of chains that each go away from the real shares; None without real shares."""
-    alone = _alone(found, blank)
-    generations = [g for g in found.generations(blank.regime) if g <= blank.last]
-    sets = [(regime, g) for regime in (blank.regime, alone) if regime for g in generations]
-    stack = _stack(found, blank, sets)
-    if stack is None:
-        return None
-    ways = stack.means[None] if stack.drawn is None else stack.drawn[:_WALKS]
-    pvalues = []
-    for means in ways.reshape(*ways.shape[:2], len(found.labels), -1):
-        real, places = means[..., :1], means[..., 1:]
-        paths = places[..., : len(generations)]
-        if alone:
-            drift = places[..., len(generations) :]
-            paths = paths - drift + drift[..., :1]
-        walk = np.swapaxes(paths - real, 1, 2)
-        pvalue = walk_pvalue(walk, seeds.generator(seed, "walk", blank.regime))
-        if pvalue is None:
-            return None
-        pvalues.append(pvalue)
-    return float(np.mean(pvalues))
-
-
-def _same_way(found: Outcomes, blank: Verdict) -> bool:
-    """Say whether every chain moved in the direction of their mean."""
-    stack = _stack(found, blank, [(blank.regime, blank.last), (blank.regime, 0)])
-    if stack is None:  # the real shares are not known; the mean was shown to move
-        return True
-    means = stack.means.reshape(-1, len(found.labels), 3)
-    moved = means[..., 1] - means[..., 2]
-    return bool((moved @ moved.mean(axis=0) > 0).all())
-
-
-def _alone(found: Outcomes, blank: Verdict) -> str | None:
-    """Name the regime of fine-tuning alone, where a verdict subtracts it."""
-    return found.fine_tuned if blank.beyond_fine_tuning else None
-
-
-@dataclass(frozen=True)
-class _Stack:
-    """The real articles and some sets, label by label, of the chains that have them all.
-
-    Attributes
-    ----------
-    values
-        Shape (chains, labels * (1 + sets), articles).
-    drawn
-        Their means by the drawn error rates, shape (draws, chains, labels * (1 + sets)); None
-        where the shares are as read.
-    """
-
-    values: np.ndarray
-    drawn: np.ndarray | None
-
-    @property
-    def means(self) -> np.ndarray:
-        """Shape (chains, labels * (1 + sets))."""
-        return np.nanmean(self.values, axis=-1)
-
-
-def _stack(found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]) -> _Stack | None:
-    """Lay out some sets; None where the real shares are not known or every chain lacks a set."""
-    chains = found.seeds(blank.regime)
-    values, drawn = [], []
-    for label in found.labels:
-        name, real = f"share:{label}", _real(found, label)
-        if real is None:
-            return None
-        keys = [[(regime, chain, g) for regime, g in sets] for chain in chains]
-        values.append([np.stack([real, *(found.row(name, k) for k in own)]) for own in keys])
-        if found.corrects(name):
-            of_real = found.drawn_mean(name, (REAL, 0, -1))
-            of_real = np.where(np.isnan(of_real), np.nanmean(real), of_real)
-            drawn.append([[of_real, *(found.drawn_mean(name, k) for k in own)] for own in keys])
-    stack = np.concatenate(values, axis=1)
-    there = ~np.isnan(stack).all(axis=-1).any(axis=-1)
-    if not there.any():
-        return None
-    means = np.moveaxis(np.concatenate(drawn, axis=1), -1, 0)[:, there] if drawn else None
-    return _Stack(stack[there], means)
-
-
-def _real(found: Outcomes, label: str) -> np.ndarray | None:
-    """Give the real articles' readings, or everywhere their known share; None without either."""
-    row = found.row(f"share:{label}", (REAL, 0, -1))
-    if not np.isnan(row).all():
-        return row
-    share = found.real_shares.get(label)
-    return None if share is None else np.full(len(row), share)
+def _net_change(found: Outcomes, quantity: str, regime: str, last: int) -> Change | None:
+    moved = net_change(found, quantity, regime, last) if quantity in found.values else None
+    return with_levels(found, quantity, regime, last, moved) if moved else None
 
 
 def _rows(found: Outcomes, regime: str, generation: int) -> list[int]:
@@ -564,12 +320,197 @@ def _withheld(found: Outcomes, regime: str, last: int) -> str:
 
 def _readable(found: Outcomes, regime: str, leaning: str, last: int) -> Change | None:
     """Give the change up to the last generation that every chain can be read at."""
-    name = f"share:{leaning}"
-    chains = len(found.seeds(regime))
+    name, chains = f"share:{leaning}", len(found.seeds(regime))
     for generation in range(last - 1, 0, -1):
-        if len(sets_of(found, name, regime, ((generation, ""), (0, GENERATION_0)))) < chains:
-            continue
-        moved = net_change(found, name, regime, generation)
-        if moved:
-            return levels(found, name, regime, generation, moved)
+        if len(keys_of(found, name, regime, ((generation, ""), (0, GENERATION_0)))) == chains:
+            moved = _net_change(found, name, regime, generation)
+            if moved:
+                return moved
     return None
+
+
+# Did the shares move? -----------------------------------------------------------------------------
+
+
+def _judged(found: Outcomes, blank: Verdict, margin: float, seed: int) -> Verdict:
+    """Judge the shares of all leanings."""
+    as_read = _net_changes(found, blank)
+    changes = _with_levels(found, blank, as_read)
+    found = found.as_corrected()
+    known = _net_changes(found, blank) if found.is_corrected else as_read
+    labels = len(found.labels)
+    if len(known) < labels:
+        reason = "Generation 0 was not scored, so there is nothing to compare with"
+        return replace(blank, reason=reason)
+    held = {label: tost(inference, margin) for label, inference in known.items()}
+    tests = labels - 1 if labels == 2 else labels
+    lowest = min(_pvalue(found, label, blank, known[label]) for label in known)
+    of_mean = min(1.0, tests * lowest)
+    of_each = _each_away(found, blank, seed) if blank.chains > 1 else None
+    pvalue = of_mean if of_each is None else min(1.0, 2 * min(of_mean, of_each))
+    shown = pvalue <= 0.05
+    bias: Bias = "not shown"
+    if all(one.answer == "yes" for one in held.values()):
+        bias = "held"
+    elif shown:
+        away = of_each is not None and 2 * of_each <= 0.05
+        bias = _direction(found, blank, known) if of_mean <= 0.05 else "amplified"
+        bias = "amplified" if away and bias == "moved" else bias
+    told = blank.leaning
+    if shown and labels > 2:
+        told = max(known, key=lambda label: abs(known[label].value))
+    real = {label: _real(found, label) for label in found.labels}
+    return replace(
+        blank,
+        leaning=told,
+        real={label: float(np.nanmean(row)) for label, row in real.items() if row is not None},
+        bias=bias,
+        same_direction=_same_direction(found, blank) if shown and bias != "held" else None,
+        leaning_change=changes[told],
+        changes=changes,
+        corrected=_with_levels(found, blank, known) if found.is_corrected else {},
+        held=held,
+        pvalue=pvalue,
+    )
+
+
+def _net_changes(found: Outcomes, blank: Verdict) -> dict[str, Inference]:
+    moved = {
+        label: net_change(found, f"share:{label}", blank.regime, blank.last)
+        for label in found.labels
+    }
+    return {label: inference for label, inference in moved.items() if inference}
+
+
+def _with_levels(
+    found: Outcomes, blank: Verdict, known: Mapping[str, Inference]
+) -> dict[str, Change]:
+    return {
+        label: with_levels(found, f"share:{label}", blank.regime, blank.last, inference)
+        for label, inference in known.items()
+    }
+
+
+def _alone(found: Outcomes, blank: Verdict) -> str | None:
+    """Name the regime of fine-tuning alone, where a verdict subtracts it."""
+    return found.fine_tuned if blank.beyond_fine_tuning else None
+
+
+def _pvalue(found: Outcomes, label: str, blank: Verdict, inference: Inference) -> float:
+    """P-value of no change, also were the articles that cannot be read what would hide it most."""
+    if found.unread is None or not found.unread.any():
+        return inference.pvalue
+    up = inference.value > 0
+    name, alone = f"share:{label}", _alone(found, blank)
+    signs = (1, -1, -1, 1) if alone else (1, -1)
+    fill = tuple(float(up == (sign < 0)) for sign in signs)
+    keys = [
+        [(regime, chain, g) for regime in (blank.regime, alone) if regime for g in (blank.last, 0)]
+        for chain in found.seeds(blank.regime)
+    ]
+    keys = [
+        sets
+        for sets in keys
+        if not any(np.isnan(found.row(name, k, f)).all() for k, f in zip(sets, fill, strict=True))
+    ]
+    worst = infer(found, name, keys, lambda means: means @ np.array(signs, dtype=float), fill)
+    if worst is None or worst.value == 0 or (worst.value > 0) != up:
+        return 1.0
+    return max(inference.pvalue, worst.pvalue)
+
+
+def _direction(found: Outcomes, blank: Verdict, known: dict[str, Inference]) -> Bias:
+    """Say whether the shares moved away from the real ones or towards them.
+
+    They moved away where the middle of the way lies, from the real shares, on the side to which
+    they moved: of the squared distances at either end, the difference is twice the product of the
+    movement and the middle's distance. Both are linear in the shares, so each has its t interval.
+    """
+    labels, alone = len(found.labels), _alone(found, blank)
+    ends = [(regime, g) for regime in (blank.regime, alone) if regime for g in (blank.last, 0)]
+    way = np.array([known[label].value for label in found.labels])
+
+    def middle(means: np.ndarray) -> np.ndarray:
+        """Half way between the ends, less the real shares, along the movement."""
+        places = means.reshape(*means.shape[:-1], labels, -1)
+        after, before, real = places[..., 1], places[..., 2], places[..., 0]
+        drift = places[..., 3] - places[..., 4] if alone else 0.0
+        return (((after - drift + before) / 2 - real) @ way) / np.abs(way).sum()
+
+    beside = _beside_real(found, blank, ends)
+    inference = beside.infer(middle) if beside else None
+    if inference is None or inference.pvalue > 0.05:
+        return "moved"
+    return "amplified" if inference.value > 0 else "reduced"
+
+
+def _each_away(found: Outcomes, blank: Verdict, seed: int) -> float | None:
+    """P-value of chains that each go away from the real shares; None without real shares."""
+    alone = _alone(found, blank)
+    generations = [g for g in found.generations(blank.regime) if g <= blank.last]
+    sets = [(regime, g) for regime in (blank.regime, alone) if regime for g in generations]
+    beside = _beside_real(found, blank, sets)
+    if beside is None:
+        return None
+    ways = beside.means[None] if beside.drawn is None else beside.drawn[:_WALKS]
+    pvalues = []
+    for means in ways.reshape(*ways.shape[:2], len(found.labels), -1):
+        real, places = means[..., :1], means[..., 1:]
+        paths = places[..., : len(generations)]
+        if alone:
+            drift = places[..., len(generations) :]
+            paths = paths - drift + drift[..., :1]
+        walk = np.swapaxes(paths - real, 1, 2)
+        pvalue = sign_flip_pvalue(walk, seeds.generator(seed, "walk", blank.regime))
+        if pvalue is None:
+            return None
+        pvalues.append(pvalue)
+    return float(np.mean(pvalues))
+
+
+def _same_direction(found: Outcomes, blank: Verdict) -> bool:
+    """Say whether every chain moved in the direction of their mean."""
+    beside = _beside_real(found, blank, [(blank.regime, blank.last), (blank.regime, 0)])
+    if beside is None:  # the real shares are not known; the mean was shown to move
+        return True
+    means = beside.means.reshape(-1, len(found.labels), 3)
+    moved = means[..., 1] - means[..., 2]
+    return bool((moved @ moved.mean(axis=0) > 0).all())
+
+
+def _beside_real(
+    found: Outcomes, blank: Verdict, sets: Sequence[tuple[str, int]]
+) -> SetValues | None:
+    """Lay out, label by label, the real articles and some sets of the chains that have them all.
+
+    The second axis holds ``labels * (1 + sets)`` rows. None where the real shares are not known or
+    every chain lacks a set.
+    """
+    values, drawn = [], []
+    keys = [[(regime, chain, g) for regime, g in sets] for chain in found.seeds(blank.regime)]
+    for label in found.labels:
+        name, real = f"share:{label}", _real(found, label)
+        if real is None:
+            return None
+        values.append([np.stack([real, *(found.row(name, k) for k in own)]) for own in keys])
+        if found.corrects(name):
+            of_real = found.drawn_mean(name, (REAL, 0, -1))
+            of_real = np.where(np.isnan(of_real), np.nanmean(real), of_real)
+            drawn.append([[of_real, *(found.drawn_mean(name, k) for k in own)] for own in keys])
+    stack = np.concatenate(values, axis=1)
+    there = ~np.isnan(stack).all(axis=-1).any(axis=-1)
+    if not there.any():
+        return None
+    means = np.moveaxis(np.concatenate(drawn, axis=1), -1, 0)[:, there] if drawn else None
+    first = f"share:{found.labels[0]}"
+    rates = found.rate_sources
+    return SetValues(stack[there], found.sources[first], found.unit(first), means, rates)
+
+
+def _real(found: Outcomes, label: str) -> np.ndarray | None:
+    """Give the real articles' readings, or everywhere their known share; None without either."""
+    row = found.row(f"share:{label}", (REAL, 0, -1))
+    if not np.isnan(row).all():
+        return row
+    share = found.real_shares.get(label)
+    return None if share is None else np.full(len(row), share)

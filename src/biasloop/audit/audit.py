@@ -9,14 +9,14 @@ import polars as pl
 from scipy.spatial.distance import jensenshannon
 
 from biasloop.analysis import (
-    MEASURES_OF_DOUBT,
+    SHIFT_MEASURES,
     Tables,
-    adjusted,
-    curve_of,
+    damage_curve,
     holm,
     instrument_confusion,
+    leaning_readings,
     outcomes,
-    readings_of,
+    prevalence,
     total_variation,
     validity,
 )
@@ -179,8 +179,8 @@ def audit(
     if refused:
         warnings.append(f"shares are not corrected for the classifier's errors: {refused}")
     elif confusion:
-        corrected = adjusted(tables, found, confusion, 1000, seed, likelihood=False)
-        readings = readings_of(tables, found, confusion, 2000, seed)
+        corrected = prevalence(tables, found, confusion, 1000, seed, likelihood=False)
+        readings = leaning_readings(tables, found, confusion, 2000, seed)
         sides = (found.keys.index(key) for key in ((_SYNTHETIC, 0, 0), (REAL, 0, -1)))
         counts = (readings.composition(row) for row in sides)
         random = generator(seed, "audit")
@@ -230,7 +230,7 @@ def _shifted(tables: Tables) -> list[str]:
         "agreement": "the share of articles that a second classifier reads alike",
     }
     found = []
-    for measure, (metric, tolerable) in MEASURES_OF_DOUBT.items():
+    for measure, (metric, tolerable) in SHIFT_MEASURES.items():
         own = tables.scores.filter(pl.col("metric") == metric)
         sides = [own.filter(pl.col("regime") == name)["value"] for name in (REAL, _SYNTHETIC)]
         moved = mean_difference(*(side.drop_nulls().to_numpy() for side in sides))
@@ -266,7 +266,7 @@ def _tables(judged: ScoredSets, outside_share: float) -> Tables:
         *frames,
         domain=cards[0].get("domain", {}) if cards else {},
         outside_share=outside_share,
-        curve=curve_of(judged.cards, judged.labels),
+        curve=damage_curve(judged.cards, judged.labels),
     )
 
 

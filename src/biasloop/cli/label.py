@@ -79,7 +79,7 @@ def read(
     import json
 
     from biasloop import api
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     opened = api.load_run(run)
     found = api.read_labels(opened, sheets or [_own_folder(opened, "SHEETS")], key, seed)

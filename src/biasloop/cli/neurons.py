@@ -50,7 +50,7 @@ def neurons(
     quantity: Annotated[
         str, typer.Option(help="weight or activation (their means), or any other recorded")
     ] = "weight",
-    site: Annotated[str, typer.Option(help="mlp_out or mlp_hidden")] = "mlp_out",
+    site: Annotated[str, typer.Option(help="mlp_out, mlp_hidden or resid_post")] = "mlp_out",
     method: Annotated[
         str,
         typer.Option(
@@ -166,7 +166,7 @@ def ablate(
 
     from biasloop import api
     from biasloop.cli.progress import counter
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     opened = api.load_run(run)
     folder = out or opened.folder / "neurons"

@@ -11,7 +11,6 @@ import polars as pl
 from biasloop import seeds
 from biasloop.analysis import (
     Inference,
-    agree_and_kappa,
     article_grid,
     article_weights,
     holm,
@@ -182,6 +181,36 @@ def against_classifier(
     low, high = percentile_interval(agree_and_kappa(said, read, weights, options)[:, 1:])
     found = Reliability(float(kappa), float(low[0]), float(high[0]), float(agree), size)
     return AgainstClassifier(found, confusion)
+
+
+def agree_and_kappa(
+    one: np.ndarray, two: np.ndarray, weights: np.ndarray, labels: int
+) -> np.ndarray:
+    """How far two readings agree, and Cohen's kappa, under every resample.
+
+    By hand, since scikit-learn's ``cohen_kappa_score`` takes one resample at a time.
+
+    Parameters
+    ----------
+    one, two
+        Index of each article's label by either reader, shape (articles,).
+    weights
+        How often each counts, shape (resamples, articles).
+    labels
+        How many there are.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (resamples, 2); kappa is NaN where agreement by chance is certain.
+    """
+    total = weights.sum(axis=1)
+    agree = weights @ (one == two).astype(float) / total
+    eye = np.eye(labels)
+    by_chance = ((weights @ eye[one]) * (weights @ eye[two])).sum(axis=1) / total**2
+    room = 1 - by_chance
+    kappa = np.divide(agree - by_chance, room, out=np.full_like(room, np.nan), where=room > 1e-12)
+    return np.stack([agree, kappa], axis=1)
 
 
 #: One row per set and leaning; ``leaning`` is null for the articles in which there is none that

@@ -11,20 +11,7 @@ from biasloop.config.load import (
     parse_config,
     without_folders,
 )
-from biasloop.config.regimes import (
-    AccumulateSubsampleConfig,
-    AccumulationConfig,
-    AnyRegimeConfig,
-    BalancedConfig,
-    OverfittingConfig,
-    PreservationConfig,
-    RealConfig,
-    RealShareConfig,
-    RegimeConfig,
-    SurpriseConfig,
-    SyntheticConfig,
-    VerifiedConfig,
-)
+from biasloop.config.regimes import AnyRegimeConfig, RegimeConfig
 from biasloop.config.schema import (
     BaseConfig,
     Columns,
@@ -34,6 +21,7 @@ from biasloop.config.schema import (
     LoopConfig,
     MetricsConfig,
     NeuronsConfig,
+    PerplexityConfig,
     PretrainingConfig,
     QualityConfig,
     ReportConfig,
@@ -41,14 +29,11 @@ from biasloop.config.schema import (
     TrainingConfig,
 )
 from biasloop.config.section import label_text
-from biasloop.config.template import filled
+from biasloop.config.template import as_given, filled
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
-    "AccumulateSubsampleConfig",
-    "AccumulationConfig",
     "AnyRegimeConfig",
-    "BalancedConfig",
     "BaseConfig",
     "Columns",
     "Config",
@@ -61,19 +46,17 @@ __all__ = [
     "MetricsConfig",
     "NeuronsConfig",
     "OverfittingConfig",
+    "PerplexityConfig",
     "PreservationConfig",
     "PretrainingConfig",
     "QualityConfig",
-    "RealConfig",
-    "RealShareConfig",
     "RegimeConfig",
     "ReportConfig",
     "ScratchConfig",
     "StageResources",
-    "SurpriseConfig",
-    "SyntheticConfig",
     "TrainingConfig",
     "VerifiedConfig",
+    "as_given",
     "example_names",
     "example_text",
     "filled",

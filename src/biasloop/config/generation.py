@@ -21,6 +21,11 @@ class GenerationConfig(Section):
         "'openings' lets the model write on from each article's first tokens: docs/protocols.md",
     )
     block_tokens: int = Field(64, ge=1, description="length of a prompt; for prompts: blocks")
+    whole_titles: bool = Field(
+        False,
+        description="true prompts with a title whole, however long, as the authors' scripts do; "
+        "false cuts it into blocks, as the body; for prompts: blocks",
+    )
     opening_tokens: int = Field(
         64, ge=1, description="length of a prompt, its title included; for prompts: openings"
     )
@@ -38,6 +43,13 @@ class GenerationConfig(Section):
     beams: int = Field(4, ge=2, description="for decoding: beam")
     top_p: Fraction = Field(0.9, description="for decoding: nucleus")
     temperature: float = Field(1.0, gt=0.0, description="for decoding: nucleus")
+    min_p: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="for decoding: nucleus; tokens less likely than this part of the likeliest "
+        "are never drawn (arXiv 2407.01082); 0 leaves none out",
+    )
     batch_size: int = Field(128, ge=1, description="prompts continued at once")
     max_article_tokens: int | None = Field(
         None,
@@ -73,13 +85,15 @@ class GenerationConfig(Section):
     def _idle(self) -> frozenset[str]:
         """The settings of the protocol that is not chosen."""
         if self.prompts == "openings":
-            return frozenset({"block_tokens", "max_article_tokens"})
+            return frozenset({"block_tokens", "max_article_tokens", "whole_titles"})
         return frozenset({"opening_tokens", "samples_per_prompt"})
 
     @model_serializer(mode="wrap")
     def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config that was written out is read back, and would be refused with them.
-        return {name: value for name, value in handler(self).items() if name not in self._idle}
+        # A config that was written out is read back, and would be refused with them. What came
+        # later stands there only where it is not what it always was: older runs are still known.
+        idle = self._idle if self.whole_titles else self._idle | {"whole_titles"}
+        return {name: value for name, value in handler(self).items() if name not in idle}
 
     @property
     def prompt_tokens(self) -> int:

@@ -13,9 +13,7 @@ from pydantic import (
 )
 
 from biasloop.config.section import Label, Section
-from biasloop.config.template import checked
-
-_BODY = "{body}"
+from biasloop.config.template import BODY, Input, checked
 
 #: Settings that one kind of classifier by id reads, and the others do not.
 _READ_BY = {
@@ -50,11 +48,10 @@ class LeaningConfig(Section):
     label_map: dict[Label, Label] = Field(
         {}, description="the classifier's labels -> the corpus's; for kind 'sequence'"
     )
-    input: str = Field(
-        _BODY,
-        description="what a classifier by id is given of an article: a text with {body}, and "
-        "{title} where it reads titles. A generated article has the title of the real one that "
-        "prompted it",
+    input: Input = Field(
+        BODY,
+        description="what the classifier is given of an article: a text with {body}, and {title} "
+        "where it reads titles. A generated article has the title of the real one that prompted it",
     )
     prompt: str = Field(
         "Which way does the following text lean: {labels}?\n\nText:\n{text}\n\n"
@@ -95,11 +92,6 @@ class LeaningConfig(Section):
         "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
     )
 
-    @field_validator("input")
-    @classmethod
-    def _input_has_the_body(cls, template: str) -> str:
-        return checked(template, "body", ("title",))
-
     @field_validator("prompt")
     @classmethod
     def _prompt_has_the_text(cls, template: str) -> str:
@@ -129,16 +121,11 @@ class LeaningConfig(Section):
                 )
         return self
 
-    @property
-    def given(self) -> str:
-        """What the classifier is given of an article: ``input``, or the body for a built-in one."""
-        return _BODY if self.classifier == "builtin" else self.input
-
     @model_serializer(mode="wrap")
     def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What came later stands there only where it is read: runs of before are still known.
         unread = {name for name, kinds in _READ_BY.items() if self.kind not in kinds}
         unread -= {"label_map"}
         unread |= {"kind"} if self.kind == "sequence" else set()
-        unread |= {"input"} if self.given == _BODY else set()
+        unread |= {"input"} if self.input == BODY else set()
         return {name: value for name, value in handler(self).items() if name not in unread}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -196,14 +197,16 @@ _INPUTS = {
     "metrics.leaning.classifier": ("builtin",),
     "metrics.quality.classifier": ("builtin",),
 }
+_REGIME_FILE = re.compile(r"regimes\.\d+\.file")
 
 
 def _from_here(assignment: str) -> str:
     """Make the path that an override gives absolute, where it is one from the current folder."""
     key, _, text = assignment.partition("=")
     key = key.strip()
-    value = read_yaml(text, f"--set {shortened(key)}") if key in _INPUTS else None
-    if not isinstance(value, str) or value in _INPUTS[key]:
+    named = key in _INPUTS or _REGIME_FILE.fullmatch(key)
+    value = read_yaml(text, f"--set {shortened(key)}") if named else None
+    if not isinstance(value, str) or value in _INPUTS.get(key, ()):
         return assignment
     return f"{key}={json.dumps(_absolute(value, Path()))}"
 
@@ -218,7 +221,7 @@ def _absolute(name: str, folder: Path) -> str:
 
 
 def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
-    """Rename every input that may be a path: the corpus, the base model, the classifiers."""
+    """Rename every input that may be a path: corpus, base model, classifiers, regimes' files."""
 
     def renamed(name: str, *built_in: str) -> str:
         # A folder that happens to be called so is named ./conventions.
@@ -245,6 +248,12 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
             ),
             "base": base.model_copy(update={"model": renamed(base.model, *_INPUTS["base.model"])}),
             "metrics": metrics.model_copy(update=classifiers),
+            "regimes": tuple(
+                regime.model_copy(update={"file": path_renamed(regime.input_file)})
+                if regime.input_file
+                else regime
+                for regime in config.regimes
+            ),
         }
     )
 

@@ -6,25 +6,22 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
 from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
-from biasloop.config.section import Fraction, Label, Name, Section
+from biasloop.config.section import Fraction, GrownSection, Label, Name, Section
+from biasloop.config.template import BODY, Input
 
 
-class Columns(Section):
+class Columns(GrownSection):
     """Which column of a file holds which field of an article."""
+
+    later = frozenset({"event"})
 
     article_id: str | None = Field("id", description="unique id; null numbers the rows")
     title: str | None = Field("title", description="null where there are no titles")
@@ -34,11 +31,6 @@ class Columns(Section):
     event: str | None = Field(
         None, description="the event or story that an article is about; for report.cluster: event"
     )
-
-    @model_serializer(mode="wrap")
-    def _event_where_it_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Without one, a corpus is what it was before there was such a column: so are its runs.
-        return {k: v for k, v in handler(self).items() if k != "event" or v is not None}
 
 
 class ControlCorpusConfig(Section):
@@ -58,8 +50,10 @@ class ControlCorpusConfig(Section):
     )
 
 
-class CorpusConfig(Section):
+class CorpusConfig(GrownSection):
     """The labelled real text."""
+
+    later = frozenset({"instrument_fractions"})
 
     source: str = Field(
         "conventions",
@@ -103,6 +97,11 @@ class CorpusConfig(Section):
         gt=0.0,
         lt=1.0,
         description="share of each label's articles kept for the classifiers, apart from the loop",
+    )
+    instrument_fractions: dict[Label, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(
+        {},
+        description="label -> its own instrument_fraction: a small one leaves nearly all of its "
+        "articles to the loop, and measures the classifiers' errors on few",
     )
     holdout_per_label: int = Field(
         20, ge=0, description="real articles per label that nothing trains on, for perplexity"
@@ -170,8 +169,10 @@ class BaseConfig(Section):
     scratch: ScratchConfig = ScratchConfig()
 
 
-class TrainingConfig(Section):
+class TrainingConfig(GrownSection):
     """Fine-tuning of one generation."""
+
+    later = frozenset({"input", "empty_lines"})
 
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(5e-5, gt=0.0)
@@ -180,6 +181,17 @@ class TrainingConfig(Section):
     max_tokens: int = Field(512, ge=8, description="a sample is cut here")
     samples: Literal["article", "line"] = Field(
         "line", description="'line' as in the authors' scripts; 'article' is one sample each"
+    )
+    input: Input = Field(
+        "{title}\n{body}",
+        description="an article's text, which samples are made of; without a title, its line is "
+        "left out. For prompts: blocks; an opening is a title, a line break and a body",
+    )
+    empty_lines: Literal["skip", "keep"] = Field(
+        "skip",
+        description="'keep' takes every line for a sample, as the authors' scripts do: an empty "
+        "one, which teaches nothing, takes a place in a batch. After Generation 0 one follows each "
+        "article, as in the authors' files; for samples: line",
     )
     schedule: Literal["linear", "constant", "cosine"] = "linear"
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -194,6 +206,15 @@ class TrainingConfig(Section):
     report_to: tuple[str, ...] = Field(
         (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
     )
+
+    @model_validator(mode="after")
+    def _lines_are_samples(self) -> Self:
+        if self.empty_lines == "keep" and self.samples != "line":
+            raise ValueError(
+                "empty_lines: keep makes samples of empty lines, and samples is 'article': set "
+                "samples: line, or leave it out"
+            )
+        return self
 
 
 class LoopConfig(Section):
@@ -239,23 +260,40 @@ class LoopConfig(Section):
         return seeds
 
 
-class NeuronsConfig(Section):
+class NeuronsConfig(GrownSection):
     """What is kept of every model's neurons, so that its weights need not be."""
 
-    sites: tuple[Literal["mlp_out", "mlp_hidden"], ...] = Field(
+    later = frozenset({"input"})
+
+    sites: tuple[Literal["mlp_out", "mlp_hidden", "resid_post"], ...] = Field(
         ("mlp_out",),
         description="'mlp_out': outputs of the feed-forward blocks (the paper's 12 x 768); "
-        "'mlp_hidden': the units inside them; empty keeps nothing",
+        "'mlp_hidden': the units inside them; 'resid_post': what a whole block puts out, the "
+        "residual stream, which the authors' script reads; empty keeps nothing",
+    )
+    input: Input = Field(
+        BODY, description="what is read of a real article: a text with {body}, and maybe {title}"
     )
     max_tokens: int = Field(512, ge=8, description="what is read of each real article")
     batch_size: int = Field(8, ge=1)
 
 
-class QualityConfig(Section):
+class QualityConfig(GrownSection):
     """The instrument that reads text quality."""
+
+    later = frozenset({"input", "sentence_end"})
 
     classifier: str = Field(
         "builtin", description="'builtin', or a gibberish detector by hub id or local folder"
+    )
+    input: Input = Field(
+        BODY, description="what is graded of an article: a text with {body}, and maybe {title}"
+    )
+    sentence_end: Literal["punctuation", "full-stop"] = Field(
+        "punctuation",
+        description="'punctuation': . ! ? and … before a blank, and empty lines, but no "
+        "abbreviation; 'full-stop': every '.' and nothing else, as in the authors' script, so that "
+        "3.5 is two sentences and a question goes on",
     )
     batch_size: int = Field(256, ge=1, description="sentences read at once, at most")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -263,12 +301,25 @@ class QualityConfig(Section):
     )
 
 
-class MetricsConfig(Section):
+class PerplexityConfig(GrownSection):
+    """How perplexity is read."""
+
+    later = frozenset({"input"})
+
+    input: Input = Field(
+        BODY, description="what is read of an article: a text with {body}, and maybe {title}"
+    )
+
+
+class MetricsConfig(GrownSection):
     """What every generation is scored for."""
+
+    later = frozenset({"perplexity"})
 
     names: tuple[str, ...] = Field(("leaning", "quality", "perplexity", "diversity"), min_length=1)
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
+    perplexity: PerplexityConfig = PerplexityConfig()
     perplexity_batch_size: int = Field(64, ge=1, description="texts read at once, at most")
     perplexity_precision: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -359,6 +410,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _openings_fit(self) -> Self:
         writes, context = self.generation, self.base.scratch.context
+        own = TrainingConfig.model_fields["input"].default
+        if writes.prompts == "openings" and self.training.input != own:
+            raise ValueError(
+                "training.input: an opening is a title, a line break and a body, which another "
+                "text would not teach: leave it out, or set generation.prompts: blocks"
+            )
         needed = writes.prompt_tokens + writes.new_tokens
         if writes.prompts == "openings" and self.base.model == "scratch" and needed > context:
             raise ValueError(
@@ -374,6 +431,16 @@ class Config(Section):
                 raise ValueError(
                     f"regime '{regime.label}' chooses articles by {' and '.join(lacking)}, which "
                     f"metrics.names does not have: add '{lacking[0]}' to it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _regimes_can_sample(self) -> Self:
+        for regime in self.regimes:
+            if regime.decoding and self.generation.decoding != "nucleus":
+                raise ValueError(
+                    f"regime '{regime.label}' has a decoding of its own, which needs "
+                    f"generation.decoding: nucleus; it is {self.generation.decoding}"
                 )
         return self
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}")
 
@@ -33,3 +36,15 @@ def checked(template: str, needed: str, other: tuple[str, ...] = ()) -> str:
         may = ", ".join(f"{{{place}}}" for place in (needed, *other))
         raise ValueError(f"{{{stray[0]}}} is no place of this text: it may have {may}")
     return template
+
+
+def as_given(template: str, title: str | None, body: str) -> str:
+    """Put an article's title and body into their places; see `Input`."""
+    return filled(template, {"title": title or "", "body": body})
+
+
+#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read.
+Input = Annotated[str, AfterValidator(lambda text: checked(text, "body", ("title",)))]
+
+#: The body alone.
+BODY = "{body}"

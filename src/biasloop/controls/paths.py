@@ -26,7 +26,7 @@ def forecast_path(config: Config, regime: str, leaning: str) -> np.ndarray:
     path = sharpening_path(
         np.full(len(types), 1 / len(types)),
         tuple(types.values()),
-        config.generation.temperature,
+        settings.generation(config.generation).temperature,
         config.loop.generations,
         settings.kind,
         getattr(settings, "fraction", 0.0),

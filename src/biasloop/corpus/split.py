@@ -71,8 +71,15 @@ def _targets(counts: Counter[str], config: CorpusConfig, copies: int) -> dict[st
     """Say how many articles of each label the instrument is to get, or why that cannot be."""
     looped = looped_labels(list(counts), config)
     needed = _needed(config)
+    own = config.instrument_fractions
+    for label in own:
+        if label not in counts:
+            raise InputError(
+                f"corpus.instrument_fractions: '{label[:40]}': {nearest(label, list(counts))}"
+            )
     targets = {
-        label: max(1, round(count * config.instrument_fraction)) for label, count in counts.items()
+        label: max(1, round(count * own.get(label, config.instrument_fraction)))
+        for label, count in counts.items()
     }
     short = [label for label in looped if counts[label] - targets[label] < needed]
     if short:
@@ -258,7 +265,8 @@ def _refuse_copies(label: str, wanted: int, found: int, copies: int) -> None:
 def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame:
     """Give every article one part.
 
-    Of each label, ``instrument`` gets `instrument_fraction`, ``holdout`` gets
+    Of each label, ``instrument`` gets its `instrument_fractions`, else `instrument_fraction`,
+    ``holdout`` gets
     `holdout_per_label`, ``real`` and each of `fresh_sets` further sets get `articles_per_label`
     (null: as many as the label with the fewest left allows) and ``pretraining`` the rest; of a
     label that `real_labels` leaves out, all but the instrument part goes to ``pretraining``.

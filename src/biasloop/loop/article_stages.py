@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import Config, without_folders
+from biasloop.config import GenerationConfig, without_folders
 from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_parts
 from biasloop.files import write_json
 from biasloop.loop.stage import Paths, Progress, Stage
@@ -159,25 +159,26 @@ def read_labels(corpus: Path) -> tuple[str, ...]:
     return tuple(json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["labels"])
 
 
-def generation_settings(config: Config) -> dict[str, Any]:
+def generation_settings(generation: GenerationConfig) -> dict[str, Any]:
     """Return how articles are written; what came later only where it is not what it always was.
 
     Settings of the protocol that is not chosen are left out by the config itself.
     """
-    always = {"engine": "transformers", "prompts": "blocks"}
-    settings = config.generation.model_dump(mode="json")
+    always = {"engine": "transformers", "prompts": "blocks", "min_p": 0.0}
+    settings = generation.model_dump(mode="json")
     return {name: value for name, value in settings.items() if always.get(name, ...) != value}
 
 
 @dataclass(frozen=True, eq=False)
 class Generate(ShardedStage):
-    """Let ``model`` write from the real articles of ``corpus``.
+    """Let ``model`` write from the real articles of ``corpus``, as ``generation`` says.
 
     Streams of other names are independent of each other where articles are sampled; every prompt
     has random numbers of its own, in whatever shard it is.
     """
 
     kind = "generate"
+    generation: GenerationConfig
     place: tuple[int, int]
     stream: str = "generate"
 
@@ -189,13 +190,13 @@ class Generate(ShardedStage):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The seed only where articles are sampled."""
-        seed = self.seed if self.config.generation.decoding == "nucleus" else None
-        own = {"generation": generation_settings(self.config), "seed": seed}
+        seed = self.seed if self.generation.decoding == "nucleus" else None
+        own = {"generation": generation_settings(self.generation), "seed": seed}
         return own | self.shard.settings
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write ``blocks`` and the ``articles`` that they make up."""
-        generation, folder = self.config.generation, paths["model"] / "model"
+        generation, folder = self.generation, paths["model"] / "model"
         by_vllm = generation.engine == "vllm"
         write = continue_with_vllm(folder) if by_vllm else None
         loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)

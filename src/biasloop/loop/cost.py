@@ -200,7 +200,7 @@ class _Lengths:
         written: dict[str, float] = {}
         prompts = prompt_tokens = whole = 0
         generation, limit = config.generation, min(config.training.max_tokens, loaded.context)
-        found = article_prompts(encode, real, generation)
+        found = article_prompts(encode, real, generation, loaded.room)
         for place, row in enumerate(real.iter_rows(named=True)):
             trained[row["article_id"]] = sum(
                 map(len, samples_of(loaded, real[place : place + 1], config.training))
@@ -312,7 +312,7 @@ def measure_throughput(config: Config, material: Material) -> Throughput:
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
     samples = samples_of(loaded, real, config.training)
-    own = article_prompts(loaded.tokenizer, real, config.generation)
+    own = article_prompts(loaded.tokenizer, real, config.generation, loaded.room)
     prompts = [prompt for one in own for prompt in one]
     if not samples or not prompts:
         raise InputError("there is no article with two tokens to measure speeds with")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
+from biasloop.corpus import PARTED_ARTICLES
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
-from biasloop.files import write_json
+from biasloop.files import sha256_file, write_json
 from biasloop.loop.article_stages import generation_settings, read_labels, read_part
 from biasloop.loop.readings import with_readings
 from biasloop.loop.stage import Paths, Progress, Stage
@@ -101,23 +103,32 @@ class Finetune(Stage):
 
     The set is made of ``corpus`` and of ``generation-G``, the articles of an earlier generation G,
     as the regime says; where it chooses by metrics, also of ``real-METRIC`` and
-    ``scores-METRIC``, the scores of the real articles and of the generation before.
+    ``scores-METRIC``, the scores of the real articles and of the generation before. ``anchor`` is
+    another model that the regime needs, ``content`` the hash of a file that it reads.
     """
 
     kind = "finetune"
     regime: Regime[Any]
     seed: int
     generation: int
+    content: str | None = None
 
     @cached_property
     def training(self) -> TrainingConfig:
-        """The training settings, with what the regime changes of them."""
-        return self.regime.training(self.config.training)
+        """The training settings, with what the regime changes of them.
+
+        The authors' files have an empty line after each article, but for that of Generation 0.
+        """
+        own = self.regime.training(self.config.training)
+        if not self.generation or own.empty_lines == "skip":
+            return own
+        return own.model_copy(update={"input": f"{own.input}\n"})
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The regime only after Generation 0, which every regime trains alike."""
         own = {"kind": self.regime.config.kind, **self.regime.settings()}
+        own |= {"content": self.content} if self.content else {}
         return {
             "training": _training_settings(self.training),
             "seed": [self.config.seed, self.seed, self.generation],
@@ -136,34 +147,76 @@ class Finetune(Stage):
     def _training_set(self, paths: Paths) -> pl.DataFrame:
         if not self.generation:
             return read_part(paths["corpus"], "real")
+        file = self.regime.config.input_file
+        if file and not (Path(file).is_file() and sha256_file(Path(file)) == self.content):
+            raise InputError(
+                f"{file}: is gone, or has changed since the run began; what is finished is kept"
+            )
         real = read_part(paths["corpus"], self.regime.part(self.generation))
         written = {
             g: read_table(paths[f"generation-{g}"] / "articles.parquet", ARTICLES)
             for g in self.regime.reads(self.generation)
         }
+        if self.generation == 1:
+            self.regime.check(read_table(paths["corpus"] / "articles.parquet", PARTED_ARTICLES))
         if metrics := self.regime.metrics():
             before = self.generation - 1
-            real = with_readings(real, metrics, paths, "real-")
+            of_real = [metric for metric in metrics if f"real-{metric}" in paths]
+            real = with_readings(real, of_real, paths, "real-")
             written[before] = with_readings(written[before], metrics, paths, "scores-")
         random = generator(self._seed("training-set"), "training-set")
-        return conform(self.regime.training_set(real, written, random), ARTICLES)
+        return self.regime.training_set(real, written, random)
+
+    def _change(self, loaded: LoadedModel, paths: Paths) -> None:
+        """Let the regime change the trained model."""
+        anchor = _load(paths["anchor"] / "model") if "anchor" in paths else None
+        if anchor:
+            anchor.model.to(loaded.model.device)
+        self.regime.change_model(loaded, anchor, read_part(paths["corpus"], "real"))
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""
-        articles, training, seed = self._training_set(paths), self.training, self._seed("finetune")
+        chosen, training, seed = self._training_set(paths), self.training, self._seed("finetune")
+        weighed = {"weight": pl.Float64} if "weight" in chosen.columns else {}
+        articles = conform(chosen, pl.Schema({**ARTICLES, **weighed}))
+        held = self.generation > 0 and self.regime.kl > 0
         place = f"{self.regime.config.label} seed {self.seed} generation {self.generation}"
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
+        changes = self.generation > 0 and self.regime.changes_model
         processes = processes_for(start, self.config.executor.sharding)
+        if processes > 1 and (weighed or held):
+            raise InputError(
+                f"regime '{self.regime.config.label}' trains in one process, and this would be "
+                f"{processes}: set executor.sharding: none, or reserve one GPU"
+            )
         if processes > 1:
             log = finetune_together(
                 start, articles, training, seed, run_name, progress, scratch, to, processes
             )
+            loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
-            log = finetune(loaded, articles, training, seed, run_name, progress, scratch)
+            log = finetune(
+                loaded,
+                articles,
+                training,
+                seed,
+                run_name,
+                progress,
+                scratch,
+                anchor=_load(paths["anchor"] / "model") if held else None,
+                kl=self.regime.kl,
+            )
+        if loaded and changes:
+            self._change(loaded, paths)
+        if loaded:
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
+        if self.generation and self.regime.config.chooses:
+            names = articles["article_id"]
+            times = dict(zip(names, articles["weight"], strict=True)) if weighed else Counter(names)
+            found["chosen"] = dict(times)
         write_json(out / "training.json", found)
 
 
@@ -206,16 +259,17 @@ class Update(Stage):
     """Project the update from the model ``before`` to ``after`` on the bias direction.
 
     The direction is between the models of ``contrast``, or the gradient of the ``scores`` of
-    ``articles`` that the model before wrote.
+    ``articles`` that the model before wrote, as ``generation`` says.
     """
 
     kind = "update"
+    generation: GenerationConfig
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """Of generation, where the direction is a gradient."""
         sampled = self.config.bias_direction == "gradient"
-        return {"generation": generation_settings(self.config)} if sampled else {}
+        return {"generation": generation_settings(self.generation)} if sampled else {}
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write ``updates``."""
@@ -234,7 +288,7 @@ class Update(Stage):
                 read_table(paths["articles"] / "articles.parquet", ARTICLES),
                 read_table(paths["articles"] / "blocks.parquet", BLOCKS),
                 read_table(paths["scores"] / "leaning_scores.parquet"),
-                self.config.generation,
+                self.generation,
             )
         write_table(out / "updates.parquet", table)
 
@@ -262,6 +316,7 @@ class Neurons(Stage):
                 sites=neurons.sites,
                 max_tokens=neurons.max_tokens,
                 batch_size=neurons.batch_size,
+                template=neurons.input,
             )
         except InputError as error:
             raise InputError(f"{error}; neurons.sites: [] runs without them") from error

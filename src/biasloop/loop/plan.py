@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import Config
+from biasloop.config import AnyRegimeConfig, Config, GenerationConfig
 from biasloop.corpus import fingerprint
+from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
-from biasloop.loop.score_stages import Instrument, score_set
+from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
 from biasloop.models import resolve_model
@@ -49,6 +50,8 @@ class Plan:
         Likewise: each model's neurons, the base model's under ``base``; empty without sites.
     contrast
         The models that give the bias direction, where they do.
+    detected
+        By set, as ``generated``: where a regime chooses by how likely articles are human text.
     """
 
     config: Config
@@ -62,6 +65,7 @@ class Plan:
     updated: Mapping[SetKey, Stage]
     neurons: Mapping[SetKey, Stage]
     contrast: Stage | None
+    detected: Mapping[SetKey, Stage]
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -77,6 +81,7 @@ class Plan:
             *self._streams,
             *self.updated.values(),
             *self.neurons.values(),
+            *self.detected.values(),
         ]
         found: dict[str, Stage] = {}
         while everything:
@@ -101,6 +106,7 @@ class Plan:
                 self.corpus,
                 *self.instruments.values(),
                 *(stages[key] for key in self.scored for stages in by_set if key in stages),
+                *self.detected.values(),
                 *self._streams,  # what an update was measured on stays beside it
             ]
         )
@@ -161,16 +167,28 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
 def contents_of(config: Config) -> dict[str, Any]:
     """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
 
+    Where regimes read files, ``regimes`` has those, by label.
+
     Raises
     ------
     InputError
         If an input is missing.
     """
+    files = {one.label: _content_of_file(one) for one in config.regimes if one.input_file}
     return {
         "corpus": fingerprint(config.corpus),
         "base": None if config.base.model == "scratch" else content_of(config.base.model),
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
+        **({"regimes": files} if files else {}),
     }
+
+
+def _content_of_file(regime: AnyRegimeConfig) -> str:
+    path = Path(regime.input_file or "")
+    if not path.is_file():
+        raise InputError(f"regime '{regime.label}': file {path}: there is no such file")
+    make_regime(regime).read_input()
+    return sha256_file(path)
 
 
 def _name(key: SetKey) -> str:
@@ -221,15 +239,16 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
     updated: dict[SetKey, Stage] = {}
     neurons: dict[SetKey, Stage] = {}
+    detected: dict[SetKey, Stage] = {}
 
-    def write(name: str, key: SetKey, stream: str) -> Stage:
+    def write(name: str, key: SetKey, decoding: GenerationConfig, stream: str) -> Stage:
         inputs = {"corpus": corpus, "model": models[key]}
-        whole = Generate(config, f"{name}: generate", inputs, key[1:], stream)
+        whole = Generate(config, f"{name}: generate", inputs, decoding, key[1:], stream)
         return in_shards(whole, f"{name}: join articles")
 
-    def measure(key: SetKey) -> None:
+    def measure(key: SetKey, decoding: GenerationConfig) -> None:
         name, model = _name(key), models[key]
-        generated[key] = write(name, key, "generate")
+        generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
         scored[key] = score_set(name, inputs, instruments, model)
         if config.neurons.sites:
@@ -237,22 +256,26 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)
 
     models[_BASE] = base
-    measure(_BASE)
+    measure(_BASE, config.generation)
     contrast = None
     if config.bias_direction == "contrast":
         contrast = Contrast(config, "bias direction: fine-tune on each leaning", ground)
 
-    def direction(before: SetKey) -> dict[str, Stage]:
+    def direction(before: SetKey, decoding: GenerationConfig) -> dict[str, Stage]:
         if contrast:
             return {"base": base, "contrast": contrast}
         # Not the articles that made the update: it was fitted to their chance, too.
         name = f"{_name(before)} second stream"
-        articles = write(name, before, "second-stream")
+        articles = write(name, before, decoding, "second-stream")
         inputs, leaning = {**ground, "articles": articles}, {"leaning": instruments["leaning"]}
         return {"articles": articles, "scores": score_set(name, inputs, leaning)}
 
     def readings(regime: Regime[Any], before: SetKey) -> dict[str, Stage]:
         sets = {"scores-": scored[before], "real-": scored[_REAL]}
+        if "human" in regime.metrics():
+            inputs = {"corpus": corpus, "articles": generated[before]}
+            detected[before] = Detect(config, f"{_name(before)}: detect", inputs)
+            return {"scores-human": detected[before]}
         return {
             f"{start}{metric}": own.inputs[f"{metric}-0"]
             for start, own in sets.items()
@@ -273,13 +296,17 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                 inputs = {"corpus": corpus, "start": start, **articles}
                 if generation:
                     inputs |= readings(regime, before)
+                    anchors = {"base": base, "generation_0": models[label, seed, 0]}
+                    inputs |= {"anchor": anchors[regime.anchor]} if regime.anchor else {}
                 name = f"{_name(key)}: fine-tune"
-                models[key] = Finetune(config, name, inputs, regime, seed, generation)
-                measure(key)
+                content = contents.get("regimes", {}).get(label)
+                models[key] = Finetune(config, name, inputs, regime, seed, generation, content)
+                decoding = regime.config.generation(config.generation)
+                measure(key, decoding)
                 if config.bias_direction != "none":
                     inputs = {"before": models[before], "after": models[key], "corpus": corpus}
-                    inputs |= direction(before)
-                    updated[key] = Update(config, f"{_name(key)}: update", inputs)
+                    inputs |= direction(before, decoding)
+                    updated[key] = Update(config, f"{_name(key)}: update", inputs, decoding)
     del models[_BASE]
     return Plan(
         config,
@@ -293,4 +320,5 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         updated,
         neurons,
         contrast,
+        detected,
     )

@@ -17,11 +17,14 @@ from biasloop.loop.manifest import is_finished, recorded_text
 from biasloop.loop.model_stages import DECODING
 from biasloop.loop.plan import Plan, SetKey
 from biasloop.loop.run import read_plan, read_record
+from biasloop.loop.score_stages import DETECTOR
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store
 from biasloop.tables import (
     ARTICLES,
     CHAIN,
+    CHOSEN,
+    DETECTORS,
     EVENTS,
     LEANING_SCORES,
     NEURONS,
@@ -85,6 +88,10 @@ class Results:
         `tables.NEURONS`: the base model's are regime ``base``, generation -1.
     trained
         `tables.TRAINED`: the tokens that each model was fine-tuned on.
+    chosen
+        `tables.CHOSEN`: what regimes chose among their own articles.
+    detectors
+        `tables.DETECTORS`: the errors of the detectors that they chose by.
     holdout
         The real articles that nothing trains on (`tables.ARTICLES`).
     events
@@ -111,6 +118,8 @@ class Results:
     updates: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPDATES))
     neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))
     trained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRAINED))
+    chosen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHOSEN))
+    detectors: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DETECTORS))
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)
     decoding: Mapping[str, Any] = field(default_factory=dict)
@@ -129,6 +138,7 @@ def read_results(root: Path, cache: Path) -> Results:
         raise InputError(f"{root}: nothing has been computed in it yet; run it first")
     folder, config = store.checked(plan.corpus), plan.config
     corpus = _json(folder / "corpus.json")
+    logs = _logs(store, plan)
     has_events = config.corpus.columns.event is not None
     return Results(
         folder=root,
@@ -143,7 +153,19 @@ def read_results(root: Path, cache: Path) -> Results:
         set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
         updates=_gather(store, plan.updated, "updates", UPDATES),
         neurons=_gather(store, plan.neurons, "neurons", NEURONS),
-        trained=_trained(store, plan),
+        trained=pl.DataFrame(
+            [(*key, int(log["tokens"])) for key, log in logs.items()], TRAINED, orient="row"
+        ),
+        chosen=pl.DataFrame(
+            [
+                (*key, name, float(times))
+                for key, log in logs.items()
+                for name, times in log.get("chosen", {}).items()
+            ],
+            CHOSEN,
+            orient="row",
+        ),
+        detectors=_detectors(store, plan),
         cards=read_cards(store, plan),
         stages=_stages(store, plan),
         bad_rows=read_table(folder / "bad_rows.parquet"),
@@ -181,14 +203,23 @@ def _gather(
     return pl.concat(frames)
 
 
-def _trained(store: Store, plan: Plan) -> pl.DataFrame:
-    """Read how many tokens each finished model was trained on, its weights deleted or not."""
-    rows = [
-        (*key, int(json.loads(recorded_text(folder, "training.json"))["tokens"]))
+def _logs(store: Store, plan: Plan) -> dict[SetKey, dict[str, Any]]:
+    """Read what each finished training recorded, the model's weights deleted or not."""
+    return {
+        key: json.loads(recorded_text(folder, "training.json"))
         for key, stage in plan.finetuned.items()
         if is_finished(folder := store.path(stage), weights=False)
+    }
+
+
+def _detectors(store: Store, plan: Plan) -> pl.DataFrame:
+    rows = [
+        (*key, *(errors[name] for name in DETECTORS if name not in CHAIN))
+        for key, stage in plan.detected.items()
+        if store.has(stage)
+        for errors in [_json(store.checked(stage) / DETECTOR)]
     ]
-    return pl.DataFrame(rows, schema=TRAINED, orient="row")
+    return pl.DataFrame(rows, schema=DETECTORS, orient="row")
 
 
 def _stages(store: Store, plan: Plan) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config, without_folders
+from biasloop.files import write_json
 from biasloop.loop.article_stages import (
     UNIT,
     ShardedStage,
@@ -23,10 +24,14 @@ from biasloop.loop.article_stages import (
     units,
 )
 from biasloop.loop.stage import Paths, Progress, Stage
-from biasloop.metrics import FitContext, Metric, metric_kind, perplexities
+from biasloop.metrics import FitContext, Metric, detect, metric_kind, perplexities
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
 from biasloop.models import load_model
+from biasloop.stages import prompted_by
 from biasloop.tables import ARTICLES, conform, read_table, write_table
+
+#: Beside a detector's scores: its measured error.
+DETECTOR = "detector.json"
 
 _TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_scores": SCORED_SETS}
 
@@ -161,6 +166,33 @@ class ScoreHoldout(Stage):
             metric = pl.lit("holdout_perplexity").alias("metric")
             scores = articles.select("article_id", metric, value)
         _write(out, scores, SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
+
+
+@dataclass(frozen=True, eq=False)
+class Detect(Stage):
+    """Say of ``articles`` how likely each is human text, by a detector trained on ``corpus``, too.
+
+    The real articles are those of the classifiers' part, which is never scored.
+    """
+
+    kind = "score"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The seed of its folds."""
+        return {"detector": "word-tfidf", "seed": self.config.seed}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write ``scores`` (metric ``human``), and its error on articles that it has not seen."""
+        articles = read_table(paths["articles"] / "articles.parquet", ARTICLES)
+        prompts = prompted_by(articles["article_id"], self.config.generation)
+        real = read_part(paths["corpus"], "instrument")["body"].to_list()
+        seed = self.config.seed
+        found = detect(real, articles["body"].to_list(), prompts.to_list(), seed)
+        human = pl.Series("value", found.human, pl.Float64)
+        table = articles.select("article_id", pl.lit("human").alias("metric"), human)
+        write_table(out / "scores.parquet", conform(table, SCORED))
+        write_json(out / DETECTOR, found.errors)
 
 
 @dataclass(frozen=True, eq=False)

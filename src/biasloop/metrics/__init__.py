@@ -5,6 +5,7 @@ from __future__ import annotations
 from biasloop.errors import InputError, nearest
 from biasloop.metrics.base import FitContext, Metric, MetricKind, Scored
 from biasloop.metrics.damage import DamageCurve
+from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.leaning import LeaningKind
 from biasloop.metrics.perplexity import PerplexityKind, perplexities
@@ -38,10 +39,12 @@ def metric_kind(name: str) -> MetricKind:
 __all__ = [
     "METRICS",
     "DamageCurve",
+    "Detected",
     "FitContext",
     "Metric",
     "MetricKind",
     "Scored",
+    "detect",
     "metric_kind",
     "perplexities",
 ]

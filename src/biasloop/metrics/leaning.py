@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import LeaningConfig, filled
+from biasloop.config import LeaningConfig, as_given
 from biasloop.errors import InputError, StoreError, nearest
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
@@ -133,11 +133,6 @@ class Leaning:
         return scored(ids, columns, by_leaning)
 
 
-def as_given(template: str, title: str | None, body: str) -> str:
-    """Put an article as a classifier is given it: see ``metrics.leaning.input``."""
-    return filled(template, {"title": title or "", "body": body})
-
-
 class LeaningKind:
     """The registry's entry: fits the instrument that the config names."""
 
@@ -190,7 +185,7 @@ class LeaningKind:
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
         limit = settings.max_tokens
-        return Leaning(labels, classify, domain, readable, limit, second, settings.given)
+        return Leaning(labels, classify, domain, readable, limit, second, settings.input)
 
 
 def _truth(context: FitContext) -> np.ndarray:
@@ -234,7 +229,7 @@ def _fit_builtin(
     candidates = [_EMBEDDING] if _EMBEDDING in known else settings.candidates
     sources = context.articles["source"].fill_null("").to_list()
     titles = context.articles["title"].to_list()
-    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
+    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
     fitted = fit_builtin(given, truth, sources, len(labels), candidates, context.seed, known)
     fitted.classifier.save(folder)
     second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
@@ -274,7 +269,7 @@ def _fit_builtin(
         notes=[
             *_builtin_notes(sources, truth, by_sources is not None),
             *_encoder_notes(fitted.classifier.encoder),
-            *_title_notes(settings.given),
+            *_title_notes(settings.input),
         ],
     )
     return card, domain, curve
@@ -303,7 +298,7 @@ def _damaged(
     """Lay the grid of damage, and measure the error on it."""
     domain = fit_domain(texts, folds)
     titles = context.articles["title"].to_list()
-    template = context.config.leaning.given
+    template = context.config.leaning.input
     curve = fit_curve(
         context.labels,
         texts,
@@ -434,7 +429,7 @@ def _measure_external(
     settings = context.config.leaning
     classifier, classify = _load_trained(settings, context.labels)
     titles = context.articles["title"].to_list()
-    given = [as_given(settings.given, *pair) for pair in zip(titles, texts, strict=True)]
+    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
     probabilities = classify(given)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
@@ -466,7 +461,7 @@ def _measure_external(
             "its probabilities are taken as they come, not recalibrated",
             f"{cut:,} of {len(given):,} articles have more tokens than it reads, and were cut",
             *classifier.notes,
-            *_title_notes(settings.given),
+            *_title_notes(settings.input),
             _ONCE,
         ],
     )

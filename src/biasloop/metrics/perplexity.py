@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from biasloop.config import as_given
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models import (
@@ -124,12 +125,13 @@ class Perplexity:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     batch_size: int
+    input: str = "{body}"
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: ``perplexity``, null for an article of fewer than two tokens."""
-        values = perplexities(
-            self.model, self.tokenizer, articles["body"].to_list(), self.batch_size
-        )
+        rows = articles.select("title", "body").iter_rows()
+        texts = [as_given(self.input, *row) for row in rows]
+        values = perplexities(self.model, self.tokenizer, texts, self.batch_size)
         return scored(articles["article_id"].to_list(), {"perplexity": values})
 
 
@@ -154,5 +156,8 @@ class PerplexityKind:
                 "metrics.names: 'perplexity' needs a base model to be measured under, and none is "
                 "given"
             )
-        loaded = load_model(context.base_model, precision=context.config.perplexity_precision)
-        return Perplexity(loaded.model, loaded.tokenizer, context.config.perplexity_batch_size)
+        own = context.config
+        loaded = load_model(context.base_model, precision=own.perplexity_precision)
+        return Perplexity(
+            loaded.model, loaded.tokenizer, own.perplexity_batch_size, own.perplexity.input
+        )

@@ -19,13 +19,14 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
+from biasloop.config import QualityConfig, as_given
 from biasloop.errors import InputError, StoreError
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
 from biasloop.metrics.evaluation import evaluate
 from biasloop.metrics.pretrained import load_classifier
 from biasloop.metrics.quality_classifier import GRADES, Pool, examples, fit_quality, load_quality
-from biasloop.metrics.text import sentences
+from biasloop.metrics.text import at_full_stops, sentences
 
 #: Graded examples that a detector by id is measured on.
 MEASURED_EXAMPLES = 600
@@ -56,6 +57,12 @@ _BUILTIN_NOTES = (
     "a sentence of fewer than four words has no order to lose and is seldom graded below clean "
     "but for unknown words or repetition",
 )
+_SPLIT = {"punctuation": sentences, "full-stop": at_full_stops}
+_FULL_STOP_NOTE = (
+    "articles are cut at every full stop (metrics.quality.sentence_end), so that pieces of "
+    "numbers and abbreviations count as sentences; the errors here are on whole sentences"
+)
+_TITLE_NOTE = "titles are graded, too, which are real text in every generation"
 _DETECTOR_NOTES = (
     "the detector came trained; it reads each sentence by itself, so a loop of good sentences is "
     "clean to it: read the repetition rate beside it",
@@ -89,17 +96,22 @@ class Quality:
     ----------
     grade
         For each article its sentences -> for each article probabilities, shape (sentences, 4).
+    settings
+        The config's section: what is graded, and where a sentence ends.
     """
 
     grade: Callable[[Sequence[Sequence[str]]], list[np.ndarray]]
+    settings: QualityConfig
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: ``quality``, 0 to 3."""
-        bodies = articles["body"]
+        split = _SPLIT[self.settings.sentence_end]
         values = [
             quality_index(graded)
-            for at in range(0, len(bodies), _AT_ONCE)
-            for graded in self.grade([sentences(body) for body in bodies[at : at + _AT_ONCE]])
+            for some in articles.select("title", "body").iter_slices(_AT_ONCE)
+            for graded in self.grade(
+                [split(as_given(self.settings.input, *row)) for row in some.iter_rows()]
+            )
         ]
         return scored(articles["article_id"].to_list(), {"quality": values})
 
@@ -125,7 +137,10 @@ class QualityKind:
                 "no quality classifier can be trained or measured; raise "
                 "corpus.instrument_fraction or give more articles"
             )
-        name = context.config.quality.classifier
+        settings = context.config.quality
+        name = settings.classifier
+        as_config = [_FULL_STOP_NOTE] if settings.sentence_end == "full-stop" else []
+        as_config += [_TITLE_NOTE] if "{title}" in settings.input else []
         meta: dict[str, Any] = {"classifier": name, "revision": None}
         if name == "builtin":
             fitted = fit_quality(bodies, context.seed)
@@ -134,10 +149,9 @@ class QualityKind:
                 "sentence features (n-gram models, repetition) + logistic regression",
                 len(fitted.truth),
                 evaluate(GRADES, fitted.truth, fitted.probabilities),
-                _BUILTIN_NOTES,
+                [*_BUILTIN_NOTES, *as_config],
             )
         else:
-            settings = context.config.quality
             detector = load_classifier(name, GRADES, {}, "quality", precision=settings.precision)
             meta["revision"] = detector.revision
             texts, truth = _measured_examples(bodies, context.seed)
@@ -146,20 +160,20 @@ class QualityKind:
                 f"{name} (transformers sequence classifier)",
                 0,
                 evaluate(GRADES, truth, probabilities),
-                [*_DETECTOR_NOTES, *detector.notes],
+                [*_DETECTOR_NOTES, *detector.notes, *as_config],
             )
         write_json(folder / _META, meta)
         card.write(folder)
 
     def load(self, context: FitContext, folder: Path) -> Quality:
         """Read back what `fit` wrote."""
+        settings = context.config.quality
         try:
             meta = json.loads((folder / _META).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(f"{folder}: the quality instrument cannot be read: {error}") from error
         if meta["classifier"] == "builtin":
-            return Quality(load_quality(folder).probabilities)
-        settings = context.config.quality
+            return Quality(load_quality(folder).probabilities, settings)
         detector = load_classifier(
             meta["classifier"], GRADES, {}, "quality", meta["revision"], settings.precision
         )
@@ -169,7 +183,7 @@ class QualityKind:
             ends = np.cumsum([len(article) for article in articles])
             return np.split(detector.probabilities(flat, settings.batch_size), ends[:-1])
 
-        return Quality(grade)
+        return Quality(grade, settings)
 
 
 def _card(

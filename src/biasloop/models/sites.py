@@ -8,7 +8,8 @@ GPT-2, Llama, GPT-NeoX or OPT are found alike.
 Sites, with TransformerLens's names beside ours: ``mlp_out`` (``blocks.L.hook_mlp_out``) is what the
 feed-forward's last projection adds to the residual stream, d_model units; ``mlp_hidden``
 (``blocks.L.mlp.hook_post``) is what that projection reads, d_ff units, after the activation
-function and, in a gated model, the gate.
+function and, in a gated model, the gate. ``resid_post`` (``blocks.L.hook_resid_post``) is what the
+whole block puts out, the residual stream, d_model units; it has no weights of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 #: Every site that a neuron can be read at.
-SITES = ("mlp_out", "mlp_hidden")
+SITES = ("mlp_out", "mlp_hidden", "resid_post")
 
 #: Tokens in the probe: a position to change, and two later ones that must not notice.
 _PROBE = (1, 2, 3)
@@ -70,23 +71,27 @@ class FeedForward:
         The last projection, d_ff -> d_model.
     inputs
         The projections that feed it: one, or gate and up.
+    whole
+        The decoder block that it is part of.
     """
 
     layer: int
     output: nn.Module
     inputs: tuple[nn.Module, ...]
+    whole: nn.Module
 
     def units(self, site: str) -> int:
         """Count a site's units."""
         _check(site)
         wide, narrow = shape(self.output)
-        return narrow if site == "mlp_out" else wide
+        return wide if site == "mlp_hidden" else narrow
 
     def weights(self, site: str) -> list[Rows]:
         """List the weight matrices that feed a site's units, biases left out.
 
         For ``mlp_out`` that is the last projection. For ``mlp_hidden`` it is the projection before
-        it; in a gated model both gate and up, whose weights count alike.
+        it; in a gated model both gate and up, whose weights count alike. ``resid_post``, a sum of
+        what many modules put out, has none.
         """
         return self._rows(site, "weight")
 
@@ -97,7 +102,8 @@ class FeedForward:
     def _rows(self, site: str, name: str) -> list[Rows]:
         units = self.units(site)
         found = []
-        for module in (self.output,) if site == "mlp_out" else self.inputs:
+        feeding = {"mlp_out": (self.output,), "mlp_hidden": self.inputs, "resid_post": ()}
+        for module in feeding[site]:
             parameter: Any = getattr(module, name, None)
             if parameter is None:
                 continue
@@ -128,7 +134,7 @@ def feed_forwards(model: nn.Module) -> tuple[FeedForward, ...]:
             traced[structure] = _trace(model, layer, projections)
         last, first = traced[structure]
         found.append(
-            FeedForward(layer, projections[last], tuple(projections[name] for name in first))
+            FeedForward(layer, projections[last], tuple(projections[name] for name in first), block)
         )
     return tuple(found)
 
@@ -161,9 +167,12 @@ def reading(
     _check(site)
     with ExitStack() as stack:
         for block in blocks:
-            if site == "mlp_out":
-                handle = block.output.register_forward_hook(
-                    lambda module, args, output, layer=block.layer: see(layer, output)
+            if site != "mlp_hidden":
+                module = block.output if site == "mlp_out" else block.whole
+                handle = module.register_forward_hook(
+                    lambda module, args, output, layer=block.layer: _replaced(
+                        output, lambda values: see(layer, values)
+                    )
                 )
             else:
                 handle = block.output.register_forward_pre_hook(
@@ -171,6 +180,14 @@ def reading(
                 )
             stack.callback(handle.remove)
         yield
+
+
+def _replaced(output: Any, see: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    """Show a module's output, which may be the first of several; None where it stays."""
+    if not isinstance(output, tuple):
+        return see(output)
+    seen = see(output[0])
+    return None if seen is None else (seen, *output[1:])
 
 
 def _as_arguments(seen: object) -> object:

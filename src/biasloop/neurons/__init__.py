@@ -1,5 +1,12 @@
 """Which neurons go with a metric, which with another, and how far the two sets meet."""
 
+from biasloop.models.edit import (
+    MeanAblation,
+    Restoration,
+    of_same_layers,
+    read_associations,
+    strongest,
+)
 from biasloop.neurons.ablation import (
     DRAWS,
     EFFECTS,
@@ -12,7 +19,6 @@ from biasloop.neurons.ablation import (
     place_of,
 )
 from biasloop.neurons.associate import (
-    ASSOCIATIONS,
     LEVEL,
     Counts,
     Overlap,
@@ -22,9 +28,7 @@ from biasloop.neurons.associate import (
     count_significant,
     full_quantity,
     model_scores,
-    of_same_layers,
     overlap,
-    strongest,
     versions,
 )
 from biasloop.neurons.association_figures import (
@@ -33,19 +37,18 @@ from biasloop.neurons.association_figures import (
     counts_png,
     layer_counts,
 )
-from biasloop.neurons.edit import MeanAblation, Restoration
 from biasloop.neurons.findings import (
     ASSOCIATIONS_FILE,
     Findings,
     find,
     read_ablation,
-    read_associations,
     read_findings,
     write_ablation,
     write_findings,
 )
 from biasloop.neurons.methods import METHODS, Method, method, permute_chains
 from biasloop.neurons.regression import Regression, hac_regression
+from biasloop.tables import ASSOCIATIONS
 
 __all__ = [
     "ASSOCIATIONS",

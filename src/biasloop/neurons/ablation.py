@@ -14,9 +14,16 @@ from biasloop.analysis import Outcomes, Tables, outcomes, paired_mean, tables_of
 from biasloop.errors import InputError, nearest
 from biasloop.loop import Listener, Results, instruments_of, scored_by, silent, weights_of
 from biasloop.models import LoadedModel, load_model, save_model
+from biasloop.models.edit import (
+    Intervention,
+    MeanAblation,
+    Means,
+    Restoration,
+    Units,
+    of_same_layers,
+    strongest,
+)
 from biasloop.models.sites import FeedForward, feed_forwards
-from biasloop.neurons.associate import Units, of_same_layers, strongest
-from biasloop.neurons.edit import Intervention, MeanAblation, Means, Restoration
 from biasloop.seeds import generator, integer
 from biasloop.stages import generate_articles, repeated
 from biasloop.tables import LEANING_SCORES, SCORES, conform
@@ -359,24 +366,27 @@ def ablate(
             "show: add one to metrics.names"
         )
     chosen = place or place_of(results, None, None, None)
-    site = str(associations["site"][0])
+    site = _editable(associations)
     units = strongest(associations, metric, top)
     instruments = instruments_of(results.folder, metrics, cache)
     real = _prompts(results, articles)
-    precision = config.generation.precision
+    named = (one for one in config.regimes if one.label == chosen[0])
+    own = next(named, config.regimes[0])  # an unknown one is refused below
+    generation = own.generation(config.generation)
+    precision = generation.precision
     loaded, how = _models(results, chosen, site, intervention, cache, precision, recompute, listen)
     blocks = feed_forwards(loaded.model)
     stream = integer(config.seed, "generate", chosen[1], chosen[2] + 1)
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
-            instruments, generate_articles(loaded, real, config.generation, stream)
+            instruments, generate_articles(loaded, real, generation, stream)
         )
         return scores, leanings
 
     random = generator(config.seed, "ablate", metric)
     measured = measure_edits(blocks, how, site, units, draws, random, measure, on_set)
-    written = repeated(real, config.generation)["article_id"].to_list()
+    written = repeated(real, generation)["article_id"].to_list()
     tables = only_articles(tables_of(results), written)
     found = measured_outcomes(measured, tables)
     names = [name for name in (f"share:{leaning}", "quality") if name in found.values]
@@ -459,12 +469,23 @@ def export(
         path = weights_of(results.folder, [chosen], cache, recompute, listen)[chosen]
         save_model(load_model(str(path), precision="float32"), out)
         return {}
-    site = str(associations["site"][0])
+    site = _editable(associations)
     units = strongest(associations, metric, top)
     model, how = _models(results, chosen, site, intervention, cache, "float32", recompute, listen)
     how.for_good(feed_forwards(model.model), site, units)
     save_model(model, out)
     return units
+
+
+def _editable(associations: pl.DataFrame) -> str:
+    """Name the site of the neurons to edit, which must have weights."""
+    site = str(associations["site"][0])
+    if site == "resid_post":
+        raise InputError(
+            "site 'resid_post' is a sum of what all blocks so far put out, without weights of its "
+            "own to edit: take 'mlp_out' or 'mlp_hidden'"
+        )
+    return site
 
 
 def _models(

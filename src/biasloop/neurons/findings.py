@@ -16,7 +16,6 @@ from biasloop.files import write_bytes, write_json
 from biasloop.loop import Results
 from biasloop.neurons.ablation import Ablation, ablation_of
 from biasloop.neurons.associate import (
-    ASSOCIATIONS,
     DEFAULT_METHOD,
     FEW_VERSIONS,
     LEVEL,
@@ -31,7 +30,7 @@ from biasloop.neurons.associate import (
 )
 from biasloop.neurons.association_figures import ablation_png, correlations_png, counts_png
 from biasloop.neurons.methods import method as check_method
-from biasloop.tables import CHAIN, read_table, write_table
+from biasloop.tables import ASSOCIATIONS, CHAIN, read_table, write_table
 
 ASSOCIATIONS_FILE = "associations.parquet"
 _SUMMARY_FILE = "associations.json"
@@ -201,22 +200,6 @@ def read_findings(folder: Path) -> Findings | None:
         summary["left_out"],
         summary["let_in"],
     )
-
-
-def read_associations(path: Path) -> pl.DataFrame:
-    """Read a table of associations of one site and quantity.
-
-    Raises
-    ------
-    InputError
-        If it is not there, or is of several sites or quantities.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; 'biasloop neurons RUN' writes it")
-    table = read_table(path, ASSOCIATIONS)
-    if table.select("site", "quantity").n_unique() != 1:
-        raise InputError(f"{path}: has associations of more than one site or quantity, or none")
-    return table
 
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:

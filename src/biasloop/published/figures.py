@@ -7,10 +7,8 @@ import polars as pl
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
-from biasloop.report.charts import Chart, PathChart
-from biasloop.report.lines import line_chart, path_chart
-from biasloop.report.palette import Look, look
-from biasloop.report.static import png
+from biasloop.report.charts import Chart, Look, PathChart, line_chart, look, path_chart
+from biasloop.report.drawing import png
 
 
 def looks(reproduction: Reproduction) -> dict[str, Look]:

@@ -8,8 +8,7 @@ from biasloop.published import paper
 from biasloop.published.recomputed import digits
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
-from biasloop.report.evidence import pvalue, spoken_tests
-from biasloop.report.verdicts import Spoken, speak
+from biasloop.report.verdicts import Spoken, speak, spoken_tests
 from biasloop.tables import BASE
 
 _HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
@@ -196,6 +195,6 @@ def _compared(reproduction: Reproduction) -> list[str]:
         result.append(
             f"  {words.name(row['regime'])}, Generation {row['generation']}, {what}: "
             f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}"
-            f"{pvalue(row['holm'])} after Holm)"
+            f"{words.pvalue(row['holm'])} after Holm)"
         )
     return result

@@ -9,8 +9,11 @@ from typing import Any
 
 from biasloop.config import AnyRegimeConfig
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
+from biasloop.regimes.anchored import Anchored
 from biasloop.regimes.base import Regime
-from biasloop.regimes.chosen import Balanced, Surprise, Verified
+from biasloop.regimes.chosen import Balanced, Detector, Reweighted, Surprise, Verified
+from biasloop.regimes.counterfactual import Counterfactual
+from biasloop.regimes.edited import Edited
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
 from biasloop.regimes.real_share import RealShare
@@ -24,6 +27,11 @@ REGIMES: dict[str, type[Regime[Any]]] = {
     "balanced": Balanced,
     "verified": Verified,
     "surprise": Surprise,
+    "detector": Detector,
+    "reweighted": Reweighted,
+    "anchored": Anchored,
+    "counterfactual": Counterfactual,
+    "edited": Edited,
     "accumulation": Accumulation,
     "accumulate_subsample": AccumulateSubsample,
     "real": Real,
@@ -39,12 +47,17 @@ __all__ = [
     "REGIMES",
     "AccumulateSubsample",
     "Accumulation",
+    "Anchored",
     "Balanced",
+    "Counterfactual",
+    "Detector",
+    "Edited",
     "Overfitting",
     "Preservation",
     "Real",
     "RealShare",
     "Regime",
+    "Reweighted",
     "Surprise",
     "Synthetic",
     "Verified",

@@ -1,4 +1,4 @@
-"""What every regime answers. Knows tables of articles, no models."""
+"""What every regime answers. Knows tables of articles, and models only to hand them on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import AnyRegimeConfig, TrainingConfig
+from biasloop.models import LoadedModel
 
 Settings = TypeVar("Settings", bound=AnyRegimeConfig)
 
@@ -18,10 +19,25 @@ class Regime(Generic[Settings]):
 
     Every regime trains Generation 0 on the real articles, so chains whose training settings agree
     share it.
+
+    Attributes
+    ----------
+    changes_model
+        Whether `change_model` does anything.
+    kl
+        What the divergence from the `anchor` weighs in the training loss.
     """
+
+    changes_model: bool = False
+    kl: float = 0.0
 
     def __init__(self, config: Settings) -> None:
         self.config = config
+
+    @property
+    def anchor(self) -> str | None:
+        """Name another model that it needs: ``base``, or ``generation_0`` of the same chain."""
+        return None
 
     def reads(self, generation: int) -> tuple[int, ...]:
         """Say which generations' articles the training set of ``generation`` needs."""
@@ -44,6 +60,33 @@ class Regime(Generic[Settings]):
     def part(self, generation: int) -> str:
         """Say which part of the corpus ``generation`` has its real articles from."""
         return "real"
+
+    def read_input(self) -> Any:  # noqa: ANN401
+        """Read and check the config's file, before anything is computed.
+
+        Raises
+        ------
+        InputError
+            If it is not what it has to be.
+        """
+
+    def change_model(
+        self, trained: LoadedModel, anchor: LoadedModel | None, real: pl.DataFrame
+    ) -> None:
+        """Change a model that was just trained, in place, before it writes.
+
+        Parameters
+        ----------
+        trained
+            Of a generation after Generation 0.
+        anchor
+            The model that `anchor` names.
+        real
+            The real articles.
+        """
+
+    def check(self, corpus: pl.DataFrame) -> None:
+        """Refuse a corpus (`tables.ARTICLES`, all parts) for which the settings make no sense."""
 
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Say how many articles ``generation`` trains on.
@@ -83,7 +126,8 @@ class Regime(Generic[Settings]):
         Returns
         -------
         polars.DataFrame
-            `tables.ARTICLES`, and the columns of `metrics`.
+            `tables.ARTICLES`, and the columns of `metrics`; ``weight``, of mean 1, where articles
+            count for more or less in the loss.
         """
         raise NotImplementedError
 

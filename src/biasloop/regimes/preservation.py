@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from biasloop.config import PreservationConfig
+from biasloop.config.regimes import PreservationConfig
 from biasloop.regimes.base import Regime, sample
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from biasloop.config import RealConfig
+from biasloop.config.regimes import RealConfig
 from biasloop.corpus import fresh_part
 from biasloop.regimes.base import Regime
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from biasloop.config import RealShareConfig
+from biasloop.config.regimes import RealShareConfig
 from biasloop.regimes.base import Regime, sample
 
 

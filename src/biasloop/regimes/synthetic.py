@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import AnyRegimeConfig
-from biasloop.regimes.base import Regime
+from biasloop.regimes.base import Regime, Settings
 
 
-class Synthetic(Regime[AnyRegimeConfig]):
-    """The previous generation's articles (arXiv 2410.15234, section 4.1)."""
+class OwnText(Regime[Settings]):
+    """Whatever trains on all of the previous generation's articles, and on nothing else."""
 
     def training_set(
         self,
@@ -23,6 +23,10 @@ class Synthetic(Regime[AnyRegimeConfig]):
         """Return the previous generation's articles."""
         (articles,) = synthetic.values()
         return articles
+
+
+class Synthetic(OwnText[AnyRegimeConfig]):
+    """The previous generation's articles (arXiv 2410.15234, section 4.1)."""
 
 
 class Overfitting(Synthetic):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
-from biasloop.config import AnyRegimeConfig, PreservationConfig, RealShareConfig
+from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict, trains_on_itself
+from biasloop.config import AnyRegimeConfig
 from biasloop.report import words
 from biasloop.report.cautions import Caution
 from biasloop.report.verdicts import worst_levels, worst_sign
@@ -126,12 +126,12 @@ def _main_clause(verdict: Verdict, labels: Sequence[str]) -> str:
 def _movement(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
     size = _points(change.value, change.low, change.high)
     way = f"moved {size} {_towards(verdict.leaning, labels, change.value)}"
-    if verdict.together is False and change.low <= 0 <= change.high:
+    if verdict.same_direction is False and change.low <= 0 <= change.high:
         return (
             "moved away from the real articles' balance, each chain in a direction of its own "
             f"(on average {_between(verdict, change, labels)})"
         )
-    most = "" if verdict.together is not False else " on average, though not in every chain"
+    most = "" if verdict.same_direction is not False else " on average, though not in every chain"
     end = {
         "amplified": "",
         "reduced": ", closer to the real articles",
@@ -190,7 +190,7 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
 
     Effects that are not shown share one clause; of many regimes the largest effects are told.
     """
-    found = [one for one in regimes if one.regime.kind in _MIXED and one is not own]
+    found = [one for one in regimes if one.regime.remedy and one is not own]
     sizes = {id(one): abs(one.contrast.value) for one in found if one.contrast and _differs(one)}
     largest = sorted(sizes, key=lambda which: -sizes[which])[:_MOST]
     clauses, unit = [], " the training tokens"
@@ -199,9 +199,9 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
             effect, cost = _effect(one, own), _cost(one)
             if any(_CUT in clause for clause in clauses):  # said once
                 effect = effect.removeprefix(_CUT)
-            clauses.append(f"{_mixed(one.regime)} {effect}{cost}{unit * bool(cost)}")
+            clauses.append(f"{_remedy(one.regime)} {effect}{cost}{unit * bool(cost)}")
             unit = "" if cost else unit
-    unshown = [_mixed(one.regime) for one in found if id(one) not in sizes]
+    unshown = [_remedy(one.regime) for one in found if id(one) not in sizes]
     if unshown:
         clauses.append(f"no effect of {' or of '.join(unshown)} is shown")
     if own.verdict.collapsed in _COLLAPSED:
@@ -221,6 +221,17 @@ def _kept(told: Sequence[RegimeAnswer]) -> list[str]:
         did_not = ", and not" if still else "the text did not collapse"
         text += f"{did_not} under {' or '.join(kept)}"
     return [text] if text else []
+
+
+def _own_text(regime: AnyRegimeConfig) -> str:
+    """Say what the regime that is asked about trains on."""
+    return "its own text" if trains_on_itself(regime) else regime.trains_on
+
+
+def _remedy(regime: AnyRegimeConfig) -> str:
+    """Name a regime by what it does; its own name stands behind that."""
+    named = f" ({words.name(regime.name, 24)})" if regime.name else ""
+    return f"{regime.remedy}{named}"
 
 
 def _one_direction(verdict: Verdict) -> bool:
@@ -268,68 +279,6 @@ def _cost(one: RegimeAnswer) -> str:
     return f" at {words.number(one.times, 1)} times"
 
 
-# What a regime trains on -------------------------------------------------------------------------
-
-_OWN = ("synthetic", "overfitting")
-#: Regimes that do something about it.
-_MIXED = (
-    *("preservation", "real_share", "accumulation", "accumulate_subsample"),
-    *("balanced", "verified", "surprise"),
-)
-
-
-def _own_text(regime: AnyRegimeConfig) -> str:
-    """Say what the regime that is asked about trains on."""
-    return "its own text" if regime.kind in _OWN else trains_on(regime)
-
-
-def trains_on(regime: AnyRegimeConfig) -> str:
-    """Say what every generation of a regime trains on."""
-    if isinstance(regime, PreservationConfig):
-        return f"its own text and {_fraction(regime)}"
-    if isinstance(regime, RealShareConfig):
-        rest = ", the rest its own text" * (regime.share < 1)
-        return f"{_percent(regime.share)} real articles{rest}"
-    return {
-        "synthetic": "its own text only",
-        "overfitting": f"its own text only, {_number(regime.epochs or 1)} epochs",
-        "balanced": "its own text, its leanings resampled to the real shares",
-        "verified": "those of its own articles that the verifier accepts",
-        "surprise": "its own text without the articles of the lowest perplexity",
-        "accumulation": "all text so far, real and its own",
-        "accumulate_subsample": "a sample of all text so far, real and its own",
-        "real": "real articles only",
-    }[regime.kind]
-
-
-def _mixed(regime: AnyRegimeConfig) -> str:
-    """Name a regime that mixes real text in by what it does, where it has no name of its own."""
-    if isinstance(regime, PreservationConfig):
-        name = f"adding {_fraction(regime)}"
-    elif isinstance(regime, RealShareConfig):
-        name = f"a real share of {_percent(regime.share)}"
-    else:
-        name = {
-            "accumulation": "accumulation",
-            "accumulate_subsample": "a sample of all text so far",
-            "balanced": "balancing the leanings",
-            "verified": "verifying the articles",
-            "surprise": "dropping the least surprising articles",
-        }[regime.kind]
-    return f"{name} ({words.name(regime.name, 24)})" if regime.name else name
-
-
-def _fraction(regime: PreservationConfig) -> str:
-    if regime.fraction >= 1:
-        return "all real articles"
-    return f"{_percent(regime.fraction)} of the real articles"
-
-
-def _percent(share: float) -> str:
-    """Write a part as a config has it, without decimals that say nothing."""
-    return words.percent(share, 0 if abs(100 * share - round(100 * share)) < 1e-9 else 1)
-
-
 # The table ---------------------------------------------------------------------------------------
 
 
@@ -338,7 +287,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     uneven = len({other.verdict.last for other in answer.regimes}) > 1
     until = f"; up to Generation {verdict.last}"
     return (
-        Entry(words.name(verdict.regime), trains_on(one.regime) + until * uneven),
+        Entry(words.name(verdict.regime), one.regime.trains_on + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
         _collapse(verdict, answer),
@@ -467,7 +416,7 @@ def _digits(*values: float) -> int:
 
 
 def _number(value: float) -> str:
-    return words.number(value, 1).removesuffix(".0")
+    return words.short(value)
 
 
 #: From this share on, articles that the classifier could not read are told of.

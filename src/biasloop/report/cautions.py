@@ -50,6 +50,7 @@ def cautions(
         *_repeated_texts(results),
         *_few(results),
         *_decoding(results),
+        *_own_decodings(results),
     ]
     return by_weight(found)
 
@@ -120,6 +121,19 @@ def _withheld(checked: pl.DataFrame) -> list[Caution]:
             )
         )
     return found
+
+
+def _own_decodings(results: Results) -> list[Caution]:
+    return [
+        Caution(
+            "Decoding of its own",
+            f"{words.name(regime.label)}: its Generation 0 writes with it, too, so a change since "
+            "Generation 0 leaves out what the decoding does to the leaning at once: compare the "
+            "levels of Generation 0.",
+        )
+        for regime in results.config.regimes
+        if regime.decoding
+    ]
 
 
 def _instruments(results: Results) -> list[Caution]:

@@ -22,10 +22,8 @@ from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.answer import Entry, shown
-from biasloop.report.charts import Chart
-from biasloop.report.lines import line_chart
-from biasloop.report.palette import look
-from biasloop.report.static import png
+from biasloop.report.charts import Chart, line_chart, look
+from biasloop.report.drawing import png
 from biasloop.tables import BASE, REAL
 from biasloop.untrusted import templates
 

@@ -13,9 +13,17 @@ from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.charts import AnyChart, CalibrationChart, Chart, Reference
-from biasloop.report.lines import line_chart, path_chart
-from biasloop.report.palette import BASE_LOOK, Look, look
+from biasloop.report.charts import (
+    BASE_LOOK,
+    AnyChart,
+    CalibrationChart,
+    Chart,
+    Look,
+    Reference,
+    line_chart,
+    look,
+    path_chart,
+)
 from biasloop.report.verdicts import worst_of
 from biasloop.tables import BASE, REAL
 
@@ -59,7 +67,7 @@ def looks(results: Results) -> dict[str, Look]:
 
 
 def figures(
-    results: Results, summary: pl.DataFrame, leaning: str | None, verdicts: Sequence[Verdict] = ()
+    results: Results, summary: pl.DataFrame, leaning: str, verdicts: Sequence[Verdict] = ()
 ) -> Figures:
     """Choose every figure that has something to show.
 
@@ -68,12 +76,12 @@ def figures(
     results, summary
         The run, and what `analysis.summarise` made of it.
     leaning
-        The leaning that the first figure follows; None where leaning was not scored.
+        The leaning that the first figure follows; empty where leaning was not scored.
     verdicts
         As from `judge_run`: the second figure shows the worst sign of collapse that they have.
     """
     regimes = looks(results)
-    share = None if leaning is None else _share(summary, regimes, leaning, "leaning_share")
+    share = None if not leaning else _share(summary, regimes, leaning, "leaning_share")
     texts = {name: _charts(results, summary, regimes, name) for name in quantities.SECTIONS}
     there = {name: section for section, charts in texts.items() for name in charts}
     second = next((name for name in _second(verdicts) if name in there), None)
@@ -84,7 +92,7 @@ def figures(
             "Bias against quality",
             "each regime's way from generation to generation",
             "",
-            [path_chart(summary, leaning, regimes) if leaning is not None else None],
+            [path_chart(summary, leaning, regimes) if leaning else None],
             1,
         ),
         _leaning_section(results, summary, regimes, leaning),
@@ -143,9 +151,9 @@ def _share(
 
 
 def _leaning_section(
-    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str | None
+    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str
 ) -> Section | None:
-    if leaning is None:
+    if not leaning:
         return None
     others = [label for label in results.labels if label != leaning]
     if len(others) < 2 or len(results.labels) > MOST_LEANINGS:

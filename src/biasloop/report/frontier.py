@@ -9,7 +9,6 @@ from biasloop.analysis import (
     Verdict,
     frontier,
     instrument_confusion,
-    judged_changes,
 )
 from biasloop.loop.results import Results
 from biasloop.report import words
@@ -39,7 +38,7 @@ def choices(results: Results, answer: RunAnswer, found: Outcomes) -> Choices | N
 
 
 def _interval(verdict: Verdict) -> str:
-    moved = judged_changes(verdict).get(verdict.leaning)
+    moved = verdict.judged.get(verdict.leaning)
     if moved is None:
         return ""
     return f"{words.between(100 * moved.low, 100 * moved.high, 1, sign=True)} points"
@@ -65,7 +64,7 @@ def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> st
     if best.nearest is None:
         names = " and ".join(words.name(regime) for regime in best.open)
         return f"{text}: {alone}what is not held of {names} is not shown to be lost either."
-    moved = judged_changes(verdicts[best.nearest])[verdicts[best.nearest].leaning]
+    moved = verdicts[best.nearest].judged[verdicts[best.nearest].leaning]
     there = f"its change the {words.signed(100 * moved.value)} points found"
     if best.needed is None:
         return (

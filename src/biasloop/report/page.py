@@ -1,4 +1,4 @@
-"""The HTML page: one file, no request to anywhere. Knows the parts, computes none of them.
+"""The HTML page: one file, no request to anywhere.
 
 All text goes through jinja2 with autoescape on. The page's own scripts are named by hash in its
 content security policy, so that no other script could run even if one got in.
@@ -6,29 +6,27 @@ content security policy, so that no other script could run even if one got in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-import polars as pl
 import yaml
 
-from biasloop.analysis import Evidence, Verdict, foretold, sources_apart, tables_of
+from biasloop.analysis import sources_apart, tables_of
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.answer import QUESTION, Shown
-from biasloop.report.cautions import Caution, real_shares
-from biasloop.report.charts import CalibrationChart, Chart
-from biasloop.report.evidence import tables_of_tests, verdict_tables
+from biasloop.report.answer import QUESTION
+from biasloop.report.cautions import real_shares
+from biasloop.report.cells import regime_tables, selection_tables
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
+from biasloop.report.drawing import escape, plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
+from biasloop.report.findings import Findings
 from biasloop.report.instruments import instrument
-from biasloop.report.interactive import escape, plotly_figure
-from biasloop.report.machine import stage_totals, strict
-from biasloop.report.neurons import Neurons, data_uri
-from biasloop.report.palette import BASE_LOOK, REAL_LOOK
-from biasloop.report.tables import regime_tables
-from biasloop.report.updates import update_tables
+from biasloop.report.neurons import data_uri
+from biasloop.report.statistics import tables_of_tests, update_tables, verdict_tables
+from biasloop.report.summary_json import stage_totals, strict
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
 
@@ -48,33 +46,13 @@ _MARKS = {
 _LISTED_ROWS = 200
 
 
-def page(
-    results: Results,
-    answer: Shown,
-    summary: pl.DataFrame,
-    checked: pl.DataFrame,
-    verdicts: Sequence[Verdict],
-    leaning: str | None,
-    warnings: Sequence[Caution],
-    figures: Figures,
-    evidence: Evidence,
-    neurons: Neurons | None,
-    pictures: Mapping[str, bytes],
-) -> str:
+def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
     """Render the report.
 
     Parameters
     ----------
-    results
-        The run.
-    answer
-        The first screen's sentence and table.
-    summary, checked, verdicts
-        What the analysis made of it.
-    leaning
-        The leaning that is followed; None where leaning was not scored.
-    warnings, figures, evidence, neurons
-        What to show of it.
+    found
+        What to show.
     pictures
         A figure's stem -> its PNG; the main ones are shown where there is no JavaScript.
 
@@ -86,27 +64,16 @@ def page(
     from markupsafe import Markup
 
     environment = templates("biasloop.report")
-    trusted = _trusted(figures)
+    trusted = _trusted(found.figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         stills=[
             (data_uri(pictures[chart.stem]), chart.title)
-            for chart in figures.main
+            for chart in found.figures.main
             if chart.stem in pictures
         ],
         policy=content_policy(trusted["plotly"], trusted["script"]),
-        **_contents(
-            results,
-            answer,
-            summary,
-            checked,
-            verdicts,
-            leaning,
-            warnings,
-            figures,
-            evidence,
-            neurons,
-        ),
+        **_contents(found),
     )
 
 
@@ -130,49 +97,37 @@ def _trusted(figures: Figures) -> dict[str, str]:
     }
 
 
-def _contents(
-    results: Results,
-    answer: Shown,
-    summary: pl.DataFrame,
-    checked: pl.DataFrame,
-    verdicts: Sequence[Verdict],
-    leaning: str | None,
-    warnings: Sequence[Caution],
-    figures: Figures,
-    evidence: Evidence,
-    neurons: Neurons | None,
-) -> dict[str, Any]:
+def _contents(found: Findings) -> dict[str, Any]:
+    results, summary, leaning, figures = found.results, found.summary, found.leaning, found.figures
     config = results.config
-    regimes = looks(results)
+    colours = {regime: look.colour for regime, look in looks(results).items()}
+    regimes, labels = list(colours), results.labels
     return {
         "name": words.name(config.name),
         "question": QUESTION,
-        "answer": answer,
-        "colours": {words.name(regime): look.colour for regime, look in regimes.items()},
+        "answer": found.answer,
+        "colours": {words.name(regime): colour for regime, colour in colours.items()},
         "facts": _facts(results),
-        "verdicts": verdict_tables(
-            verdicts, evidence, {regime: look.colour for regime, look in regimes.items()}
-        ),
+        "verdicts": verdict_tables(found.verdicts, found.evidence, colours),
+        "selections": selection_tables(found.selections, results.detectors, leaning, labels),
         "signs": collapse_measures(),
-        "warnings": warnings,
+        "warnings": found.warnings,
         "figures": figures,
         "legend": _legend(results, figures),
-        "leaning": None if leaning is None else words.name(leaning),
-        "tables": regime_tables(summary, list(regimes), results.labels)
-        + (() if leaning is None else update_tables(foretold(results, leaning), leaning)),
-        "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
-        "neurons": neurons,
-        "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),
-        "examples": examples(results, checked),
+        "leaning": words.name(leaning) if leaning else None,
+        "tables": regime_tables(summary, regimes, labels) + update_tables(found.updates, leaning),
+        "tests": tables_of_tests(found.evidence, regimes, labels, leaning),
+        "neurons": found.neurons,
+        "margin": words.short(100 * config.report.equivalence_margin),
+        "examples": examples(results, found.checked),
         "instruments": [
             (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards
         ],
         "real_shares": [
             (words.name(label), words.percent(true), words.percent(read))
             for label, true, read in real_shares(results, summary)
-        ]
-        if leaning is not None
-        else [],
+            if leaning
+        ],
         "unit": f"{config.report.cluster}s",
         "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,

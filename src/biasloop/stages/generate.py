@@ -95,7 +95,7 @@ def _choice(config: GenerationConfig, seed: int, names: Sequence[tuple[str | int
     if config.decoding == "greedy":
         return greedy
     streams = [generator(seed, "nucleus", *name) for name in names]
-    return Nucleus(config.top_p, config.temperature, streams)
+    return Nucleus(config.top_p, config.temperature, streams, config.min_p)
 
 
 def _options(config: GenerationConfig) -> dict[str, Any]:
@@ -105,6 +105,7 @@ def _options(config: GenerationConfig) -> dict[str, Any]:
         return {**options, "num_beams": config.beams}
     if config.decoding == "nucleus":
         sampling = {"top_p": config.top_p, "top_k": 0, "temperature": config.temperature}
+        sampling |= {"min_p": config.min_p} if config.min_p else {}
         return {**options, "do_sample": True, **sampling}
     return options
 
@@ -158,7 +159,7 @@ def generate_blocks(
     names: list[tuple[str, int]] = []
     rows: list[tuple[str, int]] = []
     prompts: list[np.ndarray] = []
-    found = article_prompts(loaded.tokenizer, real, config)
+    found = article_prompts(loaded.tokenizer, real, config, loaded.room)
     for article_id, own in zip(real["article_id"], found, strict=True):
         for sample in range(1, config.samples_per_prompt + 1):
             for block, prompt in enumerate(own):

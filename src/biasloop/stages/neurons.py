@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from biasloop.config import as_given
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, begun
 from biasloop.models.sites import FeedForward, feed_forwards, reading
@@ -76,9 +77,13 @@ class Moments:
 
 
 def batches(
-    loaded: LoadedModel, articles: pl.DataFrame, max_tokens: int, batch_size: int
+    loaded: LoadedModel,
+    articles: pl.DataFrame,
+    max_tokens: int,
+    batch_size: int,
+    template: str = "{body}",
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Tokenise article bodies, batch by batch of similar length, padded on the right.
+    """Tokenise articles, batch by batch of similar length, padded on the right.
 
     Parameters
     ----------
@@ -86,6 +91,8 @@ def batches(
         `tables.ARTICLES`; those without a token are left out.
     max_tokens
         An article is cut here, and at the model's context.
+    template
+        What is read of an article: ``neurons.input``.
 
     Yields
     ------
@@ -98,8 +105,9 @@ def batches(
     pad, begins = loaded.card.pad, len(loaded.card.begins)
     size = batch_size * _WINDOW
     for start in range(0, articles.height, size):
-        bodies = articles["body"][start : start + size].to_list()
-        window = [ids for ids in begun(loaded.tokenizer, bodies, limit) if len(ids) > begins]
+        rows = articles[start : start + size].select("title", "body").iter_rows()
+        texts = [as_given(template, *row) for row in rows]
+        window = [ids for ids in begun(loaded.tokenizer, texts, limit) if len(ids) > begins]
         window.sort(key=len, reverse=True)
         for at in range(0, len(window), batch_size):
             batch = window[at : at + batch_size]
@@ -118,6 +126,7 @@ def activation_moments(
     sites: Sequence[str],
     max_tokens: int = 512,
     batch_size: int = 8,
+    template: str = "{body}",
 ) -> dict[tuple[str, int], Moments]:
     """Read the articles once and add up every unit's activations, by site and layer.
 
@@ -144,7 +153,7 @@ def activation_moments(
                 reading(blocks, site, lambda layer, v, site=site: see(site, layer, v))
             )
         begins = len(loaded.card.begins)
-        for input_ids, mask in batches(loaded, articles, max_tokens, batch_size):
+        for input_ids, mask in batches(loaded, articles, max_tokens, batch_size, template):
             text = mask.bool()
             text[:, :begins] = False  # what begins every text is none of it
             here[:] = [text.flatten().to(device)]
@@ -163,6 +172,7 @@ def summarise_neurons(
     sites: Sequence[str] = ("mlp_out",),
     max_tokens: int = 512,
     batch_size: int = 8,
+    template: str = "{body}",
 ) -> pl.DataFrame:
     """Summarise every neuron of a model: its weights, and its activations over the articles.
 
@@ -171,19 +181,21 @@ def summarise_neurons(
     loaded
         In evaluation mode.
     articles
-        `tables.ARTICLES`: the real ones (arXiv 2410.15234, section 4.5). Bodies are read, cut at
+        `tables.ARTICLES`: the real ones (arXiv 2410.15234, section 4.5). They are read, cut at
         ``max_tokens``; every token counts alike, whatever the length of its article.
     sites
         See `models.sites`.
     max_tokens, batch_size
         Neither padding nor the size of a batch changes a value by more than rounding.
+    template
+        What is read of an article: ``neurons.input``.
 
     Returns
     -------
     polars.DataFrame
         ``layer, neuron`` (both from 0), ``site, quantity`` (`QUANTITIES`) and ``value``, sorted.
         The weight of a neuron is that of the parameters that feed it, biases left out:
-        `models.sites.FeedForward.weights`.
+        `models.sites.FeedForward.weights`. A site without weights has activations only.
 
     Raises
     ------
@@ -193,15 +205,13 @@ def summarise_neurons(
     if not sites:
         return pl.DataFrame(schema=SUMMARY)
     blocks = feed_forwards(loaded.model)
-    moments = activation_moments(loaded, blocks, articles, sites, max_tokens, batch_size)
+    moments = activation_moments(loaded, blocks, articles, sites, max_tokens, batch_size, template)
     frames = []
     for block in blocks:
         for site in sites:
             activation = moments[site, block.layer]
-            weight_mean, weight_variance = weight_moments(block, site)
             values = (
-                weight_mean,
-                weight_variance,
+                *weight_moments(block, site),
                 activation.mean,
                 activation.variance,
                 activation.positive / activation.count,
@@ -218,15 +228,21 @@ def summarise_neurons(
                     },
                     schema=SUMMARY,
                 )
-                for quantity, value in zip(QUANTITIES, values, strict=True)
+                for quantity, value in zip(QUANTITIES[-len(values) :], values, strict=True)
             )
     return pl.concat(frames).sort("layer", "neuron", "site", "quantity")
 
 
-def weight_moments(block: FeedForward, site: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population variance over the weights that feed each unit, each (units,)."""
+def weight_moments(block: FeedForward, site: str) -> tuple[np.ndarray, ...]:
+    """Mean and population variance over the weights that feed each unit, each (units,).
+
+    Nothing for a site without weights.
+    """
     import torch
 
     units = block.units(site)
-    weights = torch.cat([rows.units(units).double().cpu() for rows in block.weights(site)], dim=1)
+    feeding = [rows.units(units).double().cpu() for rows in block.weights(site)]
+    if not feeding:
+        return ()
+    weights = torch.cat(feeding, dim=1)
     return weights.mean(1).numpy(), weights.var(1, correction=0).numpy()

@@ -33,7 +33,11 @@ def split_blocks(tokens: Sequence[int], block_tokens: int) -> list[list[int]]:
 
 
 def blocks_of(
-    title: Sequence[int], body: Sequence[int], block_tokens: int, limit: int | None = None
+    title: Sequence[int],
+    body: Sequence[int],
+    block_tokens: int,
+    limit: int | None = None,
+    whole_title: bool = False,
 ) -> list[list[int]]:
     """List an article's blocks: its title's tokens, then its body's.
 
@@ -45,13 +49,16 @@ def blocks_of(
         Length of a prompt; a title longer than that is cut into blocks, too.
     limit
         Only this many tokens of the body are used; None uses all.
+    whole_title
+        Whether the title is one block, however long.
 
     Notes
     -----
     The published protocol (arXiv 2410.15234, section 4.1): title first, then blocks of 64.
     """
     used = body if limit is None else body[:limit]
-    return split_blocks(title, block_tokens) + split_blocks(used, block_tokens)
+    first = max(1, len(title)) if whole_title else block_tokens
+    return split_blocks(title, first) + split_blocks(used, block_tokens)
 
 
 def openings_of(
@@ -122,6 +129,7 @@ def article_prompts(
     tokenizer: Any,  # noqa: ANN401 - a transformers tokenizer
     real: pl.DataFrame,
     config: GenerationConfig,
+    context: int,
 ) -> list[list[list[int]]]:
     """List the prompts of each real article, in order: its blocks, or its opening alone.
 
@@ -130,17 +138,23 @@ def article_prompts(
     Raises
     ------
     InputError
-        If nothing follows the opening in some article.
+        If nothing follows the opening in some article, or a whole title and its continuation do
+        not fit the context (`LoadedModel.room`).
     """
     if config.prompts == "openings":
         return [[one] for one in openings_of(tokenizer, real, config.opening_tokens)]
     first = beginning(tokenizer)
-    titles, bodies = (tokenized(tokenizer, real[column]) for column in ("title", "body"))
+    titles, bodies = list(tokenized(tokenizer, real["title"])), tokenized(tokenizer, real["body"])
+    longest = max(range(real.height), key=lambda row: len(titles[row]), default=0)
+    if config.whole_titles and titles and len(titles[longest]) + config.new_tokens > context:
+        raise InputError(
+            f"generation.whole_titles: the title of '{real['article_id'][longest][:80]}' has "
+            f"{len(titles[longest]):,} tokens, which with generation.new_tokens are more than the "
+            f"model's context of {context:,}: leave whole_titles out, or the article"
+        )
+    settings = config.block_tokens, config.max_article_tokens, config.whole_titles
     return [
-        [
-            [*first, *block]
-            for block in blocks_of(*ids, config.block_tokens, config.max_article_tokens)
-        ]
+        [[*first, *block] for block in blocks_of(*ids, *settings)]
         for ids in zip(titles, bodies, strict=True)
     ]
 

@@ -25,9 +25,11 @@ from biasloop.files import canonical_json
 from biasloop.models import LoadedModel, trained_by_onednn
 from biasloop.models.fast.joined import NO_LOSS, can_pack, pack, packed
 from biasloop.stages.checkpoints import Checkpoints
+from biasloop.stages.objective import Objective
 
 if TYPE_CHECKING:
     import torch
+    from transformers import Trainer
 
 #: Called with the tokens trained on since the last call.
 Progress = Callable[[int], None]
@@ -153,6 +155,7 @@ def train(
     checkpoints: Path | None = None,
     checkpoint_minutes: float = 10.0,
     save_to: Path | None = None,
+    objective: Objective | None = None,
 ) -> TrainingLog:
     """Train a model in place on token samples.
 
@@ -178,6 +181,8 @@ def train(
         Wall time between two checkpoints; 0 makes one after every step.
     save_to
         Where to gather the weights once trained, if they lie in several processes.
+    objective
+        What to minimise; None is the mean loss per token.
 
     Raises
     ------
@@ -186,7 +191,7 @@ def train(
     StoreError
         If a checkpoint cannot be written.
     """
-    from transformers import Trainer, TrainingArguments
+    from transformers import TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
     if not samples:
@@ -212,6 +217,7 @@ def train(
             steps=steps,
             warmup_steps=warmup_steps,
             schedule=schedule,
+            **({"objective": objective.identity} if objective else {}),
         )
         kept = Checkpoints(checkpoints, training)
     pad_token_id = loaded.tokenizer.pad_token_id
@@ -248,10 +254,10 @@ def train(
             # One process is one GPU: more of them would multiply the batch.
             arguments._n_gpu = min(arguments.n_gpu, 1)
             # Over several processes the layers are wrapped, and packing's attention is not tested.
-            packing = can_pack(loaded.model) and processes == 1
+            packing = can_pack(loaded.model) and processes == 1 and objective is None
             # A GPU's time goes into starting operations: padding costs it less than joining.
             joined = packing and loaded.device.name == "cpu"
-            trainer = Trainer(
+            trainer = _trainer()(
                 model=loaded.model,
                 args=arguments,
                 train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
@@ -263,6 +269,8 @@ def train(
                 raise InputError(f"training.report_to {list(report_to)}: {error}") from error
             raise
         trainer.remove_callback(PrinterCallback)
+        if objective:
+            objective.install(trainer)
         loaded.model.train()
         latest = kept.latest() if kept else None
         attention = packed(loaded.model) if packing else contextlib.nullcontext()
@@ -286,6 +294,27 @@ def train(
     loaded.model.eval()
     losses = tuple(float(row["loss"]) for row in trainer.state.log_history if "loss" in row)
     return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
+
+
+def _trainer() -> type[Trainer]:
+    """Make the Trainer whose batches may predict nothing, as those of empty lines."""
+    import torch
+    from transformers import Trainer
+
+    class Own(Trainer):
+        def compute_loss(
+            self,
+            model: Any,  # noqa: ANN401
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: torch.Tensor | int | None = None,
+        ) -> Any:  # noqa: ANN401
+            # Their loss is 0 and moves nothing; divided by no token it would be no number.
+            if num_items_in_batch is not None:
+                num_items_in_batch = torch.as_tensor(num_items_in_batch).clamp(min=1)
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    return Own
 
 
 def _sharded(processes: int) -> dict[str, Any]:

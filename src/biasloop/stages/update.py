@@ -138,18 +138,19 @@ def slopes(
     return table.group_by("article_id").agg(pl.col("slope").sum()).sort("article_id")
 
 
-def outside_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+def outside_nucleus(logits: torch.Tensor, top_p: float, min_p: float = 0.0) -> torch.Tensor:
     """Mark the tokens that nucleus sampling leaves out.
 
     The nucleus is that of transformers' `TopPLogitsWarper`: the fewest most probable tokens whose
-    probabilities add up to ``top_p``. Tokens as probable as its last one count as inside.
+    probabilities add up to ``top_p``. Tokens as probable as its last one count as inside. Of them,
+    those less probable than ``min_p`` of the most probable one are left out, too.
 
     Parameters
     ----------
     logits
         Of shape (places, vocabulary).
-    top_p
-        The mass of the nucleus.
+    top_p, min_p
+        The mass of the nucleus, and the part of the most probable token.
 
     Returns
     -------
@@ -164,7 +165,8 @@ def outside_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     else:
         ascending = logits.sort(-1).values
     left_out = (running_sums(ascending.softmax(-1)) <= 1 - top_p).sum(-1, keepdim=True)
-    return logits < ascending.gather(-1, left_out.clamp(max=ascending.shape[-1] - 1))
+    outside = logits < ascending.gather(-1, left_out.clamp(max=ascending.shape[-1] - 1))
+    return outside | (logits < ascending[:, -1:] + np.log(min_p)) if min_p else outside
 
 
 class _Reader:
@@ -193,7 +195,7 @@ class _Reader:
         self.input_ids = self.input_ids.to(device)
         # No place before this has a continuation to predict, and so needs no logits.
         self.first = int(self.columns.min())
-        self.outside = outside_nucleus(self._logits(), config.top_p)
+        self.outside = outside_nucleus(self._logits(), config.top_p, config.min_p)
         # Written in another precision, a token may lie just outside.
         self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
 

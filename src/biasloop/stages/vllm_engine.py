@@ -47,10 +47,12 @@ def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
     ) -> list[list[int]]:
         import torch
 
+        longest = len(loaded.card.begins) + config.prompt_tokens
+        longest = max(longest, *map(len, prompts))  # a whole title may be longer than a block
         engine = vllm.LLM(
             model=str(folder),
             dtype=loaded.device.precision,
-            max_model_len=len(loaded.card.begins) + config.prompt_tokens + config.new_tokens,
+            max_model_len=longest + config.new_tokens,
             tensor_parallel_size=max(1, torch.cuda.device_count()),
             seed=seed,
             trust_remote_code=False,
@@ -96,6 +98,7 @@ def _sampling(
         **common,
         "temperature": config.temperature,
         "top_p": config.top_p,
+        **({"min_p": config.min_p} if config.min_p else {}),
         "seed": integer(seed, "vllm", *name),
     }
 

@@ -45,7 +45,7 @@ def greedy(logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
 
 
 class Nucleus:
-    """Temperature and top-p (nucleus) sampling, each prompt by its own random numbers.
+    """Temperature, top-p (nucleus) and min-p sampling, each prompt by its own random numbers.
 
     A token is drawn from the whole distribution, and again while it lies outside the nucleus:
     what is left is the distribution within it, and nothing is ever sorted. A prompt's draws depend
@@ -53,7 +53,8 @@ class Nucleus:
 
     The nucleus is that of transformers' ``TopPLogitsWarper``: the likeliest tokens up to and
     including the one with which their probability reaches ``top_p``. Of equally likely ones those
-    of higher ids come first here, and any there.
+    of higher ids come first here, and any there. Of it, ``min_p`` leaves out the tokens that
+    ``MinPLogitsWarper`` leaves out: those less likely than that part of the likeliest.
 
     Parameters
     ----------
@@ -63,12 +64,19 @@ class Nucleus:
         Logits are divided by this first.
     streams
         A random generator per prompt.
+    min_p
+        From 0, which leaves no token out, to below 1.
     """
 
     def __init__(
-        self, top_p: float, temperature: float, streams: Sequence[np.random.Generator]
+        self,
+        top_p: float,
+        temperature: float,
+        streams: Sequence[np.random.Generator],
+        min_p: float = 0.0,
     ) -> None:
         self.top_p, self.temperature, self.streams = top_p, temperature, streams
+        self.min_p = min_p
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         """Draw a token for each row; see `Choice`."""
@@ -93,6 +101,9 @@ class Nucleus:
             found = inverse(probabilities, uniform)
             tokens[open_rows] = found
             outside = ~within_nucleus(probabilities, found, self.top_p)
+            if self.min_p:
+                own = probabilities.gather(-1, found[:, None])[:, 0]
+                outside |= own < self.min_p * probabilities.amax(-1)
             open_rows, probabilities = open_rows[outside], probabilities[outside]
         return tokens
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from biasloop.analysis import (
     LeastDose,
+    Needed,
     Outcomes,
-    Plan,
     RegimeAnswer,
     instrument_confusion,
     judge_run,
-    judged_changes,
     least_dose,
     needed_for,
     needed_to_exceed,
@@ -25,10 +24,10 @@ from biasloop.analysis import (
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.answer import Entry, trains_on
-from biasloop.report.machine import strict
-from biasloop.report.palette import MUTED, REAL_COLOUR, look
-from biasloop.report.static import picture
+from biasloop.report.answer import Entry
+from biasloop.report.charts import INK, MUTED, look
+from biasloop.report.drawing import picture
+from biasloop.report.summary_json import strict
 from biasloop.report.verdicts import DETAIL
 from biasloop.theory import least_real_share
 
@@ -79,7 +78,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
     tried.sort(key=lambda one: _dose(one, key))
     least = least_dose(
         [_dose(one, key) for one in tried],
-        [judged_changes(one.verdict) for one in tried],
+        [one.verdict.judged for one in tried],
         tried[0].verdict.leaning,
         results.config.report.equivalence_margin,
     )
@@ -96,9 +95,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
             {
                 "value": _dose(one, key),
                 "regime": one.verdict.regime,
-                "changes": {
-                    label: asdict(moved) for label, moved in judged_changes(one.verdict).items()
-                },
+                "changes": {label: asdict(moved) for label, moved in one.verdict.judged.items()},
                 "tokens": one.tokens,
                 "real_articles": one.real_articles,
             }
@@ -128,18 +125,18 @@ def _dose(one: RegimeAnswer, key: str) -> float:
 
 
 def _points(share: float) -> str:
-    return f"{words.number(100 * share, 1).removesuffix('.0')} points"
+    return f"{words.short(100 * share)} points"
 
 
 def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
-    moved = judged_changes(one.verdict).get(least.leaning)
+    moved = one.verdict.judged.get(least.leaning)
     size = Entry("–", DETAIL.sub("", words.visible(one.verdict.reason)))
     if moved:
         ends = words.between(100 * moved.low, 100 * moved.high, 1, sign=True)
         size = Entry(words.signed(100 * moved.value), ends)
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
-        Entry(f"{_dose(one, key):g}", trains_on(one.regime)),
+        Entry(f"{_dose(one, key):g}", one.regime.trains_on),
         size,
         Entry(answer),
         Entry("–" if one.tokens is None else f"{one.tokens:,.0f}"),
@@ -162,9 +159,9 @@ class _Planned:
     def to_exceed(self) -> str:
         return self._words(self._tried[0], needed_to_exceed)
 
-    def _words(self, one: RegimeAnswer, plan: Plan) -> str:
+    def _words(self, one: RegimeAnswer, plan: Callable[..., Needed | None]) -> str:
         least = self._least
-        moved = judged_changes(one.verdict).get(least.leaning)
+        moved = one.verdict.judged.get(least.leaning)
         if moved is None:
             return "the leaning there cannot be read"
         needed = needed_for(
@@ -239,11 +236,11 @@ def _drawn(least: LeastDose, tried: Sequence[RegimeAnswer], key: str) -> Callabl
     def draw(axes: Axes) -> None:
         colour, margin = look(0).colour, 100 * least.margin
         axes.axhspan(-margin, margin, color=look(2).colour, alpha=0.12, label="within the margin")
-        axes.axhline(0, color=REAL_COLOUR, linewidth=0.8)
+        axes.axhline(0, color=INK, linewidth=0.8)
         points = [
             (_dose(one, key), 100 * own.value, 100 * own.low, 100 * own.high)
             for one in tried
-            if (own := judged_changes(one.verdict).get(least.leaning))
+            if (own := one.verdict.judged.get(least.leaning))
         ]
         if points:
             sign = 1 if points[0][1] >= 0 else -1

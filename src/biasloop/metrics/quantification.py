@@ -1,10 +1,9 @@
-"""Shares corrected for the classifier's errors. Knows counts and probabilities, not articles.
+"""Quantification: the shares of the leanings among articles, from how a classifier read them.
 
 A classifier that takes some of each leaning for another reports shares that are pulled towards
 its errors, and a *change* of share that is too small by the same factor. Two corrections, both on
 the assumption that only the mix of leanings differs between the validation articles and those
-read ("prior probability shift"), not how an article of a leaning looks. No correction can make up
-for text on which the classifier's errors themselves are others; see `doubt`.
+read ("prior probability shift"), not how an article of a leaning looks.
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ def saerens_shares(
     """Shares by maximum likelihood from probabilities (Saerens, Latinne and Decaestecker 2002).
 
     Expectation-maximisation: probabilities are reweighted by shares over prior, and their means
-    are the next shares, until none moves.
+    are the next shares, until none moves. By hand, as no library does it for all resamples at once.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Change single neurons of a model: their weights, or what they put out.
+"""Change single neurons of a model: which, their weights, or what they put out.
 
 To *restore* a neuron is to give it the weights and bias that feed it in another model. To
 *mean-ablate* it is to replace its activation by a constant, its mean over real text.
@@ -9,19 +9,101 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import polars as pl
 
-from biasloop.errors import InputError
+from biasloop.errors import InputError, StoreError, nearest
 from biasloop.models.sites import FeedForward, reading
-from biasloop.neurons.associate import Units
+from biasloop.tables import ASSOCIATIONS, read_table
 
 if TYPE_CHECKING:
     import torch
 
+#: Layer -> the places of units in it, sorted.
+Units = Mapping[int, np.ndarray]
+
 #: Layer -> a value for each of its units, all of them.
 Means = Mapping[int, np.ndarray]
+
+
+def read_associations(path: Path) -> pl.DataFrame:
+    """Read a table of associations of one site and quantity.
+
+    Raises
+    ------
+    InputError
+        If it is not there, is no such table, or is of several sites or quantities.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; 'biasloop neurons RUN' writes it")
+    try:
+        table = read_table(path, ASSOCIATIONS)
+    except StoreError as error:  # a file that a user names
+        raise InputError(f"{error}; 'biasloop neurons RUN' writes such a table") from error
+    if table.select("site", "quantity").n_unique() != 1:
+        raise InputError(f"{path}: has associations of more than one site or quantity, or none")
+    return table
+
+
+def strongest(associations: pl.DataFrame, metric: str, top: int) -> Units:
+    """Take the neurons that go most clearly with a metric.
+
+    Parameters
+    ----------
+    associations
+        `tables.ASSOCIATIONS`, of one site and quantity.
+    metric
+        Which rows.
+    top
+        How many: those of the smallest p-values, of equal ones the larger correlations.
+
+    Raises
+    ------
+    InputError
+        If the metric is not in the table, or it has fewer neurons with a p-value.
+    """
+    known = associations["metric"].unique().sort().to_list()
+    if metric not in known:
+        raise InputError(
+            f"the associations have no metric '{metric}'; {nearest(metric, known)} "
+            "('biasloop neurons RUN --metric ...' makes them)"
+        )
+    if top < 1:
+        raise InputError(f"--top {top}: at least one neuron")
+    rows = associations.filter(pl.col("metric") == metric, pl.col("pvalue").is_not_nan())
+    if rows.height < top:
+        raise InputError(f"--top {top}: only {rows.height} neurons have a p-value with {metric}")
+    best = (
+        rows.with_columns(pl.col("pearson").abs().alias("size"))
+        .sort("pvalue", "size", "layer", "neuron", descending=[False, True, False, False])
+        .head(top)
+    )
+    return {
+        layer: np.sort(own["neuron"].to_numpy())
+        for (layer,), own in best.sort("layer").group_by("layer", maintain_order=True)
+    }
+
+
+def of_same_layers(units: Units, sizes: Mapping[int, int], random: np.random.Generator) -> Units:
+    """Draw as many neurons of each layer.
+
+    Parameters
+    ----------
+    units
+        What to match.
+    sizes
+        Layer -> how many units it has; each is as likely, those of ``units`` too, so that under
+        the hypothesis that ``units`` are nothing special all draws are alike.
+    random
+        Their source.
+    """
+    return {
+        layer: np.sort(random.choice(sizes[layer], size=len(own), replace=False))
+        for layer, own in units.items()
+    }
 
 
 class Intervention(Protocol):

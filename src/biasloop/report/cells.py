@@ -1,0 +1,212 @@
+"""The report's tables: cells with their intervals, and every regime's figures by generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from biasloop import quantities
+from biasloop.report import words
+from biasloop.tables import BASE, REAL
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure: what is shown, the interval below it, and why it is withheld if it is."""
+
+    value: str
+    interval: str = ""
+    withheld: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Columns that stand together; ``rows`` are a generation's name and its cells."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One regime's figures: its leaning, then its text."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+ABSENT = Cell("–")
+_CHANGE = "change:"
+
+
+def figure_cell(
+    row: Mapping[str, Any] | None,
+    name: str,
+    scale: float = 1.0,
+    digits: int = 2,
+    signed: bool = True,
+) -> Cell:
+    """Write a figure of a row, times ``scale``, with its interval.
+
+    The interval's ends are the row's ``NAME_low`` and ``NAME_high``, or its ``low`` and ``high``.
+    """
+    if row is None or row[name] is None:
+        return ABSENT
+    low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
+    text = (words.signed if signed else words.number)(scale * row[name], digits)
+    if low is None or high is None:
+        return Cell(text)
+    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+
+
+def first_row(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
+    """Give the first row that has these values; None where there is none."""
+    found = frame.filter(**where)
+    return found.row(0, named=True) if found.height else None
+
+
+def regime_tables(
+    summary: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]
+) -> tuple[Table, ...]:
+    """Lay out every regime's pooled figures.
+
+    Parameters
+    ----------
+    summary
+        What `analysis.summarise` returned.
+    regimes, labels
+        In the order to show.
+
+    Returns
+    -------
+    tuple
+        One table for the real articles and the base model, then one per regime that has figures.
+        A quantity that nothing has is no column.
+    """
+    pooled = summary.filter(pl.col("seed").is_null())
+    records = quantities.QUANTITIES.values()
+    named = [(one.section, (one.name, one.label)) for one in records if one.label]
+    leaning = [
+        *((f"share:{label}", f"“{words.name(label)}”") for label in labels),
+        *((f"{_CHANGE}{label}", f"change of “{words.name(label)}”, points") for label in labels),
+        *(column for section, column in named if section == "leaning"),
+    ]
+    text = [column for part in quantities.SECTIONS for section, column in named if section == part]
+    found = []
+    for title, rows in _rows(pooled, regimes):
+        drawn = [_part(pooled, columns, rows) for columns in (leaning, text)]
+        parts = tuple(part for part in drawn if part)
+        if parts:
+            found.append(Table(title, parts))
+    return tuple(found)
+
+
+def _rows(
+    pooled: pl.DataFrame, regimes: Sequence[str]
+) -> list[tuple[str, list[tuple[str, str, int]]]]:
+    """Name every table and its rows: what a row is called, its regime and generation."""
+    there = set(pooled["regime"])
+    names = {REAL: "real articles", BASE: "base model"}
+    levels = [(name, regime, -1) for regime, name in names.items() if regime in there]
+    tables = [("Real articles and base model", levels)]
+    for regime in regimes:
+        own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") >= 0))
+        generations = own["generation"].unique().sort().to_list()
+        tables.append((words.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
+    return tables
+
+
+def _part(
+    pooled: pl.DataFrame,
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[str, str, int]],
+) -> Part | None:
+    """Leave out the columns in which no row has anything; None where that leaves none."""
+    cells = [_cells(pooled, regime, generation, columns) for _, regime, generation in rows]
+    kept = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in cells)]
+    if not kept:
+        return None
+    return Part(
+        tuple(columns[i][1] for i in kept),
+        tuple(
+            (name, tuple(own[i] for i in kept))
+            for (name, _, _), own in zip(rows, cells, strict=True)
+        ),
+    )
+
+
+def _cells(
+    pooled: pl.DataFrame, regime: str, generation: int, columns: Sequence[tuple[str, str]]
+) -> tuple[Cell, ...]:
+    own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") == generation))
+    rows = {row["quantity"]: row for row in own.iter_rows(named=True)}
+    return tuple(_cell(quantity, rows.get(quantity)) for quantity, _ in columns)
+
+
+def _cell(quantity: str, row: dict[str, Any] | None) -> Cell:
+    if row is None:
+        return ABSENT
+    if row["withheld"]:
+        return Cell("withheld", "", words.visible(str(row["reason"])))
+    value, low, high = row["value"], row["low"], row["high"]
+    if value is None or quantity.startswith(_CHANGE):
+        return figure_cell(row, "value", 100, 1)
+    if quantities.quantity(quantity).percent:
+        return Cell(words.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
+    known = low is not None and high is not None
+    ends = f"{words.scaled(low)} to {words.scaled(high)}" if known else ""
+    return Cell(words.scaled(value), ends)
+
+
+def selection_tables(
+    found: pl.DataFrame, detectors: pl.DataFrame, leaning: str, labels: Sequence[str]
+) -> tuple[Table, ...]:
+    """Lay out, per regime and generation, the leanings of what was taken against all.
+
+    Parameters
+    ----------
+    found
+        `analysis.SELECTIONS`.
+    detectors
+        `tables.DETECTORS`.
+    leaning, labels
+        The followed leaning, the only one of two that is shown; the label set.
+    """
+    shown = [label for label in labels if label == leaning or len(labels) > 2]
+    tables = []
+    for (regime,), rows in found.group_by("regime", maintain_order=True):
+        columns = ["articles taken"]
+        for label in shown:
+            name = f"“{words.name(label, 24)}”"
+            columns += [f"{name} of all", f"{name} of those taken", "difference, points"]
+        own = detectors.filter(regime=regime)
+        if own.height:
+            columns += [
+                "detector: real and generated told apart (AUC)",
+                "generated taken for human",
+                "real taken for generated",
+            ]
+        body = []
+        for (generation,), part in rows.group_by("generation", maintain_order=True):
+            cells = [Cell(words.percent(part["taken"][0]))]
+            for label in shown:
+                (row,) = part.filter(leaning=label).to_dicts()
+                ends = words.between(100 * row["low"], 100 * row["high"], 1, sign=True)
+                cells += [Cell(words.percent(row[name])) for name in ("of_all", "of_taken")]
+                cells.append(Cell(words.signed(100 * row["value"]), ends))
+            if own.height:
+                errors = own.filter(generation=generation)
+                cells.append(Cell(words.number(_mean(errors, "auc"))))
+                kinds = ("taken_for_human", "taken_for_generated")
+                cells += [Cell(words.percent(_mean(errors, kind))) for kind in kinds]
+            body.append((f"written by Generation {generation}", tuple(cells)))
+        title = f"{words.name(str(regime))}: what it takes of its own articles"
+        tables.append(Table(title, (Part(tuple(columns), tuple(body)),)))
+    return tuple(tables)
+
+
+def _mean(errors: pl.DataFrame, name: str) -> float | None:
+    return None if errors[name].is_empty() else float(errors[name].to_numpy().mean())
