@@ -26,7 +26,7 @@ from biasloop.models import LoadedModel, build_scratch_model, load_model, train_
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
 from biasloop.stages import article_prompts, check_prompts, samples_of
-from biasloop.stages.finetune import text_of
+from biasloop.stages.finetune import training_text
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
@@ -116,7 +116,9 @@ def gather(config: Config) -> Material:
     }
     if config.base.model != "scratch":
         return Material(parts, load_model(config.base.model, config.base.revision, "float32"))
-    texts = [text_of(t, b) for t, b in parts["pretraining"].select("title", "body").iter_rows()]
+    texts = [
+        training_text(t, b) for t, b in parts["pretraining"].select("title", "body").iter_rows()
+    ]
     tokenizer = train_tokenizer(texts, config.base.scratch.vocabulary)
     return Material(parts, build_scratch_model(tokenizer, config.base.scratch, config.seed))
 

@@ -19,7 +19,7 @@ from biasloop.models import (
     checkpoint_of,
     few_lengths,
     load_model,
-    packed,
+    prepacked,
     read_at_once,
 )
 
@@ -79,7 +79,7 @@ def perplexities(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), packed(model):
+        with torch.inference_mode(), prepacked(model):
             lengths = [len(ids[row]) for row in judged]
             for batch in batches(lengths, batch_size, read_at_once(model)):
                 rows = [judged[place] for place in batch]

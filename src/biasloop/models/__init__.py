@@ -2,7 +2,7 @@
 
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
-from biasloop.models.fast.linear import packed, trained_by_onednn
+from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
     load_model,
@@ -25,7 +25,7 @@ __all__ = [
     "checkpoint_of",
     "few_lengths",
     "load_model",
-    "packed",
+    "prepacked",
     "read_at_once",
     "refuse_adapter",
     "refuse_tokens",

@@ -19,7 +19,7 @@ from biasloop.stages.train import Progress, TrainingLog, train
 Sample: TypeAlias = "array[int]"
 
 
-def text_of(title: str, body: str, template: str = "{title}\n{body}") -> str:
+def training_text(title: str, body: str, template: str = "{title}\n{body}") -> str:
     """Join an article as one text: as ``training.input`` says, whose default this is.
 
     Without a title, a first line that is the title alone is left out.
@@ -46,7 +46,7 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
 
     def texts() -> Iterator[str]:
         for title, body in articles.select("title", "body").iter_rows():
-            text = text_of(title, body, config.input)
+            text = training_text(title, body, config.input)
             if keep:
                 yield from re.split(r"\r\n|\r|\n", text)
             else:

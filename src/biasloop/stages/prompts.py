@@ -15,7 +15,7 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
 from biasloop.models import beginning, begun, tokenized
-from biasloop.stages.finetune import text_of
+from biasloop.stages.finetune import training_text
 
 #: Stands between a real article's id and the number of a further sample from its opening.
 SAMPLE_MARK = "#"
@@ -73,7 +73,7 @@ def openings_of(
     InputError
         If nothing follows the opening in some article.
     """
-    texts = (text_of(title, body) for title, body in real.select("title", "body").iter_rows())
+    texts = (training_text(title, body) for title, body in real.select("title", "body").iter_rows())
     begins = len(beginning(tokenizer))
     encoded = begun(tokenizer, texts, begins + opening_tokens + 1)
     openings: list[list[int]] = []

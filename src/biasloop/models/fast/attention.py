@@ -21,7 +21,7 @@ READING = "biasloop_reading"
 _SHORT = 1024
 
 
-def pays(query: torch.Tensor, key: torch.Tensor) -> bool:
+def products_are_faster(query: torch.Tensor, key: torch.Tensor) -> bool:
     """Whether products are faster: in bfloat16, on a processor, for a short text as a whole."""
     import torch
 
@@ -140,7 +140,7 @@ def read(
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if plain and query.shape[2] == 1:
         output = of_one_query(query, key, value, scale, attention_mask)
-    elif plain and pays(query, key):
+    elif plain and products_are_faster(query, key):
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         causal = causal and attention_mask is None
         output = as_products(query, key, value, scale, causal, mask=attention_mask)
