@@ -25,7 +25,7 @@ class BadRowError(Exception):
     """Why one row cannot be used. Never leaves this package."""
 
 
-def text_of(value: object, field: str, longest: int) -> str:
+def checked_text(value: object, field: str, longest: int) -> str:
     """Make a field's value text, empty where there is none.
 
     Raises
@@ -90,7 +90,7 @@ def _article(
             raise BadRowError(f"no column '{columns[field]}'")
     longest = dict.fromkeys(("body", "title"), config.max_body_characters)
     article = {
-        field: text_of(record.fields.get(column), field, longest.get(field, MAX_NAME))
+        field: checked_text(record.fields.get(column), field, longest.get(field, MAX_NAME))
         if column is not None
         else ""
         for field, column in columns.items()

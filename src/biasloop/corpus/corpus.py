@@ -1,4 +1,4 @@
-"""What a corpus is. Knows neither where it came from nor what is done with it."""
+"""What a corpus is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read CSV and TSV, tolerant of bad rows, with the row each record begins in. Knows no article.
+"""Read CSV and TSV, tolerant of bad rows, with the row each record begins in.
 
 A quote that is never closed, or closed some rows later, makes one value of all rows between. Such
 a record is refused, and every line in it is reported.

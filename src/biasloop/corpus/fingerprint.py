@@ -1,4 +1,4 @@
-"""What a corpus's content is, in 64 digits, without parsing it. Knows no article."""
+"""What a corpus's content is, in 64 digits, without parsing it."""
 
 from __future__ import annotations
 

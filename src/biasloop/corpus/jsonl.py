@@ -1,4 +1,4 @@
-"""Read JSON: one object a line, an array of them, or one a file in a folder. Knows no article."""
+"""Read JSON: one object a line, an array of them, or one a file in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load the corpus that a config names. Knows which reader a source needs, not how it reads."""
+"""Load the corpus that a config names."""
 
 from __future__ import annotations
 

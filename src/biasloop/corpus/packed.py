@@ -1,4 +1,4 @@
-"""Open a file, unpacked where its name says that it is packed. Knows no format and no article."""
+"""Open a file, unpacked where its name says that it is packed."""
 
 from __future__ import annotations
 

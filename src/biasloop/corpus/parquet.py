@@ -1,4 +1,4 @@
-"""Read Parquet, a batch of rows at a time and within bounds. Knows no article.
+"""Read Parquet, a batch of rows at a time and within bounds.
 
 A Parquet file of a few bytes can stand for more rows or characters than any memory holds. So what
 it claims to hold is checked first, few rows are decoded at a time where they may be long, and what

@@ -1,4 +1,4 @@
-"""Share a corpus out into parts that have no text in common. Knows no file and no model.
+"""Share a corpus out into parts that have no text in common.
 
 The parts: ``instrument`` trains and validates the classifiers; ``holdout`` is never trained on;
 ``real`` is what the loop continues and trains on; ``fresh-1``, ``fresh-2``, ... are as large as

@@ -29,7 +29,7 @@ from biasloop.stages import article_prompts, chat_for, check_prompts, samples_of
 from biasloop.stages.finetune import Sample
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.methods import method_of
-from biasloop.stages.prompts import cut_turns, text_of
+from biasloop.stages.prompts import cut_turns, training_text
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
@@ -122,7 +122,9 @@ def gather(config: Config) -> Material:
     }
     if config.base.model != "scratch":
         return Material(parts, load_model(config.base.model, config.base.revision, "float32"))
-    texts = [text_of(t, b) for t, b in parts["pretraining"].select("title", "body").iter_rows()]
+    texts = [
+        training_text(t, b) for t, b in parts["pretraining"].select("title", "body").iter_rows()
+    ]
     tokenizer = train_tokenizer(texts, config.base.scratch.vocabulary)
     return Material(parts, build_scratch_model(tokenizer, config.base.scratch, config.seed))
 

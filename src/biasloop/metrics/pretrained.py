@@ -22,7 +22,7 @@ from biasloop.models import (
     checkpoint_of,
     few_lengths,
     merge,
-    packed,
+    prepacked,
     read_at_once,
     refuse_tokens,
     resolve_model,
@@ -312,7 +312,7 @@ class TrainedClassifier(ABC):
         import torch
 
         different, places_of = each_once(texts)
-        with torch.inference_mode(), packed(self.model):
+        with torch.inference_mode(), prepacked(self.model):
             return self._read(different, batch_size, self.room(max_tokens))[places_of]
 
     def cut(self, texts: Sequence[str], max_tokens: int | None = None) -> int:

@@ -1,10 +1,10 @@
-"""Load a causal language model, or build one from scratch. Knows nothing of bias or generations."""
+"""Load a causal language model, or build one from scratch."""
 
 from biasloop.models.adapters import merge
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.chat import Chat, chat_of, require_template, said
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, text_config
-from biasloop.models.fast.linear import packed, trained_by_onednn
+from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
     load_model,
@@ -32,7 +32,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "merge",
-    "packed",
+    "prepacked",
     "read_at_once",
     "refuse_tokens",
     "require_template",

@@ -20,7 +20,7 @@ import numpy as np
 
 from biasloop import seeds
 from biasloop.errors import InputError, nearest
-from biasloop.neurons.regression import Floats, Layout, Regression, hac_regression, lay_out
+from biasloop.neurons.regression import Floats, Panel, Regression, hac_regression, make_panel
 
 #: A deal counts as extreme as the real one when it comes within rounding of it.
 _ROUNDING = 1e-12
@@ -61,22 +61,22 @@ def permute_chains(
         If there are fewer than two chains, or they are not of one length.
     """
     x, y = np.asarray(x), np.asarray(y, dtype=float)
-    layout = lay_out(len(y), groups, time, differences, fixed_effects)
-    lengths = {b - a for a, b in layout.spans}
-    if len(layout.spans) < 2 or len(lengths) > 1:
+    panel = make_panel(len(y), groups, time, differences, fixed_effects)
+    lengths = {b - a for a, b in panel.spans}
+    if len(panel.spans) < 2 or len(lengths) > 1:
         raise InputError(
             "a permutation of chains needs at least two, all of one length; there are "
-            f"{len(layout.spans)}, of {', '.join(map(str, sorted(lengths)))} versions"
+            f"{len(panel.spans)}, of {', '.join(map(str, sorted(lengths)))} versions"
         )
-    target = layout.take(y)
-    layout.center(target)
-    target = target.reshape(len(layout.spans), -1)
-    deals = target[_deals(len(target), most, random)].reshape(-1, layout.size)
+    target = panel.take(y)
+    panel.center(target)
+    target = target.reshape(len(panel.spans), -1)
+    deals = target[_deals(len(target), most, random)].reshape(-1, panel.size)
     result = np.empty(len(x))
     step = max(1, _DEALS_AT_ONCE // len(deals))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
-        result[part] = _permutation_pvalues(x[part], deals, layout)
+        result[part] = _permutation_pvalues(x[part], deals, panel)
     return result
 
 
@@ -88,9 +88,9 @@ def _deals(chains: int, most: int, random: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.arange(chains)[None, :], drawn])
 
 
-def _permutation_pvalues(x: np.ndarray, deals: Floats, layout: Layout) -> Floats:
-    centred = layout.take(x.T)
-    squares = layout.center(centred)
+def _permutation_pvalues(x: np.ndarray, deals: Floats, panel: Panel) -> Floats:
+    centred = panel.take(x.T)
+    squares = panel.center(centred)
     moves = squares > 0
     products = np.abs(deals @ (centred / np.sqrt(np.where(moves, squares, 1.0))))
     extreme = (products >= products[0] * (1 - _ROUNDING)).mean(axis=0)

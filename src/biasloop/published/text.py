@@ -8,7 +8,7 @@ from biasloop.published import paper
 from biasloop.published.recomputed import digits
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
-from biasloop.report.verdicts import Spoken, speak, spoken_tests
+from biasloop.report.verdicts import VerdictText, tests_text, verdict_text
 from biasloop.tables import BASE
 
 _HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
@@ -16,10 +16,10 @@ _HEAD = ("", "reference", "source", "recomputed", "difference", "what the statis
 _FROM = {"printed": "printed", "release": "from the release", None: "–"}
 
 
-def spoken(reproduction: Reproduction) -> list[Spoken]:
+def verdict_texts(reproduction: Reproduction) -> list[VerdictText]:
     """Put every regime's verdict into words, as the report does."""
     return [
-        speak(verdict, spoken_tests(verdict, reproduction.evidence))
+        verdict_text(verdict, tests_text(verdict, reproduction.evidence))
         for verdict in reproduction.verdicts
     ]
 
@@ -164,7 +164,7 @@ def lines(reproduction: Reproduction) -> list[str]:
         middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
         result.append("  ".join([left, *middle, row[5]]).rstrip())
     result += [""] if reproduction.verdicts else []
-    for verdict in spoken(reproduction):
+    for verdict in verdict_texts(reproduction):
         answers = [f"collapse: {verdict.collapsed}"]
         if verdict.amplified:
             answers.insert(0, f"amplification: {verdict.amplified}")

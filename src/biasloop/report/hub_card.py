@@ -14,7 +14,7 @@ from biasloop.analysis import Verdict
 from biasloop.config import without_folders, write_yaml
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.verdicts import speak
+from biasloop.report.verdicts import verdict_text
 from biasloop.untrusted import in_markdown, visible
 
 #: What every card is tagged with.
@@ -158,7 +158,7 @@ def _cell(entry: Mapping[str, str]) -> str:
 def _verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     if not verdicts:
         return []
-    spoken = [speak(verdict) for verdict in verdicts]
+    spoken = [verdict_text(verdict) for verdict in verdicts]
     rows = [
         [
             in_markdown(text)

@@ -17,7 +17,7 @@ DETAIL = re.compile(r" \([^)]*\)")
 
 
 @dataclass(frozen=True)
-class Spoken:
+class VerdictText:
     """One regime's verdict for a reader.
 
     Attributes
@@ -45,7 +45,7 @@ class Spoken:
     tests: str = ""
 
 
-def speak(verdict: Verdict, tests: str = "") -> Spoken:
+def verdict_text(verdict: Verdict, tests: str = "") -> VerdictText:
     """Put a verdict into words; a withheld figure never becomes a number.
 
     Parameters
@@ -53,9 +53,9 @@ def speak(verdict: Verdict, tests: str = "") -> Spoken:
     verdict
         Of one regime.
     tests
-        What `spoken_tests` makes of it.
+        What `tests_text` makes of it.
     """
-    return Spoken(
+    return VerdictText(
         regime=words.name(verdict.regime),
         amplified=verdict.amplified if verdict.leaning else "",
         collapsed=verdict.collapsed,
@@ -238,7 +238,7 @@ def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
     return f"changed by {words.signed(value, digits)}{unit} ({words.INTERVAL} {inside})"
 
 
-def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
+def tests_text(verdict: Verdict, evidence: Evidence) -> str:
     """Say in a line what the tests add to a regime's verdict; empty where there are none."""
     quantity = f"share:{verdict.leaning}"
     parts = []

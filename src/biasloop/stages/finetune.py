@@ -16,7 +16,7 @@ from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.models import LoadedModel, begun
 from biasloop.stages.methods import method_of
 from biasloop.stages.objective import Objective
-from biasloop.stages.prompts import chat_for, text_of, turns_of
+from biasloop.stages.prompts import chat_for, training_text, turns_of
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
@@ -42,7 +42,7 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
 
     def texts() -> Iterator[str]:
         for title, body in articles.select("title", "body").iter_rows():
-            text = text_of(title, body, config.input)
+            text = training_text(title, body, config.input)
             if keep:
                 yield from re.split(r"\r\n|\r|\n", text)
             else:

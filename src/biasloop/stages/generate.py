@@ -12,7 +12,7 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, packed
+from biasloop.models import LoadedModel, prepacked
 from biasloop.models.fast.decode import (
     TOKEN,
     Tokens,
@@ -79,7 +79,7 @@ def continue_prompts(
     )
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     continuations: list[np.ndarray] = [np.empty(0, TOKEN)] * len(prompts)
-    with torch.inference_mode(), packed(loaded.model):
+    with torch.inference_mode(), prepacked(loaded.model):
         for start in range(0, len(order), config.batch_size):
             batch = order[start : start + config.batch_size]
             chosen = [prompts[i] for i in batch]

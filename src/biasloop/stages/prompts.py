@@ -21,7 +21,7 @@ from biasloop.models import Chat, LoadedModel, beginning, begun, chat_of, tokeni
 SAMPLE_MARK = "#"
 
 
-def text_of(title: str, body: str, template: str = "{title}\n{body}") -> str:
+def training_text(title: str, body: str, template: str = "{title}\n{body}") -> str:
     """Join an article as one text: as ``training.input`` says, whose default this is.
 
     Without a title, a first line that is the title alone is left out.
@@ -88,7 +88,7 @@ def openings_of(
     InputError
         If nothing follows the opening in some article.
     """
-    texts = (text_of(title, body) for title, body in real.select("title", "body").iter_rows())
+    texts = (training_text(title, body) for title, body in real.select("title", "body").iter_rows())
     begins = len(beginning(tokenizer))
     encoded = begun(tokenizer, texts, begins + opening_tokens + 1)
     openings: list[list[int]] = []
@@ -222,7 +222,7 @@ def turns_of(
         The prompt's tokens, as from `article_prompts`, and the answer's, its end included.
     """
     if config.prompts == "openings" and not chat.by_title:
-        texts = (text_of(*row) for row in articles.select("title", "body").iter_rows())
+        texts = (training_text(*row) for row in articles.select("title", "body").iter_rows())
         for ids in tokenized(tokenizer, texts):
             yield from cut_turns([], ids, config, chat)
         return

@@ -3,7 +3,7 @@
 Every layer but attention works token by token, so it may as well read the samples joined end to
 end. Attention puts them side by side again, one sample a row: what pads a row comes after its
 last token, where causal attention does not look, so no mask is needed. Loss and gradients are
-those of the same samples padded. Knows token ids and tensors, no articles.
+those of the same samples padded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from biasloop.models.batches import few_lengths
 from biasloop.models.fast import enabled
-from biasloop.models.fast.attention import as_products, pays
+from biasloop.models.fast.attention import as_products, products_are_faster
 from biasloop.models.fast.linear import fused_activations
 from biasloop.models.fast.loss import cross_entropy
 
@@ -182,7 +182,7 @@ def attend(
 
         query, key, value = side_by_side(query), side_by_side(key), side_by_side(value)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if pays(query, key):
+    if products_are_faster(query, key):
         out = as_products(query, key, value, scale, causal=True, dropout=dropout)
     else:
         out = scaled_dot_product_attention(

@@ -3,8 +3,7 @@
 A table of (tokens, vocabulary) is the largest thing in a training step. transformers makes one
 of logits, one in float32, one of log-probabilities and two of gradients, and reads each from
 memory again. Here a piece of one exists at a time: its logits become the gradient where they lie,
-and what the layers before and the weights get of it is added up at once. Knows tensors, not what
-they belong to.
+and what the layers before and the weights get of it is added up at once.
 """
 
 from __future__ import annotations
