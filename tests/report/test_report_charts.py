@@ -13,7 +13,7 @@ from biasloop.analysis import SUMMARY, summarise
 from biasloop.report.charts import (
     REAL_LOOK,
     Chart,
-    Path,
+    RegimePath,
     PathChart,
     Place,
     Point,
@@ -159,7 +159,7 @@ def test_png_bytes_are_equal_and_hold_no_time_or_version() -> None:
 def test_user_text_reaches_plotly_escaped() -> None:
     evil = "<a href='javascript:alert(1)'>x</a>"
     place = Place(0, (2.0, 1.9, 2.1), (50.0, 40.0, 60.0))
-    chart = PathChart("p", "P", "", "quality", evil, (Path(evil, look(0), (place,)),))
+    chart = PathChart("p", "P", "", "quality", evil, (RegimePath(evil, look(0), (place,)),))
     text = json.dumps(plotly_figure(chart))
     assert "<a href" not in text
     assert "&lt;a href" in text

@@ -1,4 +1,4 @@
-"""What a reader must know before believing the figures. Reads a run; changes nothing in it."""
+"""What a reader must know before believing the figures."""
 
 from __future__ import annotations
 

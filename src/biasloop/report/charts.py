@@ -194,7 +194,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Path:
+class RegimePath:
     """One regime's way through the two-axis figure."""
 
     name: str
@@ -211,8 +211,8 @@ class PathChart:
     caption: str
     x_title: str
     y_title: str
-    paths: tuple[Path, ...]
-    landmarks: tuple[Path, ...] = ()
+    paths: tuple[RegimePath, ...]
+    landmarks: tuple[RegimePath, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -346,14 +346,14 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
     """Draw bias against quality; None where no generation has both."""
     pooled = summary.filter(pl.col("seed").is_null())
     paths = [
-        Path(words.name(regime), look, places)
+        RegimePath(words.name(regime), look, places)
         for regime, look in looks.items()
         if (places := _places(pooled, regime, leaning))
     ]
     if not paths:
         return None
     landmarks = tuple(
-        Path(_REFERENCE_NAMES[regime], _REFERENCE_LOOKS[regime], places)
+        RegimePath(_REFERENCE_NAMES[regime], _REFERENCE_LOOKS[regime], places)
         for regime in (REAL, BASE)
         if (places := _places(pooled, regime, leaning))
     )

@@ -1,4 +1,4 @@
-"""Which figures a report has, and in which section. Draws none of them."""
+"""Which figures a report has, and in which section."""
 
 from __future__ import annotations
 
