@@ -27,8 +27,8 @@ from biasloop.analysis.classifier_errors import (
     nearest_distribution,
     saerens_shares,
 )
+from biasloop.analysis.grids import Tables, article_grid, leaning_probabilities, source_codes
 from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities, source_codes
 from biasloop.tables import BASE, REAL
 
 #: Pooled over seeds. ``read`` is the share as read; ``adjusted`` corrects it by the errors on
