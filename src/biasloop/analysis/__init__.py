@@ -15,6 +15,18 @@ from biasloop.analysis.classifier_errors import (
 )
 from biasloop.analysis.collapse import Answer, Sign, collapse_signs
 from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
+from biasloop.analysis.grids import (
+    Tables,
+    article_grid,
+    fine_tuned_alone,
+    followed_leaning,
+    missing_sets,
+    set_keys,
+    source_codes,
+    sources_apart,
+    tables_of,
+    validity,
+)
 from biasloop.analysis.inference import (
     Equivalence,
     Inference,
@@ -54,18 +66,6 @@ from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
 from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import (
-    Tables,
-    article_grid,
-    fine_tuned_alone,
-    followed_leaning,
-    missing_sets,
-    set_keys,
-    source_codes,
-    sources_apart,
-    tables_of,
-    validity,
-)
 from biasloop.analysis.verdict import Verdict, judge, judge_run
 from biasloop.metrics.quantification import nearest_distribution, saerens_shares
 

@@ -1,4 +1,4 @@
-"""The first screen: one sentence that answers the run's question, and one table. Knows words.
+"""The first screen: one sentence that answers the run's question, and one table.
 
 Both are made once: the page shows them, ``summary.json`` keeps them, the command line prints them.
 """

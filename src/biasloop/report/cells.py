@@ -38,6 +38,13 @@ class Table:
     parts: tuple[Part, ...]
 
 
+def one_table(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]
+) -> Table:
+    """Make a table of one part."""
+    return Table(title, (Part(tuple(columns), tuple((name, tuple(own)) for name, own in rows)),))
+
+
 ABSENT = Cell("–")
 _CHANGE = "change:"
 

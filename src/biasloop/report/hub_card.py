@@ -14,7 +14,7 @@ from biasloop.analysis import Verdict
 from biasloop.config import without_folders, write_yaml
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.verdicts import verdict_text
+from biasloop.report.verdicts import bias_sentence, collapse_sentence
 from biasloop.untrusted import in_markdown, visible
 
 #: What every card is tagged with.
@@ -158,14 +158,16 @@ def _cell(entry: Mapping[str, str]) -> str:
 def _verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     if not verdicts:
         return []
-    spoken = [verdict_text(verdict) for verdict in verdicts]
-    rows = [
-        [
-            in_markdown(text)
-            for text in (s.regime, s.amplified or "–", s.collapsed, s.bias, s.collapse, s.rests_on)
-        ]
-        for s in spoken
-    ]
+    rows = []
+    for one in verdicts:
+        rests_on = (
+            f"{words.counted(one.chains, 'chain')} of {words.counted(one.articles, 'article')}, "
+            f"up to Generation {one.last}"
+        )
+        amplified = one.amplified if one.leaning else "–"
+        told = (bias_sentence(one), collapse_sentence(one), rests_on)
+        cells = (words.name(one.regime), amplified, one.collapsed, *told)
+        rows.append([in_markdown(text) for text in cells])
     columns = ("Regime", "Bias amplified?", "Text collapsed?", "Bias", "Collapse", "Rests on")
     return ["## Verdicts", _table(columns, rows)]
 

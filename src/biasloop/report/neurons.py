@@ -23,7 +23,7 @@ from biasloop.neurons import (
     read_findings,
 )
 from biasloop.report import words
-from biasloop.report.cells import Cell, Part, Table, figure_cell
+from biasloop.report.cells import Cell, Table, figure_cell, one_table
 from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
@@ -154,7 +154,7 @@ def _counts_table(found: Findings) -> Table:
             for value in numbers
         )
         rows.append((words.name(name), cells))
-    return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+    return one_table("Neurons that go with each metric", columns, rows)
 
 
 def _strongest_table(found: Findings) -> Table:
@@ -171,11 +171,8 @@ def _strongest_table(found: Findings) -> Table:
             )
             place = f"layer {row['layer']}, neuron {row['neuron']}"
             rows.append((f"{words.name(metric)}: {place}", cells))
-    return Table(
-        f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
-        f"{ASSOCIATIONS_FILE}",
-        (Part(columns, tuple(rows)),),
-    )
+    title = f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
+    return one_table(f"{title}{ASSOCIATIONS_FILE}", columns, rows)
 
 
 def _three(value: float) -> str:
@@ -216,7 +213,7 @@ def _ablation_table(ablation: Ablation) -> Table:
             Cell(str(row["draws"])),
         )
         rows.append((name, cells))
-    return Table("What editing them did", (Part(columns, tuple(rows)),))
+    return one_table("What editing them did", columns, rows)
 
 
 def data_uri(png: bytes) -> str:

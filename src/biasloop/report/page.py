@@ -19,8 +19,8 @@ from biasloop.report import words
 from biasloop.report.answer import QUESTION
 from biasloop.report.cautions import real_shares
 from biasloop.report.cells import regime_tables, selection_tables
-from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
-from biasloop.report.drawing import escape, plotly_figure
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
+from biasloop.report.drawing import plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.findings import Findings
@@ -84,12 +84,11 @@ def _trusted(figures: Figures) -> dict[str, str]:
 
     folder = resources.files("biasloop.report") / "templates"
     large = {chart.stem for chart in figures.main}
-    drawn = {
-        chart.stem: plotly_figure(chart, not isinstance(chart, Chart) or chart.stem in large)
-        for chart in figures.all()
-        if not isinstance(chart, CalibrationChart)
-    }
-    drawn |= {chart.stem: plotly_figure(chart) for chart in figures.calibration.values()}
+    small = {chart.stem for chart in figures.calibration.values()}
+    drawn = {}
+    for chart in figures.all():
+        tall = chart.stem in large or not (isinstance(chart, Chart) or chart.stem in small)
+        drawn[chart.stem] = plotly_figure(chart, tall)
     return {
         "plotly": get_plotlyjs().replace("\r\n", "\n").strip(),
         "script": (folder / "report.js").read_text(encoding="utf-8").strip(),

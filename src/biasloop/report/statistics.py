@@ -1,25 +1,20 @@
-"""The tests behind the verdicts, in tables and warnings."""
+"""The tests behind the verdicts, in tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import polars as pl
 
 from biasloop import quantities
-from biasloop.analysis import Change, Evidence, Verdict, sign_agreement
+from biasloop.analysis import SHIFT_MEASURES, Change, Evidence, Verdict, sign_agreement
 from biasloop.report import words
-from biasloop.report.cautions import Caution
-from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row
+from biasloop.report.cautions import UNREAD
+from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row, one_table
 from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
 
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
-#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
-_APART = 0.2
-#: Less than this that cannot be read is not worth a word.
-_UNREAD = 0.01
 
 
 def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
@@ -64,7 +59,7 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
     """Of two leanings one mirrors the other, so only the one that is told has a row."""
     if not verdict.leaning:
         return []
-    judged = verdict.corrected or verdict.changes
+    judged = verdict.judged
     errors = ", corrected for the classifier's errors" * bool(verdict.corrected)
     answer = Cell("cannot be told" if verdict.withheld else verdict.amplified)
     others = [label for label in judged if label != verdict.leaning and len(judged) > 2]
@@ -114,7 +109,7 @@ def _why(verdict: Verdict) -> str:
     way = _WAYS.get(verdict.bias, way)
     if verdict.holm is None:
         return way
-    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= _UNREAD)
+    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= UNREAD)
     return (
         f"{way}; no movement: {words.pvalue(verdict.pvalue)}{worst}; "
         f"{words.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
@@ -169,7 +164,7 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
         question += ", nothing subtracted" * verdict.beyond_fine_tuning
         rests = Cell(f"no slope: {words.pvalue(trend['holm'])} corrected for all trends (Holm)")
         rows.append((question, (ABSENT, slope, *none, rests)))
-    if verdict.unread >= _UNREAD:
+    if verdict.unread >= UNREAD:
         stands = verdict.bias in ("amplified", "reduced", "moved")
         note = "the answer holds whatever they lean to" * stands
         question = f"How many articles of Generation {verdict.last} are too damaged to read?"
@@ -209,100 +204,6 @@ def tables_of_tests(
     return tuple(table for table in found if table)
 
 
-def evidence_cautions(evidence: Evidence) -> list[Caution]:
-    """Warn where the corrections, or the classifier itself, should not be trusted."""
-    found = []
-    if evidence.confusion and evidence.confusion.problem:
-        found.append(
-            Caution(
-                "Not corrected",
-                "Shares are not corrected for the classifier's errors: "
-                f"{words.visible(evidence.confusion.problem)}.",
-            )
-        )
-    found += _unread(evidence.adjusted)
-    found += _shifted(evidence.shifts)
-    own = evidence.adjusted.filter(
-        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
-    )
-    if own.height:
-        sets = own.select("regime", "generation").unique().height
-        found.append(
-            Caution(
-                "Two corrections disagree",
-                f"In {words.counted(sets, 'generation')} the share corrected by the classifier's "
-                "measured errors and that corrected by its probabilities (EM) lie more than "
-                f"{words.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
-            )
-        )
-    return found
-
-
-def spoken_bounds(row: dict[str, Any]) -> str:
-    """Say of a row of `analysis.ADJUSTED` what its readable articles show, and what all can."""
-    leans = f"lean “{words.name(row['leaning'])}”"
-    text = f"{words.percent(row['adjusted'], 0)} of the readable articles {leans}"
-    if row["adjusted_low"] is not None:
-        inside = words.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
-        text = f"{text} ({inside})"
-    if row["unread"] < _UNREAD:
-        return text
-    text = f"{text}; {words.percent(row['unread'], 0)} could not be read"
-    if row["least"] is None:  # too few sources for an interval, so for its bounds
-        return text
-    over = words.between(100 * row["least"], 100 * row["most"], 0)
-    return f"{text}; over all articles {over} %"
-
-
-def _unread(adjusted: pl.DataFrame) -> list[Caution]:
-    """Say of each regime's generation with the most unread articles what is known of it."""
-    found = []
-    own = adjusted.filter((pl.col("unread") >= _UNREAD) & (pl.col("generation") >= 0))
-    for regime in own["regime"].unique(maintain_order=True):
-        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
-        worst = rows.filter(pl.col("generation") == rows["generation"][0])
-        told = worst.rows(named=True)
-        told = told[-1:] if len(told) == 2 else told
-        text = ". ".join(spoken_bounds(row) for row in told)
-        where = f"{words.name(regime)}, Generation {rows['generation'][0]}"
-        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
-    return found
-
-
-#: Measure -> what is told of a set where it fell.
-_SHIFTS = {
-    "confidence": (
-        "the classifier is less sure than on the real ones",
-        "points of mean confidence",
-    ),
-    "agreement": (
-        "a second classifier, of other features, agrees with it less than on the real ones",
-        "points",
-    ),
-}
-
-
-def _shifted(shifts: pl.DataFrame) -> list[Caution]:
-    found = []
-    for measure, (what, unit) in _SHIFTS.items():
-        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
-        doubtful = own.filter("doubtful")
-        if not doubtful.height:
-            continue
-        worst = doubtful.sort("shift").row(0, named=True)
-        inside = f"{words.INTERVAL} {figure_cell(worst, 'shift', 100, 1).interval}"
-        found.append(
-            Caution(
-                "Classifier on synthetic text",
-                f"In {doubtful.height} of {words.counted(own.height, 'set')} of articles {what}, "
-                f"at worst by {words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
-                f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
-                "there may be others than those that were measured.",
-            )
-        )
-    return found
-
-
 def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     names = {"base": "base model"} | {regime: words.name(regime) for regime in regimes}
     several = shifts["seed"].n_unique() > 1
@@ -311,7 +212,7 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     for regime, shown in names.items():
         for _, seed, generation in sets.filter(pl.col("regime") == regime).iter_rows():
             cells: list[Cell] = []
-            for measure in _SHIFTS:
+            for measure in SHIFT_MEASURES:
                 where = {"regime": regime, "seed": seed, "generation": generation}
                 row = first_row(shifts, measure=measure, **where)
                 cells.append(Cell(words.percent(row["value"])) if row else ABSENT)
@@ -324,7 +225,7 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     less = "less that on the real articles, points"
     columns = ("mean confidence", less, "read alike by a second classifier", less)
     title = "Is the classifier as sure, and as agreed with, as on the real articles?"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _trend_table(
@@ -390,7 +291,7 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
     against = words.name(comparisons["against"][0])
     columns = ("of", "change less", "p", "p after Holm")
     title = f"Change since Generation 0, less that of {against}"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table | None:
@@ -420,7 +321,7 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
         "corrected by EM, %",
     )
     title = f"Share of “{words.name(leaning)}”, as read and corrected for the classifier's errors"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
@@ -434,7 +335,7 @@ def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Ta
         return None
     columns = ("of levels", "of steps from generation to generation", "generations")
     title = "Correlation of bias with quality over generations"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _p(value: float | None) -> Cell:
@@ -481,7 +382,7 @@ def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
             )
             for row in rows.sort("generation").iter_rows(named=True)
         )
-        tables.append(Table(f"{title}, seed {seed}" if several else title, (Part(columns, body),)))
+        tables.append(one_table(f"{title}, seed {seed}" if several else title, columns, body))
     return (*tables, *([_agreement(table, leaning)] if tables else []))
 
 
@@ -501,4 +402,4 @@ def _agreement(table: pl.DataFrame, leaning: str) -> Table:
         Cell(shown, pvalue),
     )
     title = f"Update on the bias direction, “{words.name(leaning)}”: does it foretell the change?"
-    return Table(title, (Part(columns, (("Generation 1 on", cells),)),))
+    return one_table(title, columns, [("Generation 1 on", cells)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from biasloop import quantities
 from biasloop.analysis import Change, Equivalence, Evidence, Sign, Verdict
@@ -16,58 +16,13 @@ from biasloop.report.cells import first_row
 DETAIL = re.compile(r" \([^)]*\)")
 
 
-@dataclass(frozen=True)
-class VerdictText:
-    """One regime's verdict for a reader.
+def bias_sentence(verdict: Verdict) -> str:
+    """Say what the shares did; empty where the verdict follows no leaning.
 
-    Attributes
-    ----------
-    regime
-        The regime's name.
-    amplified, collapsed
-        The answers, as `analysis.Answer`.
-    bias, collapse
-        One sentence on each; ``collapse`` is empty where nothing of it was scored.
-    rests_on
-        Chains and articles behind the figures.
-    tests
-        What the tests add, in one line; may be empty.
-
-    ``amplified`` and ``bias`` are empty where the verdict follows no leaning.
+    A withheld figure never becomes a number.
     """
-
-    regime: str
-    amplified: str
-    collapsed: str
-    bias: str
-    collapse: str
-    rests_on: str
-    tests: str = ""
-
-
-def verdict_text(verdict: Verdict, tests: str = "") -> VerdictText:
-    """Put a verdict into words; a withheld figure never becomes a number.
-
-    Parameters
-    ----------
-    verdict
-        Of one regime.
-    tests
-        What `tests_text` makes of it.
-    """
-    return VerdictText(
-        regime=words.name(verdict.regime),
-        amplified=verdict.amplified if verdict.leaning else "",
-        collapsed=verdict.collapsed,
-        bias=_bias(verdict) if verdict.leaning else "",
-        collapse=_collapse(verdict),
-        rests_on=f"{words.counted(verdict.chains, 'chain')} of "
-        f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
-        tests=tests,
-    )
-
-
-def _bias(verdict: Verdict) -> str:
+    if not verdict.leaning:
+        return ""
     share = f"share of “{words.name(verdict.leaning)}”"
     reason = words.visible(verdict.reason)
     if verdict.withheld:
@@ -176,8 +131,11 @@ def negligible_changes() -> dict[str, str]:
     }
 
 
-def _collapse(verdict: Verdict) -> str:
-    """Tell what got worse, or what was looked at; the change of quality is told in any case."""
+def collapse_sentence(verdict: Verdict) -> str:
+    """Tell what got worse, or what was looked at; the change of quality is told in any case.
+
+    Empty where nothing of it was scored.
+    """
     signs = verdict.signs
     shown = [sign for sign in signs if sign.answer == "yes"]
     others = [sign for sign in signs if sign.answer != "yes"]
@@ -238,7 +196,7 @@ def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
     return f"changed by {words.signed(value, digits)}{unit} ({words.INTERVAL} {inside})"
 
 
-def tests_text(verdict: Verdict, evidence: Evidence) -> str:
+def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
     """Say in a line what the tests add to a regime's verdict; empty where there are none."""
     quantity = f"share:{verdict.leaning}"
     parts = []
