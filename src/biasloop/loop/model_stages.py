@@ -170,34 +170,13 @@ class Finetune(Stage):
         start, to = paths["start"] / "model", out / "model"
         kept = out / ADAPTER if training.keeps_adapters else None
         prompts = self.config.generation
+        of = (articles, training, seed, run_name, progress, scratch)
         processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1:
-            log = finetune_together(
-                start,
-                articles,
-                training,
-                seed,
-                run_name,
-                progress,
-                scratch,
-                to,
-                processes,
-                kept,
-                prompts,
-            )
+            log = finetune_together(start, *of, to, processes, kept, prompts)
         else:
             loaded = _load_for_training(start, training)
-            log = finetune(
-                loaded,
-                articles,
-                training,
-                seed,
-                run_name,
-                progress,
-                scratch,
-                kept=kept,
-                prompts=prompts,
-            )
+            log = finetune(loaded, *of, kept=kept, prompts=prompts)
             save_model(loaded, to)
         found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
         write_json(out / "training.json", found)

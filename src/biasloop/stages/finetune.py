@@ -42,23 +42,32 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
     return [array("i", ids) for ids in begun(loaded.tokenizer, texts(), length) if len(ids) >= 2]
 
 
-def turns(
+def training_samples(
     loaded: LoadedModel,
     articles: pl.DataFrame,
     config: TrainingConfig,
-    prompts: GenerationConfig,
-) -> tuple[list[Sample], list[int]]:
-    """Turn articles into turns of a chat, and say how long each one's prompt is.
+    prompts: GenerationConfig | None = None,
+) -> tuple[list[Sample], list[int] | None]:
+    """Turn articles into what a fine-tuning reads.
+
+    Parameters
+    ----------
+    loaded, articles, config
+        As for `finetune`.
+    prompts
+        How the model will be prompted, which decides the turns of ``text: chat``.
 
     Returns
     -------
     tuple
-        Token ids of prompt and answer together, cut as in `samples_of`, and how many of them are
-        the prompt's, on which there is no loss.
+        `samples_of`, and None. For ``text: chat``, token ids of prompt and answer together, cut
+        likewise, and how many of them are the prompt's, on which there is no loss.
     """
     chat = chat_for(loaded, config.asks)
     if chat is None:
-        raise ValueError("training.text is plain: there are no turns")
+        return samples_of(loaded, articles, config), None
+    if prompts is None:
+        raise ValueError("training.text: chat needs to know how the model will be prompted")
     length = min(config.max_tokens, loaded.context)
     found = [
         (array("i", [*asked, *answer][:length]), len(asked))
@@ -100,7 +109,7 @@ def finetune(
     kept
         Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
     prompts
-        How the model will be prompted: ``text: chat`` needs to know it.
+        See `training_samples`.
 
     Raises
     ------
@@ -108,12 +117,7 @@ def finetune(
         If there is nothing to train on: no sample has two tokens. If the model cannot have such
         adapters, or they cannot be merged.
     """
-    if config.asks and prompts is None:
-        raise ValueError("training.text: chat needs to know how the model will be prompted")
-    if config.asks and prompts:
-        samples, unlearned = turns(loaded, articles, config, prompts)
-    else:
-        samples, unlearned = samples_of(loaded, articles, config), None
+    samples, unlearned = training_samples(loaded, articles, config, prompts)
     method = method_of(config)
     trained = method.begin(loaded.model, seed)
     log = train(
