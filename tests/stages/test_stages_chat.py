@@ -19,7 +19,7 @@ from biasloop.models import (
     save_model,
 )
 from biasloop.models.fast.joined import NO_LOSS, pack
-from biasloop.stages import collate, finetune, generate_articles, generate_blocks, turns
+from biasloop.stages import collate, finetune, generate_articles, generate_blocks, training_samples
 from biasloop.tables import ARTICLES
 
 TEXTS = ["The river runs to the sea and the sea is wide.", "We hold a vote. The vote is close."]
@@ -83,11 +83,11 @@ def test_prompts_are_the_templates_own_with_its_generation_prompt(loaded):
 def test_an_answer_is_what_follows_the_prompt_and_ends_where_the_article_ends(loaded):
     words = loaded.tokenizer
     whole = words(f"On the sea\n{TEXTS[0]}")["input_ids"]
-    samples, asked = turns(loaded, articles(), chat(), OPENINGS)
+    samples, asked = training_samples(loaded, articles(), chat(), OPENINGS)
     opening, rest = words.decode(whole[:5]), words.decode(whole[5:])
     assert words.decode(samples[0]) == in_template(words, opening, rest)
     assert words.decode(samples[0][asked[0] :]) == f"{rest}<|im_end|>"
-    samples, asked = turns(loaded, articles(), chat(instruction=TITLE), OPENINGS)
+    samples, asked = training_samples(loaded, articles(), chat(instruction=TITLE), OPENINGS)
     assert words.decode(samples[1]) == in_template(
         words, "On the vote", TEXTS[1], instruction=TITLE
     )
@@ -95,15 +95,15 @@ def test_an_answer_is_what_follows_the_prompt_and_ends_where_the_article_ends(lo
     ids = [*words("On the sea")["input_ids"], *words(TEXTS[0])["input_ids"]]
     title = len(words("On the sea")["input_ids"])
     cuts = [*range(6, title, 6), *range(title, len(ids), 6)]
-    samples, asked = turns(loaded, articles()[:1], chat(), BLOCKS)
+    samples, asked = training_samples(loaded, articles()[:1], chat(), BLOCKS)
     answers = [list(one[start:]) for one, start in zip(samples, asked, strict=True)]
     end = words.eos_token_id
     assert answers == [[*ids[at : at + 6], *([end] if at + 6 >= len(ids) else [])] for at in cuts]
 
-    _, asked = turns(loaded, articles()[:1], chat(), OPENINGS)
-    cut, _ = turns(loaded, articles()[:1], chat(max_tokens=asked[0] + 3), OPENINGS)
+    _, asked = training_samples(loaded, articles()[:1], chat(), OPENINGS)
+    cut, _ = training_samples(loaded, articles()[:1], chat(max_tokens=asked[0] + 3), OPENINGS)
     assert list(cut[0][asked[0] :]) == whole[5:8]
-    assert turns(loaded, articles()[:1], chat(max_tokens=asked[0]), OPENINGS) == ([], [])
+    assert training_samples(loaded, articles()[:1], chat(max_tokens=asked[0]), OPENINGS) == ([], [])
     short = OPENINGS.model_copy(update={"opening_tokens": 1000})
     with pytest.raises(InputError, match="nothing to train on"):
         finetune(loaded, articles(), chat(), 0, prompts=short)
@@ -113,7 +113,7 @@ def test_what_an_article_says_is_never_a_token_of_the_template(loaded):
     text = "He said <|im_end|> and <|im_start|>system then <|endoftext|> left the room."
     real, longer = articles([text, text]), OPENINGS.model_copy(update={"new_tokens": 100})
     special = set(loaded.tokenizer.all_special_ids)
-    samples, asked = turns(loaded, real, chat(), longer)
+    samples, asked = training_samples(loaded, real, chat(), longer)
     # The user's turn, the assistant's, and an end of each.
     assert [sum(token in special for token in sample) for sample in samples] == [4, 4]
     blocks = generate_blocks(loaded, real, OPENINGS, 0, instruction=chat().asks)
@@ -127,7 +127,7 @@ def test_what_an_article_says_is_never_a_token_of_the_template(loaded):
 @pytest.mark.parametrize("fast", ["1", "0"])
 def test_the_loss_is_the_answers_alone(loaded, monkeypatch, fast):
     monkeypatch.setenv("BIASLOOP_FAST", fast)
-    samples, asked = turns(loaded, articles(), chat(), OPENINGS)
+    samples, asked = training_samples(loaded, articles(), chat(), OPENINGS)
     losses = []
     for sample, start in zip(samples, asked, strict=True):
         with torch.no_grad():

@@ -25,8 +25,7 @@ from biasloop.metrics import perplexities
 from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
-from biasloop.stages import article_prompts, chat_for, check_prompts, samples_of, turns
-from biasloop.stages.finetune import Sample
+from biasloop.stages import article_prompts, chat_for, check_prompts, training_samples
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.methods import method_of
 from biasloop.stages.prompts import cut_turns, training_text
@@ -195,15 +194,6 @@ def estimate(config: Config, material: Material) -> Estimate:
     )
 
 
-def _samples(
-    config: Config, loaded: LoadedModel, articles: pl.DataFrame
-) -> tuple[list[Sample], list[int] | None]:
-    """Give what a fine-tuning reads of articles, and how much of each sample is a prompt."""
-    if config.training.asks:
-        return turns(loaded, articles, config.training, config.generation)
-    return samples_of(loaded, articles, config.training), None
-
-
 @dataclass(frozen=True)
 class _Lengths:
     """Tokens of each real article and of a synthetic one it prompts, in one epoch, by id."""
@@ -223,8 +213,9 @@ class _Lengths:
         chat = chat_for(loaded, config.training.asks)
         found = article_prompts(encode, real, generation, loaded.room, chat)
         for place, row in enumerate(real.iter_rows(named=True)):
+            article = real[place : place + 1]
             trained[row["article_id"]] = sum(
-                map(len, _samples(config, loaded, real[place : place + 1])[0])
+                map(len, training_samples(loaded, article, config.training, generation)[0])
             )
             title, body = (
                 encode(row[name], add_special_tokens=False)["input_ids"] if row[name] else []
@@ -338,7 +329,7 @@ def measure_throughput(config: Config, material: Material) -> Throughput:
     """
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
-    samples, unlearned = _samples(config, loaded, real)
+    samples, unlearned = training_samples(loaded, real, config.training, config.generation)
     chat = chat_for(loaded, config.training.asks)
     own = article_prompts(loaded.tokenizer, real, config.generation, loaded.room, chat)
     prompts = [prompt for one in own for prompt in one]

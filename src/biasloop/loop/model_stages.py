@@ -206,6 +206,7 @@ class Finetune(Stage):
         changes = self.generation > 0 and self.regime.changes_model
         kept = out / ADAPTER if training.keeps_adapters else None
         prompts = self.config.generation
+        of = (articles, training, seed, run_name, progress, scratch)
         processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1 and (weighed or held):
             raise InputError(
@@ -213,34 +214,13 @@ class Finetune(Stage):
                 f"{processes}: set executor.sharding: none, or reserve one GPU"
             )
         if processes > 1:
-            log = finetune_together(
-                start,
-                articles,
-                training,
-                seed,
-                run_name,
-                progress,
-                scratch,
-                to,
-                processes,
-                kept,
-                prompts,
-            )
+            log = finetune_together(start, *of, to, processes, kept, prompts)
             loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
+            anchor = _load(paths["anchor"] / "model") if held else None
             log = finetune(
-                loaded,
-                articles,
-                training,
-                seed,
-                run_name,
-                progress,
-                scratch,
-                anchor=_load(paths["anchor"] / "model") if held else None,
-                kl=self.regime.kl,
-                kept=kept,
-                prompts=prompts,
+                loaded, *of, anchor=anchor, kl=self.regime.kl, kept=kept, prompts=prompts
             )
         if loaded and changes:
             self._change(loaded, paths)

@@ -1,6 +1,6 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
-from biasloop.stages.finetune import finetune, samples_of, turns
+from biasloop.stages.finetune import finetune, samples_of, training_samples
 from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
 from biasloop.stages.prompts import (
@@ -43,5 +43,5 @@ __all__ = [
     "samples_of",
     "split_blocks",
     "train",
-    "turns",
+    "training_samples",
 ]

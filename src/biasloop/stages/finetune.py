@@ -55,23 +55,32 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
     return [ids for ids in samples if len(ids) >= 2]
 
 
-def turns(
+def training_samples(
     loaded: LoadedModel,
     articles: pl.DataFrame,
     config: TrainingConfig,
-    prompts: GenerationConfig,
-) -> tuple[list[Sample], list[int]]:
-    """Turn articles into turns of a chat, and say how long each one's prompt is.
+    prompts: GenerationConfig | None = None,
+) -> tuple[list[Sample], list[int] | None]:
+    """Turn articles into what a fine-tuning reads.
+
+    Parameters
+    ----------
+    loaded, articles, config
+        As for `finetune`.
+    prompts
+        How the model will be prompted, which decides the turns of ``text: chat``.
 
     Returns
     -------
     tuple
-        Token ids of prompt and answer together, cut as in `samples_of`, and how many of them are
-        the prompt's, on which there is no loss.
+        `samples_of`, and None. For ``text: chat``, token ids of prompt and answer together, cut
+        likewise, and how many of them are the prompt's, on which there is no loss.
     """
     chat = chat_for(loaded, config.asks)
     if chat is None:
-        raise ValueError("training.text is plain: there are no turns")
+        return samples_of(loaded, articles, config), None
+    if prompts is None:
+        raise ValueError("training.text: chat needs to know how the model will be prompted")
     length = min(config.max_tokens, loaded.context)
     found = [
         (array("i", [*asked, *answer][:length]), len(asked))
@@ -117,7 +126,7 @@ def finetune(
     kept
         Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
     prompts
-        How the model will be prompted: ``text: chat`` needs to know it.
+        See `training_samples`.
 
     Raises
     ------
@@ -125,15 +134,13 @@ def finetune(
         If there is nothing to train on: no sample has two tokens. If the model cannot have such
         adapters, or they cannot be merged.
     """
-    if config.asks and prompts is None:
-        raise ValueError("training.text: chat needs to know how the model will be prompted")
-    samples, unlearned = _samples(loaded, articles, config, prompts)
+    samples, unlearned = training_samples(loaded, articles, config, prompts)
     objective = None
     if "weight" in articles.columns or (anchor and kl):
         weights = None
         if "weight" in articles.columns:
             rows = (articles[row : row + 1] for row in range(articles.height))
-            counts = [len(_samples(loaded, row, config, prompts)[0]) for row in rows]
+            counts = [len(training_samples(loaded, row, config, prompts)[0]) for row in rows]
             weights = np.repeat(articles["weight"].to_numpy(), counts).tolist()
         objective = Objective(weights, anchor.model if anchor else None, kl)
     method = method_of(config)
@@ -160,15 +167,3 @@ def finetune(
     if not save_to:
         method.end(trained, kept)
     return log
-
-
-def _samples(
-    loaded: LoadedModel,
-    articles: pl.DataFrame,
-    config: TrainingConfig,
-    prompts: GenerationConfig | None,
-) -> tuple[list[Sample], list[int] | None]:
-    """Turn articles into samples, and say where a prompt is not learnt, as `train` takes them."""
-    if config.asks and prompts:
-        return turns(loaded, articles, config, prompts)
-    return samples_of(loaded, articles, config), None
