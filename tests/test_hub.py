@@ -145,7 +145,7 @@ def test_a_stage_loads_the_commit_that_its_key_names(hub, causal, tmp_path):
     assert str(hub.cache) not in (tmp_path / "out" / "model" / "config.json").read_text()
 
 
-def adapted(kind, folder, base, place, **settings):
+def adapted(kind, folder, base, place, head=True, **settings):
     """Train-free adapter of a folder's model; save it, give the merged model's logits."""
     import peft
     import torch
@@ -154,9 +154,9 @@ def adapted(kind, folder, base, place, **settings):
     torch.manual_seed(5)
     model = getattr(transformers, kind).from_pretrained(folder, **settings)
     task = "CAUSAL_LM" if "Causal" in kind else "SEQ_CLS"
-    config = peft.LoraConfig(r=2, target_modules="all-linear", task_type=task)
-    if task == "SEQ_CLS":
-        config.target_modules = ["query", "value"]
+    modules = "all-linear" if task == "CAUSAL_LM" else ["query", "value"]
+    task = task if head else None
+    config = peft.LoraConfig(r=2, target_modules=modules, task_type=task)
     attached = peft.get_peft_model(model, config).eval()
     for value in attached.parameters():
         if value.requires_grad:
@@ -220,6 +220,13 @@ def test_a_classifier_and_one_stored_as_an_adapter(hub, encoders, tmp_path):
     expected = np.stack([raw[:, 0], raw[:, 1:].sum(axis=1)], axis=1)
     np.testing.assert_allclose(found.probabilities(TEXTS, 2), expected, atol=1e-5)
     assert found.revision == content_of("some/adapter")["adapter"]["commit"]
+    # One that leaves the head as it is has its labels.
+    kept = adapted(kind, encoders / "classifier", "some/classifier", tmp_path / "kept", head=False)
+    hub.put("model", "some/kept", tmp_path / "kept")
+    found = load_classifier("some/kept", LABELS, {}, "leaning")
+    raw = kept(**batch).logits.softmax(dim=-1).detach().numpy()
+    np.testing.assert_allclose(found.probabilities(TEXTS, 2), raw, atol=1e-5)
+    assert not np.allclose(raw, local.probabilities(TEXTS, 2), atol=1e-3)
     # With the classifier's config.json beside it, its labels have names.
     attached.base_model.config.id2label = {0: "left", 1: "right", 2: "none"}
     attached.base_model.config.save_pretrained(tmp_path / "adapter")
@@ -394,6 +401,7 @@ def test_what_is_gated_is_served_to_whom_it_is_granted_and_else_told(stocked, ki
         ("some/other", None, "", ["has no such {kind}", "spelt right"]),
         ("some/other", None, READER, ["has no such {kind}", "spelt right"]),
         ("some/tiny", "v9", "", ["no revision 'v9'", "/commits/main"]),
+        ("some/tiny", "../../x", "", ["'../../x' is no branch, tag or commit"]),
         ("some/tiny", None, "hf_expired", ["HTTP 401", "may have run out"]),
     ],
 )

@@ -36,6 +36,7 @@ _SETTINGS = re.compile(
 )
 #: In what `upload` uploads: what it is, and of which run.
 RECORD = "biasloop.json"
+_REVISION = re.compile(r"[\w][\w./-]{0,200}", re.ASCII)
 _INDEX = "model.safetensors.index.json"
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -100,11 +101,13 @@ def check_hub(shown: str, name: str, kind: Kind, revision: str | None = None) ->
         HFValidationError,
     )
 
+    wanted = revision or "main"
+    if not _REVISION.fullmatch(wanted) or ".." in wanted:
+        raise InputError(f"{shown}: {wanted[:200]!r} is no branch, tag or commit")
     try:
         url = hf_hub_url(
             name, _SHOWN_BY[kind], repo_type=kind, revision=revision, endpoint=constants.ENDPOINT
         )
-        wanted = revision or "main"
         copy = Hosted(name, kind, _cached_commit(name, kind, wanted), False, wanted)
         if constants.HF_HUB_OFFLINE:
             if copy.commit is None and kind == "model":
@@ -159,10 +162,15 @@ def _refusal(error: Exception, name: str, kind: Kind, revision: str | None) -> s
         )
     if status:
         return f"the hub ({constants.ENDPOINT}) answers with HTTP {status}: try again later"
+    return f"it is not on this disk, and {_out_of_reach(error)}"
+
+
+def _out_of_reach(error: Exception) -> str:
+    from huggingface_hub import constants
+
     return (
-        f"it is not on this disk, and the hub ({constants.ENDPOINT}) is out of "
-        f"reach ({type(error).__name__}): is there a network, and are HF_ENDPOINT and "
-        "the proxy settings right?"
+        f"the hub ({constants.ENDPOINT}) is out of reach ({type(error).__name__}): is there a "
+        "network, and are HF_ENDPOINT and the proxy settings right?"
     )
 
 
@@ -288,11 +296,16 @@ def _explained(shown: str, hosted: Hosted) -> Generator[None]:
     try:
         yield
     except (HfHubHTTPError, _client_error(), OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-            raise  # a fault of this disk
+        if _is_of_this_disk(error):
+            raise
         cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
         why = _refusal(cause, hosted.name, hosted.kind, hosted.commit)
         raise InputError(f"{shown}: {why}") from error
+
+
+def _is_of_this_disk(error: Exception) -> bool:
+    named = isinstance(error, OSError) and error.errno is not None and error.filename is not None
+    return named and not isinstance(error, ConnectionError)
 
 
 def upload(folder: Path, name: str, kind: Kind, public: bool, message: str) -> str:
@@ -339,23 +352,26 @@ def upload(folder: Path, name: str, kind: Kind, public: bool, message: str) -> s
         rights = _rights(token)
         if rights == "read":
             raise InputError(f"{shown}: the token may only read: {log_in}; {folder} is kept")
-        try:
+        if not api.repo_exists(name, repo_type=kind):
             api.create_repo(name, repo_type=kind, private=not public)
-        except HfHubHTTPError as error:
-            if error.response is None or error.response.status_code != 409:
-                raise
-            if not api.file_exists(name, RECORD, repo_type=kind):
-                raise InputError(
-                    f"{shown}: there is such a {kind}, and biasloop did not upload it: take "
-                    f"another name; {folder} is kept"
-                ) from error
+        elif not api.file_exists(name, RECORD, repo_type=kind):
+            raise InputError(
+                f"{shown}: there is such a {kind}, and biasloop did not upload it: take another "
+                f"name; {folder} is kept"
+            )
         api.upload_folder(repo_id=name, folder_path=folder, repo_type=kind, commit_message=message)
-    except (HfHubHTTPError, _client_error(), OSError) as error:
+    except (HfHubHTTPError, _client_error(), OSError, ValueError, RuntimeError) as error:
+        if _is_of_this_disk(error):
+            raise
         status = getattr(getattr(error, "response", None), "status_code", 0)
         why = {
             401: f"the token is not valid, or has run out: {log_in}",
             403: f"the token lacks the right to write there: {log_in}, as somebody who may",
-        }.get(status) or _refusal(error, name, kind, None)
+            409: f"there is such a {kind}, which the token may not see: take another name",
+        }.get(status)
+        if why is None:
+            out = isinstance(error, (_client_error(), OSError)) and not status
+            why = _out_of_reach(error) if out else f"the hub refuses it: {str(error)[:300]}"
         raise InputError(f"{shown}: {why}; {folder} is kept") from error
     return page_of(name, kind)
 

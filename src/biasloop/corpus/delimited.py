@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from biasloop.corpus.packed import opened, unpacked_name
@@ -100,15 +100,17 @@ def _usual(path: Path) -> str:
 
 def _sniffed(path: Path) -> _Dialect:
     """Tell delimiter and quotes from the first rows, which have as many fields as the header."""
-    named = _NAMED.fullmatch(next(_lines(path), ""))
+    first = next(_lines(path), "")
+    named = _NAMED.fullmatch(first)
     usual = _usual(path)
     chosen = _Dialect(usual)
     if named:
         chosen = _Dialect(named[1], skipped=1)
     elif _agreement(path, chosen)[0] < 0.5:
-        others = {d: _agreement(path, _Dialect(d)) for d in _DELIMITERS}
-        best = max(others, key=lambda delimiter: others[delimiter])
-        chosen = _Dialect(best if others[best] > others[usual] else usual)
+        # A quote that is never closed is no sign of other quotes; a header with some is.
+        ways = product("\"'" if "'" in first else '"', (False, True), _DELIMITERS)
+        dialects = [chosen, *(_Dialect(d, quote, escaped) for quote, escaped, d in ways)]
+        chosen = max(dialects, key=lambda dialect: _agreement(path, dialect))
     single = replace(chosen, quote="'")
     rows = [row.fields or [] for row in islice(_rows(path, chosen), 1, _SNIFFED)]
     quoted = any(
