@@ -12,7 +12,7 @@ from biasloop.cli.main import app
 from biasloop.errors import InputError
 from biasloop.loop import instruments_of, scored_by
 from biasloop.neurons import read_ablation
-from biasloop.neurons.causal import export
+from biasloop.neurons.ablation import export
 
 torch = pytest.importorskip("torch")
 
