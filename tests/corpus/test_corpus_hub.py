@@ -76,7 +76,8 @@ def test_an_unreachable_hub_says_so(monkeypatch, error):
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(datasets, "load_dataset", fail)
+    for function in ("load_dataset", "get_dataset_config_names"):
+        monkeypatch.setattr(datasets, function, fail)
     with pytest.raises(InputError, match=r"hub:someone/news.*Is the hub within reach.*'test'"):
         load_corpus(CONFIG, 0)
 

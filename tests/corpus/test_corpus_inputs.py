@@ -217,3 +217,13 @@ def test_texts_of_the_same_words_are_equal(other):
         {"body": ["It's a café, truly.", other, "It's a café, barely.", "?!", "!?"]}
     )
     assert repeated_texts(texts) == 2
+
+
+def test_a_saved_folder_that_is_damaged_further_on_is_refused(tmp_path):
+    import datasets
+
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
+    file = next((tmp_path / "saved").glob("*.arrow"))
+    file.write_bytes(file.read_bytes().replace(b"Number 7", b"N\xc6mber 7"))
+    with pytest.raises(InputError, match=r"saved: cannot be read after row \d+: 'utf-8' codec"):
+        read(tmp_path / "saved", on_bad_row="skip")
