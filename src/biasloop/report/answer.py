@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict
 from biasloop.config import AnyRegimeConfig, PreservationConfig, RealShareConfig
-from biasloop.report import words
+from biasloop.report import formatting as words
 from biasloop.report.cautions import Caution
 from biasloop.report.verdicts import worst_levels, worst_sign
 

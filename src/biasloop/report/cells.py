@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from biasloop import quantities
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE, REAL
 
 
@@ -63,10 +63,10 @@ def figure_cell(
     if row is None or row[name] is None:
         return ABSENT
     low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
-    text = (words.signed if signed else words.number)(scale * row[name], digits)
+    text = (fmt.signed if signed else fmt.number)(scale * row[name], digits)
     if low is None or high is None:
         return Cell(text)
-    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+    return Cell(text, fmt.between(scale * low, scale * high, digits, sign=signed))
 
 
 def first_row(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
@@ -97,8 +97,8 @@ def regime_tables(
     records = quantities.QUANTITIES.values()
     named = [(one.section, (one.name, one.label)) for one in records if one.label]
     leaning = [
-        *((f"share:{label}", f"“{words.name(label)}”") for label in labels),
-        *((f"{_CHANGE}{label}", f"change of “{words.name(label)}”, points") for label in labels),
+        *((f"share:{label}", f"“{fmt.name(label)}”") for label in labels),
+        *((f"{_CHANGE}{label}", f"change of “{fmt.name(label)}”, points") for label in labels),
         *(column for section, column in named if section == "leaning"),
     ]
     text = [column for part in quantities.SECTIONS for section, column in named if section == part]
@@ -122,7 +122,7 @@ def _rows(
     for regime in regimes:
         own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") >= 0))
         generations = own["generation"].unique().sort().to_list()
-        tables.append((words.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
+        tables.append((fmt.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
     return tables
 
 
@@ -157,12 +157,12 @@ def _cell(quantity: str, row: dict[str, Any] | None) -> Cell:
     if row is None:
         return ABSENT
     if row["withheld"]:
-        return Cell("withheld", "", words.visible(str(row["reason"])))
+        return Cell("withheld", "", fmt.visible(str(row["reason"])))
     value, low, high = row["value"], row["low"], row["high"]
     if value is None or quantity.startswith(_CHANGE):
         return figure_cell(row, "value", 100, 1)
     if quantities.quantity(quantity).percent:
-        return Cell(words.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
+        return Cell(fmt.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
     known = low is not None and high is not None
-    ends = f"{words.scaled(low)} to {words.scaled(high)}" if known else ""
-    return Cell(words.scaled(value), ends)
+    ends = f"{fmt.scaled(low)} to {fmt.scaled(high)}" if known else ""
+    return Cell(fmt.scaled(value), ends)
