@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_made_up import MARKER
 
-from biasloop.analysis import SUMMARY, summarise
+from biasloop.analysis import summarise
+from biasloop.analysis.summary import SUMMARY
 from biasloop.report.charts import (
     REAL_LOOK,
     Chart,

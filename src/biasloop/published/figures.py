@@ -6,7 +6,7 @@ import polars as pl
 
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published.reproduction import Reproduction
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
 from biasloop.report.drawing import png
 
@@ -29,9 +29,9 @@ def charts(reproduction: Reproduction) -> tuple[Chart | Drawing, ...]:
             f"share:{label}",
             regimes,
             "leaning_share" if label == followed else f"leaning_share_{labels.index(label) + 1}",
-            f"Articles read as “{words.name(label)}”",
+            f"Articles read as “{fmt.name(label)}”",
             "Share of each generation's articles whose likeliest leaning this is; bands are "
-            f"{words.INTERVAL}s over articles.",
+            f"{fmt.INTERVAL}s over articles.",
             "share of articles, %",
             100,
             (0.0, 100.0),
@@ -75,11 +75,11 @@ def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
         tested = part.filter(pl.col("pvalue").is_not_null())
         if tested.height:
             caption = "Neurons with p < 0.05 by layer: raw (light) and after Benjamini-Hochberg."
-            stem = words.file_stem(part["quantity"][0])
+            stem = fmt.file_stem(part["quantity"][0])
             found[f"neurons_{stem}.png"] = (caption, counts_png(tested))
     for part in experiment.correlations.partition_by("quantity", maintain_order=True):
         if part.height:
             caption = "Pearson correlation of each layer's neurons with the metric."
-            stem = words.file_stem(part["quantity"][0])
+            stem = fmt.file_stem(part["quantity"][0])
             found[f"correlations_{stem}.png"] = (caption, correlations_png(part))
     return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE, REAL
 
 # Looks: the same in the page and in the PNG figures. The colours are those of Okabe and Ito (2008,
@@ -130,7 +130,7 @@ class Drawing:
 
 def escape(text: str) -> str:
     """Escape a text for plotly, which reads ``<b>`` and ``<a href>`` as markup."""
-    return html.escape(words.visible(text), quote=False)
+    return html.escape(fmt.visible(text), quote=False)
 
 
 # A quantity over generations ---------------------------------------------------------------------
@@ -323,14 +323,14 @@ def _hover(chart: Chart, shown: str, point: Point) -> str:
     text = f"{shown}, Generation {point.generation}: {_amount(chart, point.value)}"
     if point.low is not None and point.high is not None:
         ends = f"{_amount(chart, point.low)} to {_amount(chart, point.high)}"
-        text += f"<br>{words.INTERVAL} {ends}"
-    return text + (f"<br>{words.counted(point.n, 'article')}" if point.n else "")
+        text += f"<br>{fmt.INTERVAL} {ends}"
+    return text + (f"<br>{fmt.counted(point.n, 'article')}" if point.n else "")
 
 
 def _amount(chart: Chart, value: float) -> str:
     if chart.unit.endswith("%"):
-        return f"{words.number(value, 1)} %"
-    return words.scaled(value)
+        return f"{fmt.number(value, 1)} %"
+    return fmt.scaled(value)
 
 
 def line_chart(
@@ -377,7 +377,7 @@ def line_chart(
         found = own["seed"].drop_nulls().unique().sort().to_list()
         chains = tuple(_points(own.filter(pl.col("seed") == seed), scale) for seed in found)
         several = chains if len(chains) > 1 else ()
-        series.append(Series(words.name(regime), look, _points(pooled, scale), several))
+        series.append(Series(fmt.name(regime), look, _points(pooled, scale), several))
     if not series:
         return None
     levels = tuple(
@@ -415,7 +415,7 @@ def _points(rows: pl.DataFrame, scale: float) -> tuple[Point, ...]:
             _times(row["low"], scale),
             _times(row["high"], scale),
             row["n"],
-            words.visible(row["reason"]),
+            fmt.visible(row["reason"]),
             row["withheld"],
         )
         for row in rows.sort("generation").iter_rows(named=True)
@@ -446,7 +446,7 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
             traces.append(Trace("landmark", name, look, *at, hover=hover))
     landmarks = len(traces)
     for regime, look in looks.items():
-        places, name = _places(pooled, regime, leaning), words.name(regime)
+        places, name = _places(pooled, regime, leaning), fmt.name(regime)
         if not places:
             continue
         x, y = [quality.value or 0.0 for quality, _ in places], [share.value for _, share in places]
@@ -464,11 +464,11 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
         "bias_against_quality",
         "Bias against quality",
         "One path per regime; the number at a mark is the generation, the cross at a path's end "
-        f"its {words.INTERVAL}s. To the left text quality falls, up or down the bias moves. "
+        f"its {fmt.INTERVAL}s. To the left text quality falls, up or down the bias moves. "
         "Generations whose leaning figure is withheld are not on the path.",
         traces,
         Axis("text quality index (0 noise to 3 clean)"),
-        Axis(f"share of “{words.name(leaning, _AXIS_NAME)}”, %"),
+        Axis(f"share of “{fmt.name(leaning, _AXIS_NAME)}”, %"),
     )
 
 
@@ -482,7 +482,7 @@ def _places(pooled: pl.DataFrame, regime: str, leaning: str) -> list[tuple[Point
 
 
 def _place_hover(name: str, generation: str, quality: Point, share: Point) -> str:
-    figures = f"quality {words.number(quality.value)}, share {words.number(share.value, 1)} %"
+    figures = f"quality {fmt.number(quality.value)}, share {fmt.number(share.value, 1)} %"
     return f"<b>{escape(name)}</b>{generation}<br>{figures}"
 
 
@@ -502,15 +502,15 @@ def calibration_chart(card: Mapping[str, Any]) -> Drawing | None:
     for part, bins in parts.items():
         x, y = ([100 * bin_[name] for bin_ in bins] for name in ("confidence", "accuracy"))
         hover = [
-            f"<b>{_PARTS[part]}</b><br>confidence {words.number(confidence, 0)} %, right "
-            f"{words.number(accuracy, 0)} % of {bin_['n']:,}"
+            f"<b>{_PARTS[part]}</b><br>confidence {fmt.number(confidence, 0)} %, right "
+            f"{fmt.number(accuracy, 0)} % of {bin_['n']:,}"
             for confidence, accuracy, bin_ in zip(x, y, bins, strict=True)
         ]
         own = look(list(_PARTS).index(part))
         traces.append(Trace("line", _PARTS[part], own, x, y, hover=hover))
     return Drawing(
-        f"calibration_{words.file_stem(card['metric'])}",
-        f"Calibration: {words.name(card['metric'])}",
+        f"calibration_{fmt.file_stem(card['metric'])}",
+        f"Calibration: {fmt.name(card['metric'])}",
         "Accuracy against confidence on held-out text; on the diagonal a confidence of "
         "80\u202f% is right 80\u202f% of the time.",
         traces,

@@ -23,7 +23,7 @@ from biasloop.analysis import (
 )
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry
 from biasloop.report.charts import INK, MUTED, look
 from biasloop.report.drawing import picture
@@ -106,7 +106,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
         sentence,
         (
             f"{key} and what each generation trains on",
-            f"change of {words.name(least.leaning, 24)} in points",
+            f"change of {fmt.name(least.leaning, 24)} in points",
             f"within ±{_points(least.margin)}?",
             "training tokens per chain",
             "real articles after Generation 0",
@@ -115,7 +115,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
         theory,
         strict(machine),
         picture(
-            f"Change of “{words.name(least.leaning)}” by {key} of {kind}", _drawn(least, tried, key)
+            f"Change of “{fmt.name(least.leaning)}” by {key} of {kind}", _drawn(least, tried, key)
         ),
     )
 
@@ -125,15 +125,15 @@ def _dose(one: RegimeAnswer, key: str) -> float:
 
 
 def _points(share: float) -> str:
-    return f"{words.short(100 * share)} points"
+    return f"{fmt.short(100 * share)} points"
 
 
 def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
     moved = one.verdict.judged.get(least.leaning)
-    size = Entry("–", DETAIL.sub("", words.visible(one.verdict.reason)))
+    size = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
     if moved:
-        ends = words.between(100 * moved.low, 100 * moved.high, 1, sign=True)
-        size = Entry(words.signed(100 * moved.value), ends)
+        ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
+        size = Entry(fmt.signed(100 * moved.value), ends)
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
         Entry(f"{_dose(one, key):g}", one.regime.trains_on),
@@ -157,10 +157,10 @@ def _planned(results: Results, found: Outcomes, least: LeastDose) -> _Plan:
         if moved is None:
             return "the leaning there cannot be read"
         needed = needed_for(plan, found, one.verdict, least.leaning, least.margin, confusion)
-        there = f"were the change the {words.signed(100 * moved.value)} points found there"
+        there = f"were the change the {fmt.signed(100 * moved.value)} points found there"
         if needed is None:
             return f"no number of articles would, {there}"
-        seeds = words.counted(needed.seeds, "seed")
+        seeds = fmt.counted(needed.seeds, "seed")
         return f"{needed.articles:,} articles and {seeds} would, {there}"
 
     return told
@@ -219,7 +219,7 @@ def _theory(results: Results, kind: str, key: str) -> tuple[float | None, str]:
     known = "" if dose == share else f", which is a {key} of {dose:.2g}"
     return share, (
         f"Theory (WMLE on shares of leanings, unlimited data, real articles not filtered): an "
-        f"amplified state lasts below a real share of {words.percent(share, 0)} of each training "
+        f"amplified state lasts below a real share of {fmt.percent(share, 0)} of each training "
         f"set{known}."
     )
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE
 
 #: Longer texts are cut for showing.
@@ -73,11 +73,11 @@ def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
                 if key[:2] == (article, regime)
             )
             if own:
-                written.append(("base model" if regime == BASE else words.name(regime), own))
+                written.append(("base model" if regime == BASE else fmt.name(regime), own))
         title, label, source, body = (
             real[article][name] or "" for name in ("title", "label", "source", "body")
         )
-        named = (words.visible(text) for text in (title, label, source))
+        named = (fmt.visible(text) for text in (title, label, source))
         found.append(Example(*named, _text("real article", body), tuple(written)))
     return tuple(found)
 
@@ -95,7 +95,7 @@ def _choose(results: Results) -> list[str]:
 
 
 def _text(name: str, body: str | None, remarks: tuple[str, ...] = ()) -> Text:
-    shown, left_out = words.cut(body or "", SHOWN_CHARACTERS)
+    shown, left_out = fmt.cut(body or "", SHOWN_CHARACTERS)
     return Text(name, shown, left_out, remarks)
 
 
@@ -122,13 +122,13 @@ def _remarks(results: Results, checked: pl.DataFrame, ours: pl.Expr) -> dict[_Ke
     found: dict[_Key, list[str]] = {}
     for key, leaning in _by_text(best).items():
         outside = scores["outside_domain"].get(key)
-        shown = words.name(leaning["leaning"])
-        told = f"read as “{shown}”, {words.percent(leaning['probability'], 0)}"
+        shown = fmt.name(leaning["leaning"])
+        told = f"read as “{shown}”, {fmt.percent(leaning['probability'], 0)}"
         if (outside and outside["value"]) or key[1:] in held:
             told = "leaning not read: too damaged"
         found[key] = [told]
     for metric in ("quality", "perplexity"):
         for key, row in scores[metric].items():
             if row["value"] is not None:
-                found.setdefault(key, []).append(f"{metric} {words.scaled(row['value'], 2)}")
+                found.setdefault(key, []).append(f"{metric} {fmt.scaled(row['value'], 2)}")
     return {key: tuple(told) for key, told in found.items()}

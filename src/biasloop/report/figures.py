@@ -11,7 +11,7 @@ import polars as pl
 from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.charts import (
     BASE_LOOK,
     Chart,
@@ -130,14 +130,14 @@ _LEVELS = {REAL: "of the real articles", BASE: "of the untouched base model's"}
 def _share(
     summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str
 ) -> Chart | None:
-    shown, quantity = words.name(leaning), f"share:{leaning}"
+    shown, quantity = fmt.name(leaning), f"share:{leaning}"
     pooled = summary.filter(pl.col("seed").is_null(), quantity=quantity)
     places = {name: pooled.filter(regime=regime) for regime, name in _LEVELS.items()}
     places["in Generation 0"] = pooled.filter(generation=0)
     levels = [
         f"{name} {' to '.join(dict.fromkeys((found[0], found[-1])))}\u202f%"
         for name, rows in places.items()
-        if (found := [words.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
+        if (found := [fmt.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
     ]
     return line_chart(
         summary,

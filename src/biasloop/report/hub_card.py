@@ -13,7 +13,7 @@ from typing import Any
 from biasloop.analysis import Verdict
 from biasloop.config import without_folders, write_yaml
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.verdicts import bias_sentence, collapse_sentence
 from biasloop.untrusted import in_markdown, visible
 
@@ -84,7 +84,7 @@ def _metadata(results: Results, subject: Subject) -> str:
 
     if subject.place is None:
         configs = [{"config_name": n, "data_files": file} for n, file in subject.tables.items()]
-        name = words.name(results.config.name)
+        name = fmt.name(results.config.name)
         data: Any = DatasetCardData(
             license=subject.license, pretty_name=name, configs=configs, tags=list(TAGS)
         )
@@ -109,8 +109,8 @@ def _model(results: Results, subject: Subject) -> list[str]:
         base = f"`{subject.base}`"
     corpus = in_markdown(str(results.corpus.get("name") or without_folders(config).corpus.source))
     return [
-        f"# {in_markdown(words.name(config.name))}: Generation {generation} of the regime "
-        f"{in_markdown(words.name(regime))}",
+        f"# {in_markdown(fmt.name(config.name))}: Generation {generation} of the regime "
+        f"{in_markdown(fmt.name(regime))}",
         f"Generation {generation} (seed {seed}) of {base} that was fine-tuned, generation after "
         f"generation, on what its regime gives it of the corpus {corpus} and of text that the "
         "generation before wrote. It was made by biasloop, to measure whether bias grows in such a "
@@ -130,7 +130,7 @@ def _scores(results: Results, subject: Subject) -> list[str]:
         "set_scores": "one row per set of articles per metric",
     }
     return [
-        f"# {in_markdown(words.name(results.config.name))}: scores",
+        f"# {in_markdown(fmt.name(results.config.name))}: scores",
         "Scores of the articles that language models wrote which were trained on their own output, "
         "generation after generation, made by biasloop. `regime`, `seed` and `generation` say "
         "which model; real articles are regime `real`, generation −1. The articles are not here.",
@@ -161,12 +161,12 @@ def _verdicts(verdicts: Sequence[Verdict]) -> list[str]:
     rows = []
     for one in verdicts:
         rests_on = (
-            f"{words.counted(one.chains, 'chain')} of {words.counted(one.articles, 'article')}, "
+            f"{fmt.counted(one.chains, 'chain')} of {fmt.counted(one.articles, 'article')}, "
             f"up to Generation {one.last}"
         )
         amplified = one.amplified if one.leaning else "–"
         told = (bias_sentence(one), collapse_sentence(one), rests_on)
-        cells = (words.name(one.regime), amplified, one.collapsed, *told)
+        cells = (fmt.name(one.regime), amplified, one.collapsed, *told)
         rows.append([in_markdown(text) for text in cells])
     columns = ("Regime", "Bias amplified?", "Text collapsed?", "Bias", "Collapse", "Rests on")
     return ["## Verdicts", _table(columns, rows)]
@@ -186,7 +186,7 @@ def _instruments(summary: Mapping[str, Any]) -> list[str]:
     for one in summary["instruments"]:
         held_out = one["held_out"]
         measured = [
-            words.number((held_out.get(part) or {}).get("macro_f1"), 2)
+            fmt.number((held_out.get(part) or {}).get("macro_f1"), 2)
             for part in ("articles", "sources")
         ]
         rows.append(

@@ -9,7 +9,7 @@ import polars as pl
 
 from biasloop import quantities
 from biasloop.analysis import SHIFT_MEASURES, Change, Evidence, Verdict, sign_agreement
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.cautions import UNREAD
 from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row, one_table
 from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
@@ -26,10 +26,8 @@ def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
         Of each question the answer, the change with its interval, the levels between which it
         lies, and what the answer rests on.
     """
-    rests = (
-        f"{words.counted(verdict.chains, 'chain')} of {words.counted(verdict.articles, 'article')}"
-    )
-    title = f"{words.name(verdict.regime)}: {rests}, Generation 0 to {verdict.last}"
+    rests = f"{fmt.counted(verdict.chains, 'chain')} of {fmt.counted(verdict.articles, 'article')}"
+    title = f"{fmt.name(verdict.regime)}: {rests}, Generation 0 to {verdict.last}"
     title += "; changes less those under real articles only" * verdict.beyond_fine_tuning
     last = f"Generation {verdict.last}"
     columns = ("answer", "change", "Generation 0", last, "real articles", "rests on")
@@ -78,11 +76,11 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
     for label, of, change in told:
         # The real articles' shares are corrected where the judged ones are.
         real = verdict.real.get(label) if of == errors else None
-        share = f"Share of “{words.name(label)}”{of}, %"
+        share = f"Share of “{fmt.name(label)}”{of}, %"
         cells = (
             ABSENT if rows else answer,
             *_levels(change, 100, 1),
-            ABSENT if real is None else Cell(words.number(100 * real, 1)),
+            ABSENT if real is None else Cell(fmt.number(100 * real, 1)),
             Cell("" if rows else _why(verdict)),
         )
         question = "" if rows else "Did it lean further away from the real articles? "
@@ -102,7 +100,7 @@ _WAYS = {
 def _why(verdict: Verdict) -> str:
     """Say in few words what the answer on bias rests on."""
     if verdict.bias in ("withheld", "not measured"):
-        return DETAIL.sub("", words.visible(verdict.reason))
+        return DETAIL.sub("", fmt.visible(verdict.reason))
     way = "away from the real articles" + ", not all chains the same way" * (
         not verdict.same_direction
     )
@@ -111,8 +109,8 @@ def _why(verdict: Verdict) -> str:
         return way
     worst = ", the unreadable articles taken at their worst" * (verdict.unread >= UNREAD)
     return (
-        f"{way}; no movement: {words.pvalue(verdict.pvalue)}{worst}; "
-        f"{words.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
+        f"{way}; no movement: {fmt.pvalue(verdict.pvalue)}{worst}; "
+        f"{fmt.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
     )
 
 
@@ -137,7 +135,7 @@ def _levels(
     """Write a change, and the levels before and after it."""
     if change is None:
         return (ABSENT,) * 3
-    ends = (Cell(words.number(scale * end, digits)) for end in (change.before, change.after))
+    ends = (Cell(fmt.number(scale * end, digits)) for end in (change.before, change.after))
     of_change = digits if of_change is None else of_change
     return (figure_cell(asdict(change), "value", scale, of_change), *ends)
 
@@ -147,11 +145,11 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
     none = (ABSENT,) * 3
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
-        margin = words.short(100 * held.margin)
+        margin = fmt.short(100 * held.margin)
         half = (held.high - held.low) / 2
         open_ = held.answer == "not shown" and half >= held.margin
         note = (
-            f"the interval alone is ±{words.number(100 * half, 1)}; 'biasloop power --margin "
+            f"the interval alone is ±{fmt.number(100 * half, 1)}; 'biasloop power --margin "
             f"{margin}' says how many articles and seeds would show it"
         )
         change = figure_cell(asdict(held), "value", 100, 1)
@@ -162,13 +160,13 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
         slope = figure_cell(trend, "slope", 100, 2)
         question = "How far does it move per generation? Points, on a straight line through all"
         question += ", nothing subtracted" * verdict.beyond_fine_tuning
-        rests = Cell(f"no slope: {words.pvalue(trend['holm'])} corrected for all trends (Holm)")
+        rests = Cell(f"no slope: {fmt.pvalue(trend['holm'])} corrected for all trends (Holm)")
         rows.append((question, (ABSENT, slope, *none, rests)))
     if verdict.unread >= UNREAD:
         stands = verdict.bias in ("amplified", "reduced", "moved")
         note = "the answer holds whatever they lean to" * stands
         question = f"How many articles of Generation {verdict.last} are too damaged to read?"
-        unread = Cell(words.percent(verdict.unread, 0))
+        unread = Cell(fmt.percent(verdict.unread, 0))
         rows.append((question, (unread, ABSENT, *none, Cell(note))))
     return rows
 
@@ -205,7 +203,7 @@ def tables_of_tests(
 
 
 def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    names = {"base": "base model"} | {regime: words.name(regime) for regime in regimes}
+    names = {"base": "base model"} | {regime: fmt.name(regime) for regime in regimes}
     several = shifts["seed"].n_unique() > 1
     sets = shifts.select("regime", "seed", "generation").unique().sort(pl.all())
     rows = []
@@ -215,7 +213,7 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
             for measure in SHIFT_MEASURES:
                 where = {"regime": regime, "seed": seed, "generation": generation}
                 row = first_row(shifts, measure=measure, **where)
-                cells.append(Cell(words.percent(row["value"])) if row else ABSENT)
+                cells.append(Cell(fmt.percent(row["value"])) if row else ABSENT)
                 cells.append(figure_cell(row, "shift", 100, 1))
             of_seed = f", seed {seed}" if several and generation >= 0 else ""
             title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
@@ -232,7 +230,7 @@ def _trend_table(
     trends: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]
 ) -> Table | None:
     parts = []
-    names = [(f"share:{label}", f"share of “{words.name(label)}”", 100.0, 2) for label in labels]
+    names = [(f"share:{label}", f"share of “{fmt.name(label)}”", 100.0, 2) for label in labels]
     names += [(name, one.tested, 1.0, one.digits) for name, one in quantities.tested().items()]
     columns = ("per generation", "p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
     for quantity, title, scale, digits in names:
@@ -242,7 +240,7 @@ def _trend_table(
             if row:
                 slope = figure_cell(row, "slope", scale, digits)
                 cells = [_p(row[n]) for n in ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")]
-                rows.append((words.name(regime), (slope, *cells)))
+                rows.append((fmt.name(regime), (slope, *cells)))
         if rows:
             unit = " (points)" if scale == 100 else ""
             parts.append(Part((f"{title}{unit} {columns[0]}", *columns[1:]), tuple(rows)))
@@ -261,13 +259,13 @@ def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: st
                 row = first_row(own, generation=generation, against=against)
                 cells.append(figure_cell(row, "value", 100, 1))
                 cells.append(_p(row["holm"]) if row else ABSENT)
-            rows.append((f"{words.name(regime)}, {generation}", tuple(cells)))
+            rows.append((f"{fmt.name(regime)}, {generation}", tuple(cells)))
         if rows:
             columns = []
             for name in ("Generation 0", "the base model", "the real articles"):
                 columns += [f"less {name}, points", "p after Holm"]
             parts.append(Part(tuple(columns), tuple(rows)))
-    title = f"Share of “{words.name(leaning)}” against each reference"
+    title = f"Share of “{fmt.name(leaning)}” against each reference"
     return Table(title, tuple(parts)) if parts else None
 
 
@@ -280,15 +278,15 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
         for row in own.iter_rows(named=True):
             share = row["quantity"].startswith("share:")
             scale, digits = (100, 1) if share else (1, 2)
-            what = f"share of “{words.name(row['quantity'][6:])}”, points" if share else "quality"
+            what = f"share of “{fmt.name(row['quantity'][6:])}”, points" if share else "quality"
             cells = (
                 Cell(what),
                 figure_cell(row, "value", scale, digits),
                 _p(row["pvalue"]),
                 _p(row["holm"]),
             )
-            rows.append((f"{words.name(regime)}, Generation {row['generation']}", cells))
-    against = words.name(comparisons["against"][0])
+            rows.append((f"{fmt.name(regime)}, Generation {row['generation']}", cells))
+    against = fmt.name(comparisons["against"][0])
     columns = ("of", "change less", "p", "p after Holm")
     title = f"Change since Generation 0, less that of {against}"
     return one_table(title, columns, rows)
@@ -303,7 +301,7 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
     for regime in ("real", "base", *regimes):
         own = adjusted.filter(pl.col("regime") == regime).sort("generation")
         for row in own.iter_rows(named=True):
-            shown = names.get(regime) or f"{words.name(regime)}, {row['generation']}"
+            shown = names.get(regime) or f"{fmt.name(regime)}, {row['generation']}"
             cells = tuple(
                 figure_cell(row, n, 100, 1, signed=n == "change")
                 for n in ("read", "adjusted", "change", "likelihood")
@@ -320,7 +318,7 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
         "corrected change since Generation 0, points",
         "corrected by EM, %",
     )
-    title = f"Share of “{words.name(leaning)}”, as read and corrected for the classifier's errors"
+    title = f"Share of “{fmt.name(leaning)}”, as read and corrected for the classifier's errors"
     return one_table(title, columns, rows)
 
 
@@ -330,7 +328,7 @@ def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Ta
         row = first_row(correlations, regime=regime)
         if row:
             cells = (figure_cell(row, "levels"), figure_cell(row, "steps"))
-            rows.append((words.name(regime), (*cells, Cell(str(row["generations"])))))
+            rows.append((fmt.name(regime), (*cells, Cell(str(row["generations"])))))
     if not rows:
         return None
     columns = ("of levels", "of steps from generation to generation", "generations")
@@ -339,7 +337,7 @@ def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Ta
 
 
 def _p(value: float | None) -> Cell:
-    return Cell(words.pvalue(value).removeprefix("p "))
+    return Cell(fmt.pvalue(value).removeprefix("p "))
 
 
 # Updates ------------------------------------------------------------------------------------------
@@ -365,7 +363,7 @@ def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
     tables = []
     several = table["seed"].n_unique() > 1
     for (regime, seed), rows in table.group_by("regime", "seed", maintain_order=True):
-        title = f"Update on the bias direction, “{words.name(leaning)}”: {words.name(str(regime))}"
+        title = f"Update on the bias direction, “{fmt.name(leaning)}”: {fmt.name(str(regime))}"
         columns = (
             f"projection of the update ({_UNITS[rows['direction'][0]]})",
             "change that followed (mean log-odds)",
@@ -401,5 +399,5 @@ def _agreement(table: pl.DataFrame, leaning: str) -> Table:
         Cell(f"{found.towards} of {found.towards + found.against}"),
         Cell(shown, pvalue),
     )
-    title = f"Update on the bias direction, “{words.name(leaning)}”: does it foretell the change?"
+    title = f"Update on the bias direction, “{fmt.name(leaning)}”: does it foretell the change?"
     return one_table(title, columns, [("Generation 1 on", cells)])
