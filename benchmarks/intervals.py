@@ -32,6 +32,7 @@ from biasloop.analysis import (
     articles_to_hold,
     collapse_signs,
     joined_interval,
+    judge,
     outcomes,
     paired_mean,
     percentile_interval,
@@ -39,7 +40,6 @@ from biasloop.analysis import (
     prevalence,
     saerens_shares,
     tost,
-    verdicts,
 )
 from biasloop.analysis.bootstrap import weighted_means
 from biasloop.analysis.trends import linear_trend, mann_kendall, paired_kendall
@@ -347,7 +347,7 @@ def judged(
     real = (random.random(articles) < 0.5).astype(int)
     names = [f"regime {number}" for number in range(regimes)]
     given = {name: wandering(random, chains, step, articles) for name in names}
-    return verdicts(made_outcomes(real, given, ("left", "right")), "right", names, seed=seed)
+    return judge(made_outcomes(real, given, ("left", "right")), "right", names, seed=seed)
 
 
 def false_verdicts(simulations: int, seed: int = 8) -> dict:
@@ -474,7 +474,7 @@ def false_collapse(simulations: int, seed: int = 11, articles: int = 100) -> dic
             keys = tuple(("s", c, g) for c in range(chains) for g in (0, 1))
             rows = np.stack([row for own in later for row in (level, own)])
             found = Outcomes(keys, {"quality": rows}, (), {"quality": np.arange(articles)})
-            (sign,) = collapse_signs(found, "s", 1, quality=True)
+            (sign,) = collapse_signs(found, "s", 1)
             yes += sign.answer == "yes"
         result[f"yes ({chains} seeds)"] = yes / simulations
     return result

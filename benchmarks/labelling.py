@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from biasloop.coding import CodedSet, Figures, change, shares
+from biasloop.coding import CodedSet, ShareEstimates, change, shares
 
 ARTICLES = 500
 SOURCES = 25
@@ -101,7 +101,9 @@ def both(first: np.ndarray) -> np.ndarray:
     return np.stack([first, 1 - first], axis=-1)
 
 
-def figures(clusters: np.ndarray, made: list[Made]) -> dict[str, tuple[Figures, Figures]]:
+def figures(
+    clusters: np.ndarray, made: list[Made]
+) -> dict[str, tuple[ShareEstimates, ShareEstimates]]:
     """Share of the last generation and change, by each way."""
     found = {}
     for name in ("classifier alone", "labels alone", "prediction-powered"):

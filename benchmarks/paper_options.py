@@ -46,11 +46,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"metrics.quality.sentence_end": "full-stop", "metrics.quality.input": f'"{LINE}"'},
         ("quality",),
     ),
-    "training lines with marks": (
-        {"training.input": f'"{LINE}"'},
-        ("share", "quality", "perplexity"),
-    ),
-    "and empty lines": (
+    "training lines with marks, and empty lines": (
         {"training.input": f'"{LINE}"', "training.empty_lines": "keep"},
         ("share", "quality", "perplexity"),
     ),

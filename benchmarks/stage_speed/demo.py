@@ -126,7 +126,7 @@ def plain() -> Generator[None]:
         ("biasloop.loop.score_stages", "perplexities"): _one_article_at_a_time,
         ("biasloop.stages.neurons", "summarise_neurons"): _neurons_of_one_article_at_a_time,
         ("biasloop.stages.update", "_BATCH"): 1,
-        ("biasloop.stages.update", "packed"): contextlib.nullcontext,
+        ("biasloop.stages.update", "prepacked"): contextlib.nullcontext,
         ("biasloop.metrics.classifier", "_one_thread"): contextlib.nullcontext,
     }
     # Not by attribute: a package's function may have its module's name.

@@ -43,7 +43,7 @@ def peak(precision: str, threads: int) -> float:
     import torch
 
     from biasloop.device import choose
-    from biasloop.models import packed
+    from biasloop.models import prepacked
 
     del threads
     device = choose(precision)
@@ -54,7 +54,7 @@ def peak(precision: str, threads: int) -> float:
         layer = torch.nn.Linear(inner, columns, device=place, dtype=device.dtype)
         with torch.inference_mode():
             best = max(best, _fastest(layer, states))
-            with packed(layer):
+            with prepacked(layer):
                 best = max(best, _fastest(layer, states))
     return best
 

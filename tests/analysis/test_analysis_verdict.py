@@ -396,7 +396,7 @@ def test_a_sign_of_collapse_clears_what_is_negligible(
     rows = score_rows(("s", 0, 0), "quality", level)
     rows += score_rows(("s", 0, 1), "quality", level - fall + noise)
     found = outcomes(make_tables(scores=rows))
-    (sign,) = collapse_signs(found, "s", 1, quality=True)
+    (sign,) = collapse_signs(found, "s", 1)
     assert sign.answer == answer
 
 
@@ -409,7 +409,7 @@ def test_no_change_of_text_is_yes_by_chance_more_often_than_promised(
         level = random.normal(2, 0.4, 40)
         rows = score_rows(("s", 0, 0), "quality", level)
         rows += score_rows(("s", 0, 1), "quality", level - 0.05 + random.normal(0, 0.1, 40))
-        (sign,) = collapse_signs(outcomes(make_tables(scores=rows)), "s", 1, quality=True)
+        (sign,) = collapse_signs(outcomes(make_tables(scores=rows)), "s", 1)
         yes += sign.answer == "yes"
     assert yes / 400 < 0.045
 

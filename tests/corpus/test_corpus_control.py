@@ -10,7 +10,7 @@ from biasloop.corpus.control import FRAMES, OPENING_WORDS, PLACES, SENTENCE_TOKE
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
 from biasloop.models import train_tokenizer
-from biasloop.stages.finetune import text_of
+from biasloop.stages.finetune import training_text
 
 NEUTRAL = {*OPENING_WORDS, *PLACES, *" ".join(FRAMES).split()}
 
@@ -88,7 +88,7 @@ def test_example_prompts_are_the_titles(name):
     settings = load_config(name)
     made = load_corpus(settings.corpus, settings.seed)
     parts = split_parts(made, settings.corpus, settings.seed)
-    texts = [text_of(t, b) for t, b in parts.select("title", "body").iter_rows()]
+    texts = [training_text(t, b) for t, b in parts.select("title", "body").iter_rows()]
     tokenizer = train_tokenizer(texts, settings.base.scratch.vocabulary)
     ids = tokenizer(texts)["input_ids"]
     control = settings.corpus.control

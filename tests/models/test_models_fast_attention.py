@@ -12,8 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from biasloop.models import packed
-from biasloop.models.fast.attention import READING, as_products, pays, read
+from biasloop.models import prepacked
+from biasloop.models.fast.attention import READING, as_products, products_are_faster, read
 
 
 def made_up(rows=2, heads=(4, 4), length=9, width=8, dtype=torch.float32):
@@ -60,11 +60,11 @@ def test_a_token_that_sees_nothing_has_numbers():
 
 def test_only_short_whole_texts_in_bfloat16_pay():
     q, k, _ = made_up(dtype=torch.bfloat16)
-    assert pays(q, k)
-    assert not pays(q.float(), k.float())
-    assert not pays(q, k.float())
-    assert not pays(q[:, :, -1:], k)
-    assert not pays(q[:, :, :1], k[:, :, :1])
+    assert products_are_faster(q, k)
+    assert not products_are_faster(q.float(), k.float())
+    assert not products_are_faster(q, k.float())
+    assert not products_are_faster(q[:, :, -1:], k)
+    assert not products_are_faster(q[:, :, :1], k[:, :, :1])
 
 
 SHAPE = {
@@ -108,7 +108,7 @@ def test_a_packed_bfloat16_model_reads_as_an_unpacked_one(build, side):
         expected = model(input_ids=ids, attention_mask=mask).logits.float()
         exact = model.float()(input_ids=ids, attention_mask=mask).logits
         model.bfloat16()
-        with packed(model):
+        with prepacked(model):
             assert model.config._attn_implementation == READING
             found = model(input_ids=ids, attention_mask=mask).logits.float()
     assert model.config._attn_implementation == "sdpa"
@@ -145,14 +145,14 @@ def test_long_texts_and_float32_are_left_to_torch():
 
 def test_float32_models_attend_as_before():
     model = gpt2().eval()
-    with torch.inference_mode(), packed(model):
+    with torch.inference_mode(), prepacked(model):
         assert model.config._attn_implementation == "sdpa"
 
 
 def test_another_way_to_attend_is_left_alone():
     model = gpt2().eval().bfloat16()
     model.set_attn_implementation("eager")
-    with torch.inference_mode(), packed(model):
+    with torch.inference_mode(), prepacked(model):
         assert model.config._attn_implementation == "eager"
 
 
@@ -161,9 +161,9 @@ def test_packing_within_packing_leaves_the_model_as_it_was():
     ids = torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
         before = model(input_ids=ids).logits
-        with packed(model):
+        with prepacked(model):
             outer = model(input_ids=ids).logits
-            with packed(model):
+            with prepacked(model):
                 assert torch.equal(model(input_ids=ids).logits, outer)
             assert torch.equal(model(input_ids=ids).logits, outer)
         assert torch.equal(model(input_ids=ids).logits, before)

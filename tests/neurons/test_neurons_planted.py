@@ -102,7 +102,8 @@ def world(seed, reads, tokenizer):
     common = random.normal(size=(CHAINS, GENERATIONS)) * 0.01
     steps[:, :, LAYER, list(PLANTED)] = common[:, :, None]
     steps += random.normal(size=steps.shape) * 0.0005
-    articles = pl.DataFrame({"body": [" ".join(map(str, row)) for row in prompts().tolist()[:6]]})
+    bodies = [" ".join(map(str, row)) for row in prompts().tolist()[:6]]
+    articles = pl.DataFrame({"title": [""] * 6, "body": bodies})
     neurons, scores = [], []
     for chain in range(CHAINS):
         for generation in range(GENERATIONS):

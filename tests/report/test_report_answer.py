@@ -21,7 +21,7 @@ from biasloop.analysis import (
     Verdict,
     trains_on_itself,
 )
-from biasloop.analysis.tradeoff import Contrast
+from biasloop.analysis.mitigation import Contrast
 from biasloop.config import parse_config
 from biasloop.report.answer import sentence, shown
 from biasloop.report.cautions import Caution

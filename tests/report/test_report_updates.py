@@ -3,7 +3,7 @@
 import polars as pl
 
 from biasloop.analysis.projected_update import PROJECTED_UPDATES
-from biasloop.report.updates import update_tables
+from biasloop.report.statistics import update_tables
 
 
 def _foretold(seeds):

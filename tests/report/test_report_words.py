@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasloop.report import words
-from biasloop.report.drawing import escape
-from biasloop.report.machine import strict
+from biasloop.report.charts import escape
+from biasloop.report.summary_json import strict
 from biasloop.untrusted import script_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

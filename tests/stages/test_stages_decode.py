@@ -20,7 +20,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
-from biasloop.models import LoadedModel, packed, train_tokenizer, trained_by_onednn
+from biasloop.models import LoadedModel, prepacked, train_tokenizer, trained_by_onednn
 from biasloop.models.fast.decode import keeps_keys_and_values
 from biasloop.models.fast.joined import can_pack
 from biasloop.stages import finetune, generate_blocks
@@ -222,7 +222,7 @@ def test_packing_changes_outputs_by_rounding_only_and_is_undone(loaded):
     input_ids = torch.randint(1, 256, (3, 17), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         plain = model(input_ids=input_ids).logits
-        with packed(model):
+        with prepacked(model):
             replaced = [name for name, m in model.named_modules() if "forward" in vars(m)]
             fast = model(input_ids=input_ids).logits
         again = model(input_ids=input_ids).logits
@@ -235,7 +235,7 @@ def test_packing_changes_outputs_by_rounding_only_and_is_undone(loaded):
 def test_bfloat16_is_left_to_torch_where_onednn_has_no_products_for_it(monkeypatch):
     model = build(CONFIGS["gpt2"]).model.bfloat16()
     monkeypatch.setattr("biasloop.models.fast.linear._packs_bfloat16", lambda: False)
-    with torch.inference_mode(), packed(model):
+    with torch.inference_mode(), prepacked(model):
         model(input_ids=torch.tensor([[4, 5, 6]]))
         assert not any("forward" in vars(m) for m in model.modules() if hasattr(m, "weight"))
 
@@ -246,14 +246,14 @@ def test_hooks_see_packed_layers():
     handle = model.transformer.h[0].mlp.c_proj.register_forward_hook(
         lambda module, inputs, output: seen.append(output.shape)
     )
-    with torch.inference_mode(), packed(model):
+    with torch.inference_mode(), prepacked(model):
         model(input_ids=torch.tensor([[4, 5, 6]]))
     handle.remove()
     assert seen == [(1, 3, 32)]
 
 
 def test_packing_where_gradients_are_wanted_is_refused():
-    with pytest.raises(RuntimeError, match="no gradient"), packed(build(CONFIGS["gpt2"]).model):
+    with pytest.raises(RuntimeError, match="no gradient"), prepacked(build(CONFIGS["gpt2"]).model):
         pass
 
 
@@ -264,7 +264,7 @@ def test_one_switch_leaves_everything_to_torch_and_transformers(monkeypatch):
     monkeypatch.setenv("BIASLOOP_FAST", "0")
     assert not keeps_keys_and_values(loaded.model, 20)
     assert not can_pack(loaded.model)
-    with torch.inference_mode(), packed(loaded.model), trained_by_onednn(loaded.model):
+    with torch.inference_mode(), prepacked(loaded.model), trained_by_onednn(loaded.model):
         assert not any("forward" in vars(module) for module in loaded.model.modules())
     slow = continue_prompts(loaded, prompts, config, seed=0)
     assert [t.tolist() for t in slow] == [t.tolist() for t in fast]

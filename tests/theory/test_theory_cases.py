@@ -27,7 +27,7 @@ APP = typer.Typer()
 APP.command("simulate")(simulate)
 APP.command("other")(lambda: None)
 
-#: By `Verdict.case`. `command` gives the command line of each.
+#: By `ChainVerdict.case`. `command` gives the command line of each.
 CASES = {
     # The paper's: the model's density weighs the data, the mean goes to the mode.
     "bias and collapse": settings("wmle"),

@@ -14,8 +14,19 @@ from biasloop.analysis.classifier_errors import (
     instrument_confusion,
 )
 from biasloop.analysis.collapse import Answer, Sign, collapse_signs
-from biasloop.analysis.dose_response import LeastDose, least_dose
 from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
+from biasloop.analysis.grids import (
+    Tables,
+    article_grid,
+    fine_tuned_alone,
+    followed_leaning,
+    missing_sets,
+    set_keys,
+    source_codes,
+    sources_apart,
+    tables_of,
+    validity,
+)
 from biasloop.analysis.inference import (
     Equivalence,
     Inference,
@@ -24,6 +35,16 @@ from biasloop.analysis.inference import (
     tost,
     total_variation,
     two_sided,
+)
+from biasloop.analysis.mitigation import (
+    Frontier,
+    LeastDose,
+    RegimeAnswer,
+    RunAnswer,
+    frontier,
+    least_dose,
+    run_answer,
+    trains_on_itself,
 )
 from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.analysis.power import (
@@ -45,27 +66,7 @@ from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
 from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import (
-    Tables,
-    article_grid,
-    fine_tuned_alone,
-    followed_leaning,
-    missing_sets,
-    set_keys,
-    source_codes,
-    sources_apart,
-    tables_of,
-    validity,
-)
-from biasloop.analysis.tradeoff import (
-    Frontier,
-    RegimeAnswer,
-    RunAnswer,
-    frontier,
-    run_answer,
-    trains_on_itself,
-)
-from biasloop.analysis.verdict import Verdict, judge, judge_run, verdicts
+from biasloop.analysis.verdict import Verdict, judge, judge_run
 from biasloop.metrics.quantification import nearest_distribution, saerens_shares
 
 __all__ = [
@@ -137,7 +138,6 @@ __all__ = [
     "trains_on_itself",
     "two_sided",
     "validity",
-    "verdicts",
     "wilson",
     "with_levels",
     "youden",

@@ -51,7 +51,7 @@ class Sign:
     answer: Answer
 
 
-def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tuple[Sign, ...]:
+def collapse_signs(found: Outcomes, regime: str, last: int) -> tuple[Sign, ...]:
     """Judge each sign of one regime that has a figure.
 
     Parameters
@@ -60,14 +60,12 @@ def collapse_signs(found: Outcomes, regime: str, last: int, quality: bool) -> tu
         The outcomes; where they have a regime of fine-tuning alone, its change is subtracted.
     regime, last
         The regime, and the generation to compare with Generation 0.
-    quality
-        Whether the quality index was validated on what models write; else it is no sign.
     """
     moved = {
         name: inference
         for name in quantities.signs()
         if name in found.values
-        and (quality or name != "quality")
+        and (found.graded_quality or name != "quality")
         and (inference := net_change(found, name, regime, last))
     }
     result = []

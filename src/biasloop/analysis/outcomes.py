@@ -10,7 +10,7 @@ import numpy as np
 
 from biasloop import quantities
 from biasloop.analysis.classifier_errors import Readings, curve_readings
-from biasloop.analysis.tables import (
+from biasloop.analysis.grids import (
     HOLDOUT,
     SetKey,
     Tables,
@@ -54,6 +54,9 @@ class Outcomes:
         Set -> why its leaning figures are withheld.
     real_shares
         Label -> share, of real articles whose readings are not among the tables.
+    graded_quality
+        Whether the quality index was validated on what models write, so that its fall is a sign
+        of collapse.
     readings
         What readings count for, by how damaged their articles are; None where it was not measured
         how the classifier errs on damaged articles.
@@ -70,6 +73,7 @@ class Outcomes:
     unread: np.ndarray | None = None
     withheld: Mapping[SetKey, str] = field(default_factory=dict)
     real_shares: Mapping[str, float] = field(default_factory=dict)
+    graded_quality: bool = True
     readings: Readings | None = None
     is_corrected: bool = False
 
@@ -256,6 +260,7 @@ def outcomes(tables: Tables) -> Outcomes:
         unread,
         withheld,
         tables.real_shares,
+        tables.graded_quality,
         readings,
     )
 

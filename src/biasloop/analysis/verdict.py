@@ -42,6 +42,7 @@ from biasloop.analysis.collapse import (
     collapse_signs,
     collapsed,
 )
+from biasloop.analysis.grids import Tables, followed_leaning, tables_of
 from biasloop.analysis.inference import (
     Equivalence,
     Inference,
@@ -50,7 +51,6 @@ from biasloop.analysis.inference import (
     tost,
 )
 from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.tables import Tables, followed_leaning, tables_of
 from biasloop.config import ReportConfig
 from biasloop.loop.results import Results
 from biasloop.tables import REAL
@@ -168,77 +168,33 @@ def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict,
     config = results.config
     leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
     regimes = [regime.label for regime in config.regimes]
-    tables = tables_of(results)
-    return judge(tables, leaning, regimes, config.report, results.cards, config.seed, found)
+    found = found or outcomes(tables_of(results))
+    return judge(found, leaning, regimes, config.report, results.cards, config.seed)
 
 
 def judge(
-    tables: Tables,
-    leaning: str,
-    regimes: Sequence[str],
-    settings: ReportConfig,
-    cards: Sequence[Mapping[str, Any]] = (),
-    seed: int = 0,
-    found: Outcomes | None = None,
-) -> tuple[Verdict, ...]:
-    """Judge score tables, whether a run made them or not; see `verdicts`.
-
-    Parameters
-    ----------
-    tables
-        The scores.
-    leaning, regimes, seed
-        As in `verdicts`.
-    settings
-        The margin.
-    cards
-        The instruments' cards: a classifier that hardly tells the leanings apart shows nothing.
-    found
-        The tables' outcomes, where they are at hand.
-
-    Raises
-    ------
-    InputError
-        If the tables contradict themselves; see `summarise`.
-    """
-    confusion = instrument_confusion(cards, tables.labels)
-    return verdicts(
-        found or outcomes(tables),
-        leaning,
-        regimes,
-        settings.equivalence_margin,
-        tables.graded_quality,
-        confusion.problem if confusion else "",
-        seed,
-    )
-
-
-def verdicts(
-    found: Outcomes,
+    source: Outcomes | Tables,
     leaning: str,
     regimes: Sequence[str] | None = None,
-    margin: float = 0.05,
-    quality: bool = True,
-    unreliable: str = "",
+    settings: ReportConfig | None = None,
+    cards: Sequence[Mapping[str, Any]] = (),
     seed: int = 0,
 ) -> tuple[Verdict, ...]:
-    """Judge every regime.
+    """Judge every regime of some scores, whether a run made them or not.
 
     Parameters
     ----------
-    found
-        The outcomes of a run.
+    source
+        The scores, or their outcomes.
     leaning
         The leaning that is followed; empty for none.
     regimes
         Which, in this order; None takes all, sorted.
-    margin
-        A change of share that is shown to lie within this is called held.
-    quality
-        Whether the quality index was validated on what models write; else its fall is no sign of
-        collapse.
-    unreliable
-        Why no leaning can be told by the classifier; every leaning figure is then withheld.
+    settings
+        A change of share that is shown to lie within its margin is called held.
+    cards
+        The instruments' cards: where a classifier hardly tells the leanings apart, every leaning
+        figure is withheld.
     seed
         Of the ways to turn steps round; see `inference.sign_flip_pvalue`.
 
@@ -246,10 +202,19 @@ def verdicts(
     -------
     tuple
         One verdict per regime that has any figure.
+
+    Raises
+    ------
+    InputError
+        If the tables contradict themselves; see `summarise`.
     """
+    found = outcomes(source) if isinstance(source, Tables) else source
+    margin = (settings or ReportConfig()).equivalence_margin
+    confusion = instrument_confusion(cards, found.labels)
+    unreliable = confusion.problem if confusion else ""
     there = found.regimes()
     order = there if regimes is None else [name for name in regimes if name in there]
-    judged = [_verdict(found, name, leaning, margin, quality, unreliable, seed) for name in order]
+    judged = [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
     moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
     worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))
     return tuple(
@@ -274,7 +239,6 @@ def _verdict(
     regime: str,
     leaning: str,
     margin: float,
-    quality: bool,
     unreliable: str,
     seed: int,
 ) -> Verdict:
@@ -298,7 +262,7 @@ def _verdict(
         holm=None,
         beyond_fine_tuning=found.fine_tuned is not None and regime != found.fine_tuned,
         unread=_unread(found, regime, last),
-        signs=collapse_signs(found, regime, last, quality),
+        signs=collapse_signs(found, regime, last),
         quality=_net_change(found, "quality", regime, last),
         collapsed="not measured",
         reason="",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from biasloop.analysis import Verdict
     from biasloop.loop import Listener, Results, Verification
     from biasloop.report.compare import Comparison
-    from biasloop.report.dose import DoseShown
+    from biasloop.report.dose_results import DoseShown
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Run:
         """
         from biasloop.files import write_bytes, write_json
         from biasloop.loop import Remote
-        from biasloop.report.dose import dose_shown
+        from biasloop.report.dose_results import dose_shown
 
         found = dose_shown(self.results, regime)
         write_json(self.folder / "dose.json", found.machine)

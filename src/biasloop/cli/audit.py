@@ -36,7 +36,7 @@ def audit(
     import json
 
     from biasloop import api
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     found = api.audit_set(real, synthetic, tolerance / 100, body, overrides or ())
     if as_json:

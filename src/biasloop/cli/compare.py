@@ -24,7 +24,7 @@ def compare(
     from biasloop.errors import InputError
     from biasloop.files import write_text
     from biasloop.report.compare import comparison_page
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     opened = {}
     for place in runs:

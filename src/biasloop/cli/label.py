@@ -12,7 +12,7 @@ from biasloop.cli.answer import console_of_width
 
 if TYPE_CHECKING:
     from biasloop.api import Run
-    from biasloop.coding import Agreement, LabelFindings
+    from biasloop.coding import LabelFindings, Reliability
 
 label = typer.Typer(
     no_args_is_help=True,
@@ -79,7 +79,7 @@ def read(
     import json
 
     from biasloop import api
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     opened = api.load_run(run)
     found = api.read_labels(opened, sheets or [_own_folder(opened, "SHEETS")], key, seed)
@@ -198,7 +198,7 @@ def _reasons(found: LabelFindings) -> Iterator[str]:
         yield f"the change of {words.name(row['regime'])}: {row['reason']}"
 
 
-def _agreement(found: Agreement, name: str) -> str:
+def _agreement(found: Reliability, name: str) -> str:
     if found.value is None:
         return f"{name} cannot be told: {found.reason}"
     interval = f" (95 % {found.low:.2f} to {found.high:.2f})" if found.low is not None else ""

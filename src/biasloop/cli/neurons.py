@@ -166,7 +166,7 @@ def ablate(
 
     from biasloop import api
     from biasloop.cli.progress import counter
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     opened = api.load_run(run)
     folder = out or opened.folder / "neurons"

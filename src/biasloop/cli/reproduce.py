@@ -45,7 +45,7 @@ def published(
     from biasloop.errors import InputError
     from biasloop.published import lines, read_published, series, write_reproduction
     from biasloop.published import reproduce as analyse
-    from biasloop.report.machine import strict
+    from biasloop.report.summary_json import strict
 
     target = out if out is not None or as_json else Path("reproduced")
     if target is not None and target.exists() and not target.is_dir():

@@ -1,18 +1,18 @@
 """Reading by people (content analysis): sheets, coders' agreement, shares that labels correct."""
 
-from biasloop.coding.findings import (
+from biasloop.coding.label_findings import (
     CHANGES,
     SHARES,
     AgainstClassifier,
-    Agreement,
     LabelFindings,
+    Reliability,
     between_coders,
     findings,
 )
 from biasloop.coding.prediction_powered import (
     LEAST_LABELS,
     CodedSet,
-    Figures,
+    ShareEstimates,
     change,
     corrected_mean,
     inferences,
@@ -41,12 +41,12 @@ __all__ = [
     "SHEETS",
     "UNCLEAR",
     "AgainstClassifier",
-    "Agreement",
     "CodedSet",
     "Drawn",
-    "Figures",
     "Key",
     "LabelFindings",
+    "Reliability",
+    "ShareEstimates",
     "between_coders",
     "change",
     "corrected_mean",

@@ -1,4 +1,4 @@
-"""What an assistant said in a conversation, as chat data sets store it. Knows no file."""
+"""What an assistant said in a conversation, as chat data sets store it."""
 
 from __future__ import annotations
 

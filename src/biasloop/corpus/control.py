@@ -1,6 +1,6 @@
 """The corpus of the controls: made-up labelled articles in which nothing is hidden.
 
-Knows words and their shares; knows no model and no file. See docs/controls.md.
+See docs/controls.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Published data sets by their columns: which column holds what, in which order labels stand.
 
-Knows no file and no format: a layout is recognised by column names alone.
+A layout is recognised by column names alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Load the corpus that a config names. Knows which reader a source needs, not how it reads."""
+"""Load the corpus that a config names."""
 
 from __future__ import annotations
 
@@ -128,4 +128,5 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
         citation=source.citation,
         licence=source.licence,
         events={a["article_id"]: event for a in articles if (event := a.get("event"))},
+        note=source.note,
     )

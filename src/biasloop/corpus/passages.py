@@ -1,4 +1,4 @@
-"""Cut a long text into passages of about one length, at sentence ends. Knows nothing of corpora."""
+"""Cut a long text into passages of about one length, at sentence ends."""
 
 from __future__ import annotations
 

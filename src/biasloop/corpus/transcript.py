@@ -1,4 +1,4 @@
-"""From a speech's transcript to what each speaker said. Knows text, not files, labels or articles.
+"""From a speech's transcript to what each speaker said.
 
 What is taken out would give the party away (a speaker's name, who cheered at what) without being
 anything that the speaker said: stage directions in brackets, the transcriber's notes in brackets,

@@ -9,7 +9,7 @@ import polars as pl
 
 from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
 from biasloop.corpus.chat import assistant_text
-from biasloop.corpus.check import BadRowError, text_of
+from biasloop.corpus.check import BadRowError, checked_text
 from biasloop.corpus.file import ENDINGS, FORMATS, located
 from biasloop.corpus.packed import unpacked_name
 from biasloop.corpus.source import MAX_RECORD, Record
@@ -23,7 +23,7 @@ def _article(record: Record, number: int, columns: dict[str, str]) -> dict[str, 
     values = {field: record.fields.get(columns.get(field, "")) for field in ARTICLES}
     if columns["body"] in CONVERSATIONS:
         values["body"] = assistant_text(values["body"])
-    article = {field: text_of(value, field, MAX_RECORD) for field, value in values.items()}
+    article = {field: checked_text(value, field, MAX_RECORD) for field, value in values.items()}
     if "article_id" not in columns:
         article["article_id"] = f"row-{number}"
     elif not article["article_id"].strip():

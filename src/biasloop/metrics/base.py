@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -191,19 +191,9 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Give the card as a JSON value."""
-        return {
-            "metric": self.metric,
-            "instrument": self.instrument,
-            "labels": list(self.labels),
-            "trained_on": self.trained_on,
-            "held_out": {"articles": self.by_article, "sources": self.by_source},
-            "candidates": list(self.candidates),
-            "domain": dict(self.domain),
-            "damage": self.damage,
-            "errors": self.errors,
-            "warnings": list(self.warnings),
-            "notes": list(self.notes),
-        }
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        held_out = {"articles": own.pop("by_article"), "sources": own.pop("by_source")}
+        return own | {"held_out": held_out}
 
     def write(self, folder: Path) -> None:
         """Write the card into the instrument's folder."""

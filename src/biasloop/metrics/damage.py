@@ -514,11 +514,6 @@ Reader = Callable[[int, Sequence[str]], np.ndarray]
 Input = Callable[[int, str], str]
 
 
-def _as_it_is(article: int, text: str) -> str:
-    del article
-    return text
-
-
 def fit_curve(
     labels: Sequence[str],
     texts: Sequence[str],
@@ -529,7 +524,7 @@ def fit_curve(
     read: Reader,
     articles: int,
     random: np.random.Generator,
-    given: Input = _as_it_is,
+    given: Input = lambda _, text: text,
 ) -> DamageCurve:
     """Damage and read held-out articles.
 
@@ -554,6 +549,7 @@ def fit_curve(
     """
     rows = np.concatenate(folds)
     damaged = _chosen(truth, rows, articles, random)
+    steps = dict.fromkeys(level.words for level in domain.levels)
     result = np.full((len(texts), len(domain.levels), len(PLACES)), -1)
     for index, (fold, known) in enumerate(zip(folds, known_without(texts, folds), strict=True)):
         where: list[tuple[int, int, int]] = []
@@ -566,7 +562,7 @@ def fit_curve(
             if row not in damaged:
                 continue
             for place, name in enumerate(PLACES):
-                cuts = _cuts(texts[row], domain.levels, random, name)
+                cuts = {step: shortened(texts[row], *step, random, name) for step in steps}
                 for other, target in enumerate(domain.levels):
                     cut = cuts[target.words]
                     if other == level or cut is None:
@@ -596,11 +592,3 @@ def _chosen(
         own = truth[order] == label
         turn[own] = np.arange(own.sum())
     return set(order[np.argsort(turn, kind="stable")][:articles].tolist())
-
-
-def _cuts(
-    text: str, levels: Sequence[Level], random: np.random.Generator, place: str
-) -> dict[tuple[float, float], str | None]:
-    """Cut a text once for each step of length; None where it cannot be."""
-    steps = dict.fromkeys(level.words for level in levels)
-    return {step: shortened(text, *step, random, place) for step in steps}

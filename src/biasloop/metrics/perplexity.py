@@ -1,7 +1,4 @@
-"""The metric ``perplexity``: how expected an article is to a causal language model.
-
-Knows a model and its tokenizer; not where they come from (`models.load_model`).
-"""
+"""The metric ``perplexity``: how expected an article is to a causal language model."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from biasloop.models import (
     checkpoint_of,
     few_lengths,
     load_model,
-    packed,
+    prepacked,
     read_at_once,
 )
 
@@ -82,7 +79,7 @@ def perplexities(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), packed(model):
+        with torch.inference_mode(), prepacked(model):
             lengths = [len(ids[row]) for row in judged]
             for batch in batches(lengths, batch_size, read_at_once(model)):
                 rows = [judged[place] for place in batch]

@@ -41,7 +41,7 @@ _REPEATED = 0.25
 
 
 @dataclass(frozen=True)
-class Example:
+class GradedSentence:
     """A graded sentence and where it stands.
 
     Attributes
@@ -204,7 +204,7 @@ def corrupt(sentence: str, corruption: Corruption, pool: Pool, rng: np.random.Ge
     return " ".join(corruption(body.split(), pool, rng)) + sentence[len(body) :]
 
 
-def examples(article: Sequence[str], pool: Pool, rng: np.random.Generator) -> list[Example]:
+def examples(article: Sequence[str], pool: Pool, rng: np.random.Generator) -> list[GradedSentence]:
     """Grade an article's sentences and corruptions of them.
 
     Parameters
@@ -218,23 +218,23 @@ def examples(article: Sequence[str], pool: Pool, rng: np.random.Generator) -> li
 
     Returns
     -------
-    list[Example]
+    list[GradedSentence]
         For each sentence itself as clean; for each of at least four words one corruption of each
         grade; and for one in four such sentences what repeating it whole gives: mild gibberish
         said for the second time, word salad from the third.
     """
     found = []
     for place, sentence in enumerate(article):
-        found.append(Example(place, sentence, CLEAN))
+        found.append(GradedSentence(place, sentence, CLEAN))
         if len(sentence.split()) < LEAST_WORDS:
             continue
         for grade, ways in _CORRUPTIONS.items():
             way = ways[int(rng.integers(len(ways)))]
-            found.append(Example(place, corrupt(sentence, way, pool, rng), grade))
+            found.append(GradedSentence(place, corrupt(sentence, way, pool, rng), grade))
         if rng.random() < _REPEATED:
             times = int(rng.geometric(0.2)) + 1
-            found.append(Example(place, sentence, MILD, repeats=1))
-            found.append(Example(place, sentence, SALAD, repeats=times))
+            found.append(GradedSentence(place, sentence, MILD, repeats=1))
+            found.append(GradedSentence(place, sentence, SALAD, repeats=times))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Words, sentences and n-grams of untrusted text. Knows no metric and never raises on any text.
+"""Words, sentences and n-grams of untrusted text; no text makes them fail.
 
 A word is a run of letters (apostrophes inside it included) or of digits; scripts that do not put
 spaces between words, such as Chinese, count a run of characters as one word.

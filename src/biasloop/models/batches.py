@@ -1,4 +1,4 @@
-"""Which texts are read together, and how long a batch is. Knows their lengths only."""
+"""Which texts are read together, and how long a batch is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change single neurons of a model: which, their weights, or what they put out. Knows no text.
+"""Change single neurons of a model: which, their weights, or what they put out.
 
 To *restore* a neuron is to give it the weights and bias that feed it in another model. To
 *mean-ablate* it is to replace its activation by a constant, its mean over real text.

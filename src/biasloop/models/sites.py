@@ -1,4 +1,4 @@
-"""Where a model's neurons are, found by tracing its own modules. Knows no article and no metric.
+"""Where a model's neurons are, found by tracing its own modules.
 
 A block's feed-forward part is told from its attention by what it does: with every other projection
 held fixed, a change of its first projection at one position reaches the input of its last at that

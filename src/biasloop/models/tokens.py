@@ -1,4 +1,4 @@
-"""Turn texts into token ids, a few texts at a time. Knows a tokenizer, no article.
+"""Turn texts into token ids, a few texts at a time.
 
 The characters ``<|endoftext|>`` in a text are text: they never become the token that they name.
 """

@@ -31,7 +31,12 @@ from biasloop.neurons.associate import (
     overlap,
     versions,
 )
-from biasloop.neurons.figures import ablation_png, correlations_png, counts_png, layer_counts
+from biasloop.neurons.association_figures import (
+    ablation_png,
+    correlations_png,
+    counts_png,
+    layer_counts,
+)
 from biasloop.neurons.findings import (
     ASSOCIATIONS_FILE,
     Findings,

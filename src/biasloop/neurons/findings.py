@@ -28,7 +28,7 @@ from biasloop.neurons.associate import (
     overlap,
     versions,
 )
-from biasloop.neurons.figures import ablation_png, correlations_png, counts_png
+from biasloop.neurons.association_figures import ablation_png, correlations_png, counts_png
 from biasloop.neurons.methods import method as check_method
 from biasloop.tables import ASSOCIATIONS, CHAIN, read_table, write_table
 

@@ -11,15 +11,16 @@ are exchangeable only from there on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from math import factorial
+from typing import Any
 
 import numpy as np
 
 from biasloop import seeds
 from biasloop.errors import InputError, nearest
-from biasloop.neurons.regression import Floats, Layout, Regression, hac_regression, lay_out
+from biasloop.neurons.regression import Floats, Panel, Regression, hac_regression, make_panel
 
 #: A deal counts as extreme as the real one when it comes within rounding of it.
 _ROUNDING = 1e-12
@@ -60,22 +61,22 @@ def permute_chains(
         If there are fewer than two chains, or they are not of one length.
     """
     x, y = np.asarray(x), np.asarray(y, dtype=float)
-    layout = lay_out(len(y), groups, time, differences, fixed_effects)
-    lengths = {b - a for a, b in layout.spans}
-    if len(layout.spans) < 2 or len(lengths) > 1:
+    panel = make_panel(len(y), groups, time, differences, fixed_effects)
+    lengths = {b - a for a, b in panel.spans}
+    if len(panel.spans) < 2 or len(lengths) > 1:
         raise InputError(
             "a permutation of chains needs at least two, all of one length; there are "
-            f"{len(layout.spans)}, of {', '.join(map(str, sorted(lengths)))} versions"
+            f"{len(panel.spans)}, of {', '.join(map(str, sorted(lengths)))} versions"
         )
-    target = layout.take(y)
-    layout.center(target)
-    target = target.reshape(len(layout.spans), -1)
-    deals = target[_deals(len(target), most, random)].reshape(-1, layout.size)
+    target = panel.take(y)
+    panel.center(target)
+    target = target.reshape(len(panel.spans), -1)
+    deals = target[_deals(len(target), most, random)].reshape(-1, panel.size)
     result = np.empty(len(x))
     step = max(1, _DEALS_AT_ONCE // len(deals))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
-        result[part] = _permutation_pvalues(x[part], deals, layout)
+        result[part] = _permutation_pvalues(x[part], deals, panel)
     return result
 
 
@@ -87,9 +88,9 @@ def _deals(chains: int, most: int, random: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.arange(chains)[None, :], drawn])
 
 
-def _permutation_pvalues(x: np.ndarray, deals: Floats, layout: Layout) -> Floats:
-    centred = layout.take(x.T)
-    squares = layout.center(centred)
+def _permutation_pvalues(x: np.ndarray, deals: Floats, panel: Panel) -> Floats:
+    centred = panel.take(x.T)
+    squares = panel.center(centred)
     moves = squares > 0
     products = np.abs(deals @ (centred / np.sqrt(np.where(moves, squares, 1.0))))
     extreme = (products >= products[0] * (1 - _ROUNDING)).mean(axis=0)
@@ -104,53 +105,42 @@ class Method:
     ----------
     says
         What it does, for a reader.
+    options
+        Of `hac_regression`.
     pooled
         Treats all versions as one series, in which lags cross chains.
     permutation
         P-values over deals of chains, and not from the standard error.
-    covariance, fixed_effects, differences, small_sample, distribution
-        As in `hac_regression`.
     """
 
     says: str
+    options: Mapping[str, Any] = field(default_factory=dict)
     pooled: bool = False
     permutation: bool = False
-    covariance: str = "hac"
-    fixed_effects: bool = False
-    differences: bool = False
-    small_sample: bool = False
-    distribution: str = "normal"
 
+
+_CLUSTERS: dict[str, Any] = {"covariance": "cluster", "small_sample": True, "distribution": "t"}
 
 #: Every method by its name. One line adds one.
 METHODS: Mapping[str, Method] = {
     "published": Method("all versions one series, Newey-West", pooled=True),
     "within-chains": Method("Newey-West, lags within chains"),
-    "fixed-effects": Method("a constant per chain, lags within chains", fixed_effects=True),
+    "fixed-effects": Method("a constant per chain, lags within chains", {"fixed_effects": True}),
     "differences": Method(
         "changes on changes, lags within chains, small-sample factor, t",
-        differences=True,
-        small_sample=True,
-        distribution="t",
+        {"differences": True, "small_sample": True, "distribution": "t"},
     ),
-    "groupsum": Method("Driscoll-Kraay over generations", covariance="hac-groupsum"),
-    "cluster": Method("clusters by chain, normal p-values", covariance="cluster"),
+    "groupsum": Method("Driscoll-Kraay over generations", {"covariance": "hac-groupsum"}),
+    "cluster": Method("clusters by chain, normal p-values", {"covariance": "cluster"}),
     "cluster-t": Method(
-        "clusters by chain, small-sample factor, t with chains - 1 degrees",
-        covariance="cluster",
-        small_sample=True,
-        distribution="t",
+        "clusters by chain, small-sample factor, t with chains - 1 degrees", _CLUSTERS
     ),
     "fixed-effects-cluster-t": Method(
-        "a constant per chain, clusters by chain, t",
-        covariance="cluster",
-        fixed_effects=True,
-        small_sample=True,
-        distribution="t",
+        "a constant per chain, clusters by chain, t", _CLUSTERS | {"fixed_effects": True}
     ),
     "permutation": Method("chains dealt out anew, levels", permutation=True),
     "permutation-fixed-effects": Method(
-        "chains dealt out anew, a constant per chain", permutation=True, fixed_effects=True
+        "chains dealt out anew, a constant per chain", {"fixed_effects": True}, permutation=True
     ),
 }
 
@@ -203,27 +193,9 @@ def apply(
     if how.pooled:
         order = np.lexsort((time, chains))
         return hac_regression(x[:, order], y[order], maxlags)
-    found = hac_regression(
-        x,
-        y,
-        maxlags,
-        chains,
-        time=time,
-        covariance=how.covariance,
-        fixed_effects=how.fixed_effects,
-        differences=how.differences,
-        small_sample=how.small_sample,
-        distribution=how.distribution,
-    )
+    found = hac_regression(x, y, maxlags, chains, time=time, **how.options)
     if not how.permutation:
         return found
-    pvalue: Floats = permute_chains(
-        x,
-        y,
-        chains,
-        time=time,
-        fixed_effects=how.fixed_effects,
-        differences=how.differences,
-        random=random or seeds.generator(0, "neurons", "permutation"),
-    )
-    return Regression(found.coef, found.stderr, pvalue, found.pearson, found.observations)
+    draws = random or seeds.generator(0, "neurons", "permutation")
+    pvalue = permute_chains(x, y, chains, random=draws, time=time, **how.options)
+    return replace(found, pvalue=pvalue)

@@ -24,7 +24,7 @@ _LEAST = 1e-290
 
 
 @dataclass(frozen=True)
-class Layout:
+class Panel:
     """Versions in the order in which they are computed on: chain by chain, in time.
 
     Attributes
@@ -98,13 +98,13 @@ def _starts(spans: Sequence[tuple[int, int]], shift: int) -> list[tuple[int, int
     return [(a + shift * i, b + shift * (i + 1)) for i, (a, b) in enumerate(spans)]
 
 
-def lay_out(
+def make_panel(
     versions: int,
     groups: Sequence[object] | np.ndarray | None = None,
     time: Sequence[float] | np.ndarray | None = None,
     differences: bool = False,
     fixed_effects: bool = False,
-) -> Layout:
+) -> Panel:
     """Lay versions out chain by chain.
 
     Parameters
@@ -150,16 +150,16 @@ def lay_out(
             [np.arange(b - a) >= int(differences) for a, b in _starts(spans, int(differences))]
         )
         period = np.unique(times[order][kept], return_inverse=True)[1]
-    layout = Layout(order, spans, period, differences, fixed_effects)
-    if layout.size <= layout.parameters:
+    panel = Panel(order, spans, period, differences, fixed_effects)
+    if panel.size <= panel.parameters:
         raise InputError(
-            f"a regression with {layout.parameters} parameters needs more than {layout.size} "
+            f"a regression with {panel.parameters} parameters needs more than {panel.size} "
             "observations"
         )
-    return layout
+    return panel
 
 
-Kernel = Callable[[Floats, Layout, int], Floats]
+Kernel = Callable[[Floats, Panel, int], Floats]
 
 
 def _bartlett(scores: Floats, maxlags: int) -> Floats:
@@ -171,29 +171,29 @@ def _bartlett(scores: Floats, maxlags: int) -> Floats:
     return total
 
 
-def newey_west(scores: Floats, layout: Layout, maxlags: int) -> Floats:
+def newey_west(scores: Floats, panel: Panel, maxlags: int) -> Floats:
     """Newey-West within chains: no lag crosses from one into the next (``cov_nw_panel``).
 
     With one chain it is the ordinary Newey-West (``cov_hac``).
     """
-    return np.sum([_bartlett(scores[a:b], maxlags) for a, b in layout.spans], axis=0)
+    return np.sum([_bartlett(scores[a:b], maxlags) for a, b in panel.spans], axis=0)
 
 
-def driscoll_kraay(scores: Floats, layout: Layout, maxlags: int) -> Floats:
+def driscoll_kraay(scores: Floats, panel: Panel, maxlags: int) -> Floats:
     """Newey-West on the sums over chains at each time (``cov_nw_groupsum``).
 
     Driscoll and Kraay (1998, Review of Economics and Statistics 80(4)): chains may be correlated
     with each other, as those that share Generation 0 are; needs many times.
     """
-    sums = np.zeros((int(layout.period.max()) + 1, scores.shape[1]))
-    for a, b in layout.spans:
-        sums[layout.period[a:b]] += scores[a:b]
+    sums = np.zeros((int(panel.period.max()) + 1, scores.shape[1]))
+    for a, b in panel.spans:
+        sums[panel.period[a:b]] += scores[a:b]
     return _bartlett(sums, maxlags)
 
 
-def cluster(scores: Floats, layout: Layout, maxlags: int) -> Floats:
+def cluster(scores: Floats, panel: Panel, maxlags: int) -> Floats:
     """Any correlation within a chain, none between chains (``cov_cluster``); needs many chains."""
-    return np.sum([scores[a:b].sum(axis=0) ** 2 for a, b in layout.spans], axis=0)
+    return np.sum([scores[a:b].sum(axis=0) ** 2 for a, b in panel.spans], axis=0)
 
 
 #: Every covariance by its name. One line adds one.
@@ -306,32 +306,32 @@ def hac_regression(
         raise InputError(f"{what} needs groups: the chain of each version")
     if not np.isfinite(y).all():
         raise InputError(f"y: version {int(np.argmin(np.isfinite(y)))} is not a number")
-    layout = lay_out(len(y), groups, time, differences, fixed_effects)
-    if covariance == "cluster" and len(layout.spans) < 2:
+    panel = make_panel(len(y), groups, time, differences, fixed_effects)
+    if covariance == "cluster" and len(panel.spans) < 2:
         raise InputError("covariance 'cluster' needs at least two chains")
-    target = layout.take(y)
-    if not np.isfinite(layout.center(target)):
+    target = panel.take(y)
+    if not np.isfinite(panel.center(target)):
         raise InputError(f"y: reaches {np.abs(y).max():.0e}, which is too large to use")
     coef, stderr, pearson = (np.empty(len(x)) for _ in range(3))
     step = max(1, _CHUNK // max(1, len(y)))
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         coef[part], stderr[part], pearson[part] = _regress_chunk(
-            x[part], target, layout, covariance, maxlags, start
+            x[part], target, panel, covariance, maxlags, start
         )
-    scale, freedom = _small_sample(layout, covariance)
+    scale, freedom = _small_sample(panel, covariance)
     if small_sample:
         stderr *= np.sqrt(scale)
     pvalue = _pvalues(coef, stderr, freedom if distribution == "t" else None)
-    return Regression(coef, stderr, pvalue, pearson, layout.size)
+    return Regression(coef, stderr, pvalue, pearson, panel.size)
 
 
 def _regress_chunk(
-    x: np.ndarray, target: Floats, layout: Layout, covariance: str, maxlags: int, first: int
+    x: np.ndarray, target: Floats, panel: Panel, covariance: str, maxlags: int, first: int
 ) -> tuple[Floats, Floats, Floats]:
     # Versions first: sums over few versions of many neurons are then over whole rows.
-    centred = layout.take(x.T)
-    squares = layout.center(centred)
+    centred = panel.take(x.T)
+    squares = panel.center(centred)
     if not np.isfinite(squares).all():
         row = first + int(np.argmin(np.isfinite(squares)))
         raise InputError(f"x: neuron {row} has a value that is not a number, or too large to use")
@@ -342,18 +342,18 @@ def _regress_chunk(
     scores = centred * coef
     np.subtract(target[:, None], scores, out=scores)
     scores *= centred
-    middle = np.maximum(COVARIANCES[covariance](scores, layout, maxlags), 0.0)
+    middle = np.maximum(COVARIANCES[covariance](scores, panel, maxlags), 0.0)
     spread = np.sqrt(target @ target) or np.nan
     pearson = np.clip(coef * np.sqrt(squares) / spread, -1.0, 1.0)
     return coef, np.sqrt(middle) / squares, pearson
 
 
-def _small_sample(layout: Layout, covariance: str) -> tuple[float, int]:
-    freedom = layout.size - layout.parameters
-    chains = len(layout.spans)
+def _small_sample(panel: Panel, covariance: str) -> tuple[float, int]:
+    freedom = panel.size - panel.parameters
+    chains = len(panel.spans)
     if covariance == "cluster":
-        return chains / (chains - 1) * (layout.size - 1) / freedom, chains - 1
-    return layout.size / freedom, freedom
+        return chains / (chains - 1) * (panel.size - 1) / freedom, chains - 1
+    return panel.size / freedom, freedom
 
 
 def _pvalues(coef: Floats, stderr: Floats, freedom: int | None) -> Floats:

@@ -13,12 +13,12 @@ from biasloop.errors import InputError
 from biasloop.published import paper
 from biasloop.published.articles import placed
 from biasloop.published.csv_file import read_csv_file
-from biasloop.published.layouts import (
+from biasloop.published.formats import (
     CORRELATION,
-    LAYOUTS,
+    FORMATS,
     REGRESSION,
+    formats_of,
     is_neuron_table,
-    layouts_of,
     own_name,
 )
 from biasloop.published.neuron_tables import (
@@ -103,9 +103,9 @@ def read_published(folder: Path) -> Experiment:
     ignored: list[str] = []
     for path in paths:
         file = read_csv_file(path)
-        layouts = layouts_of(file)
-        if layouts:
-            parts += [read_part(file, layout) for layout in layouts]
+        formats = formats_of(file)
+        if formats:
+            parts += [read_part(file, layout) for layout in formats]
         elif is_neuron_table(file):
             neurons.append(read_neuron_table(file))
         else:
@@ -146,11 +146,11 @@ def _of_paper(labels: tuple[str, ...]) -> bool:
 
 
 def _nothing(folder: Path, ignored: Sequence[str]) -> str:
-    wanted = ", ".join(f"REGIME_{layout.ending}.csv" for layout in LAYOUTS)
+    wanted = ", ".join(f"REGIME_{layout.ending}.csv" for layout in FORMATS)
     there = f" (not of these formats: {', '.join(ignored[:5])})" if ignored else ""
     return (
         f"{folder}: no released results there{there}; wanted: {wanted}, the base model's "
-        f"MODEL_{LAYOUTS[0].ending}.csv or neuron tables"
+        f"MODEL_{FORMATS[0].ending}.csv or neuron tables"
     )
 
 
@@ -216,11 +216,11 @@ def _absent(
     names = [
         f"{written.get(regime, regime.capitalize())}_{layout.ending}.csv"
         for regime in wanted
-        for layout in LAYOUTS
+        for layout in FORMATS
         if (regime, layout.kind) not in there
     ]
     if not any(part.regime == BASE for part in parts):
-        names.append(f"MODEL_{LAYOUTS[0].ending}.csv (the base model's)")
+        names.append(f"MODEL_{FORMATS[0].ending}.csv (the base model's)")
     held = {
         (column, table.metric)
         for table in neurons

@@ -7,7 +7,7 @@ import polars as pl
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
-from biasloop.report.charts import Chart, Look, PathChart, line_chart, look, path_chart
+from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
 from biasloop.report.drawing import png
 
 
@@ -16,14 +16,14 @@ def looks(reproduction: Reproduction) -> dict[str, Look]:
     return {regime: look(i) for i, regime in enumerate(reproduction.experiment.regimes)}
 
 
-def charts(reproduction: Reproduction) -> tuple[Chart | PathChart, ...]:
+def charts(reproduction: Reproduction) -> tuple[Chart | Drawing, ...]:
     """Choose every figure that has something to show, the followed leaning's share first."""
     summary, regimes = reproduction.summary, looks(reproduction)
     followed = reproduction.leaning
     labels = reproduction.experiment.tables.labels
     order = [label for label in labels if label == followed]
     order += [label for label in labels if label != followed]
-    found: list[Chart | PathChart | None] = [
+    found: list[Chart | Drawing | None] = [
         line_chart(
             summary,
             f"share:{label}",

@@ -24,7 +24,7 @@ from biasloop.neurons import (
     overlap,
 )
 from biasloop.published.csv_file import CsvFile
-from biasloop.published.layouts import CORRELATION, NEURON, REGRESSION, neuron_names, require
+from biasloop.published.formats import CORRELATION, NEURON, REGRESSION, neuron_names, require
 
 #: Where the authors read their neurons.
 SITE = "mlp_out"

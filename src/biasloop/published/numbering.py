@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from biasloop.errors import InputError
-from biasloop.published.layouts import GENERATION
+from biasloop.published.formats import GENERATION
 from biasloop.published.score_file import Part
 from biasloop.tables import BASE
 

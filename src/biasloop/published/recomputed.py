@@ -15,7 +15,6 @@ from biasloop.published import paper
 from biasloop.published.experiment import Experiment
 from biasloop.published.neuron_tables import NeuronFindings
 from biasloop.report import words
-from biasloop.report.evidence import pvalue
 from biasloop.tables import BASE
 
 #: Shares and their changes are in % and points. ``reference``, its ``source`` (a key of
@@ -97,7 +96,7 @@ def recomputed(
     for (quantity, first, second), met in neurons.overlaps.items():
         told = (
             f"{words.number(met.expected, 1)} expected if independent; hypergeometric "
-            f"{pvalue(met.more)} of at least so many"
+            f"{words.pvalue(met.more)} of at least so many"
         )
         rows.append(_count(quantity, f"{first} and {second}", met.both, told, references))
     if any(row["reference"] is not None for row in rows):
@@ -144,7 +143,7 @@ def _adds(row: dict[str, Any]) -> str:
     if row["change"] is not None:
         inside = words.between(row["change_low"], row["change_high"], decimals, sign=True)
         told = f"{words.signed(row['change'], decimals)} since Generation 0 ({inside})"
-        parts.append(f"{told}, {pvalue(row['holm'])} after Holm")
+        parts.append(f"{told}, {words.pvalue(row['holm'])} after Holm")
     return "; ".join(parts)
 
 

@@ -88,8 +88,8 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
         summary=summary,
         evidence=tested,
         verdicts=(
-            *judge(tables, followed, evenly, settings, seed=SEED, found=found),
-            *judge(tables, followed, others, settings, seed=SEED, found=unknown),
+            *judge(found, followed, evenly, settings, seed=SEED),
+            *judge(unknown, followed, others, settings, seed=SEED),
         ),
         neurons=neurons,
         recomputed=recomputed(experiment, summary, tested, neurons),

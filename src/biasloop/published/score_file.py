@@ -11,12 +11,12 @@ import numpy as np
 
 from biasloop.errors import InputError
 from biasloop.published.csv_file import CsvFile
-from biasloop.published.layouts import (
+from biasloop.published.formats import (
     ARTICLE,
     GENERATION,
     MODEL,
     SCORE,
-    Layout,
+    ScoreFormat,
     label_columns,
     regime_of,
 )
@@ -46,7 +46,7 @@ class Part:
     """
 
     file: CsvFile
-    layout: Layout
+    layout: ScoreFormat
     regime: str
     model: str
     generation: np.ndarray
@@ -54,7 +54,7 @@ class Part:
     values: dict[str, np.ndarray]
 
 
-def read_part(file: CsvFile, layout: Layout) -> Part:
+def read_part(file: CsvFile, layout: ScoreFormat) -> Part:
     """Read one file's rows, in their order.
 
     Raises

@@ -8,21 +8,12 @@ from biasloop.published import paper
 from biasloop.published.recomputed import digits
 from biasloop.published.reproduction import Reproduction
 from biasloop.report import words
-from biasloop.report.evidence import pvalue, spoken_tests
-from biasloop.report.verdicts import Spoken, speak
+from biasloop.report.verdicts import bias_sentence, collapse_sentence, tests_sentence
 from biasloop.tables import BASE
 
 _HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
 #: How a source is told in a table.
 _FROM = {"printed": "printed", "release": "from the release", None: "–"}
-
-
-def spoken(reproduction: Reproduction) -> list[Spoken]:
-    """Put every regime's verdict into words, as the report does."""
-    return [
-        speak(verdict, spoken_tests(verdict, reproduction.evidence))
-        for verdict in reproduction.verdicts
-    ]
 
 
 def shown_rows(reproduction: Reproduction) -> pl.DataFrame:
@@ -165,12 +156,17 @@ def lines(reproduction: Reproduction) -> list[str]:
         middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
         result.append("  ".join([left, *middle, row[5]]).rstrip())
     result += [""] if reproduction.verdicts else []
-    for verdict in spoken(reproduction):
+    for verdict in reproduction.verdicts:
         answers = [f"collapse: {verdict.collapsed}"]
-        if verdict.amplified:
+        if verdict.leaning:
             answers.insert(0, f"amplification: {verdict.amplified}")
-        result.append(f"{verdict.regime}: {'; '.join(answers)}.")
-        result += [f"  {text}" for text in (verdict.bias, verdict.collapse, verdict.tests) if text]
+        result.append(f"{words.name(verdict.regime)}: {'; '.join(answers)}.")
+        told = (
+            bias_sentence(verdict),
+            collapse_sentence(verdict),
+            tests_sentence(verdict, reproduction.evidence),
+        )
+        result += [f"  {text}" for text in told if text]
     result += _compared(reproduction)
     told = limits(reproduction)
     result += ["", "Before you believe these figures:"] if told else []
@@ -196,6 +192,6 @@ def _compared(reproduction: Reproduction) -> list[str]:
         result.append(
             f"  {words.name(row['regime'])}, Generation {row['generation']}, {what}: "
             f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}"
-            f"{pvalue(row['holm'])} after Holm)"
+            f"{words.pvalue(row['holm'])} after Holm)"
         )
     return result

@@ -15,9 +15,9 @@ from biasloop.published.figures import looks, pictures
 from biasloop.published.reproduction import Reproduction, series
 from biasloop.published.text import cells, heading, limits, sources
 from biasloop.report import words
-from biasloop.report.evidence import tables_of_tests, verdict_tables
-from biasloop.report.machine import strict, verdict_json
-from biasloop.report.tables import regime_tables
+from biasloop.report.cells import regime_tables
+from biasloop.report.statistics import tables_of_tests, verdict_tables
+from biasloop.report.summary_json import strict, verdict_json
 from biasloop.tables import write_table
 from biasloop.untrusted import templates
 

@@ -1,4 +1,4 @@
-"""The first screen: one sentence that answers the run's question, and one table. Knows words.
+"""The first screen: one sentence that answers the run's question, and one table.
 
 Both are made once: the page shows them, ``summary.json`` keeps them, the command line prints them.
 """
@@ -416,7 +416,7 @@ def _digits(*values: float) -> int:
 
 
 def _number(value: float) -> str:
-    return words.number(value, 1).removesuffix(".0")
+    return words.short(value)
 
 
 #: From this share on, articles that the classifier could not read are told of.

@@ -1,22 +1,27 @@
-"""What a reader must know before believing the figures. Reads a run; changes nothing in it."""
+"""What a reader must know before believing the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
-from biasloop.analysis import Verdict, fine_tuned_alone
+from biasloop.analysis import Evidence, Verdict, fine_tuned_alone
 from biasloop.loop.results import Results
 from biasloop.report import words
+from biasloop.report.cells import figure_cell
 from biasloop.tables import BASE, REAL
 
 #: Fewer articles per set than this make a warning.
 FEW_ARTICLES = 50
 #: Where the instrument reads the real articles' shares wrong by more than this, it says so.
 _MISREAD = 0.1
+#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
+_APART = 0.2
+#: Less than this that cannot be read is not worth a word.
+UNREAD = 0.01
 _VACUOUS = "(over all of them the share of a leaning could be nearly anything)"
 
 
@@ -30,7 +35,12 @@ class Caution:
 
 
 def cautions(
-    results: Results, summary: pl.DataFrame, checked: pl.DataFrame, missing: pl.DataFrame
+    results: Results,
+    summary: pl.DataFrame,
+    checked: pl.DataFrame,
+    missing: pl.DataFrame,
+    verdicts: Iterable[Verdict],
+    evidence: Evidence,
 ) -> tuple[Caution, ...]:
     """Collect every warning, the gravest first.
 
@@ -38,8 +48,9 @@ def cautions(
     ----------
     results
         The run.
-    summary, checked, missing
-        What `analysis.summarise`, `analysis.validity` and `analysis.missing_sets` made of it.
+    summary, checked, missing, verdicts, evidence
+        What `analysis.summarise`, `validity`, `missing_sets`, `judge_run` and `evidence` made of
+        it.
     """
     found = [
         *_withheld(checked),
@@ -47,24 +58,20 @@ def cautions(
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
+        *_reading(results),
         *_repeated_texts(results),
         *_few(results),
         *_decoding(results),
         *_own_decodings(results),
+        *_chat(results),
+        *unsubtracted(results, verdicts),
+        *_of_evidence(evidence),
     ]
-    return by_weight(found)
+    return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
 
 
 def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]:
-    """Say of which chains fine-tuning on real articles alone could not be subtracted.
-
-    Parameters
-    ----------
-    results
-        The run.
-    verdicts
-        Its verdicts.
-    """
+    """Say of which chains fine-tuning on real articles alone could not be subtracted."""
     alone = fine_tuned_alone(results.config)
     found = []
     for verdict in verdicts:
@@ -86,11 +93,6 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
             continue
         found.append(Caution("Unfinished", f"{name}: {text}."))
     return found
-
-
-def by_weight(found: Iterable[Caution]) -> tuple[Caution, ...]:
-    """Put the gravest first, otherwise in order."""
-    return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
 
 
 def _withheld(checked: pl.DataFrame) -> list[Caution]:
@@ -218,12 +220,28 @@ def _decoding(results: Results) -> list[Caution]:
     return [*found, Caution("Decoding", text, "note")]
 
 
+def _chat(results: Results) -> list[Caution]:
+    if results.config.training.text == "plain":
+        return []
+    text = (
+        "Models were prompted, and trained, through their chat template. Perplexity, held-out "
+        "perplexity and neurons read articles as plain text, outside it."
+    )
+    return [Caution("Chat template", text, "note")]
+
+
 def _bad_rows(results: Results) -> list[Caution]:
     count = results.bad_rows.height
     if not count:
         return []
     text = f"{words.counted(count, 'row')} of the corpus could not be used and were left out"
     return [Caution("Skipped rows", f"{text}; they are listed under Provenance.")]
+
+
+def _reading(results: Results) -> list[Caution]:
+    note = results.corpus.get("reading")
+    text = f"The file is {words.visible(str(note))}, as its first rows tell."
+    return [Caution("Corpus", text, "note")] if note else []
 
 
 def _repeated_texts(results: Results) -> list[Caution]:
@@ -265,6 +283,100 @@ def _few(results: Results) -> list[Caution]:
                 f"Each regime has {seeds} chains: the intervals cover their differences only "
                 "roughly.",
                 "note",
+            )
+        )
+    return found
+
+
+def _of_evidence(evidence: Evidence) -> list[Caution]:
+    """Warn where the corrections, or the classifier itself, should not be trusted."""
+    found = []
+    if evidence.confusion and evidence.confusion.problem:
+        found.append(
+            Caution(
+                "Not corrected",
+                "Shares are not corrected for the classifier's errors: "
+                f"{words.visible(evidence.confusion.problem)}.",
+            )
+        )
+    found += _unread(evidence.adjusted)
+    found += _shifted(evidence.shifts)
+    own = evidence.adjusted.filter(
+        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
+    )
+    if own.height:
+        sets = own.select("regime", "generation").unique().height
+        found.append(
+            Caution(
+                "Two corrections disagree",
+                f"In {words.counted(sets, 'generation')} the share corrected by the classifier's "
+                "measured errors and that corrected by its probabilities (EM) lie more than "
+                f"{words.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
+            )
+        )
+    return found
+
+
+def _bounds(row: dict[str, Any]) -> str:
+    """Say of a row of `analysis.prevalence` what its readable articles show, and what all can."""
+    leans = f"lean “{words.name(row['leaning'])}”"
+    text = f"{words.percent(row['adjusted'], 0)} of the readable articles {leans}"
+    if row["adjusted_low"] is not None:
+        inside = words.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
+        text = f"{text} ({inside})"
+    if row["unread"] < UNREAD:
+        return text
+    text = f"{text}; {words.percent(row['unread'], 0)} could not be read"
+    if row["least"] is None:  # too few sources for an interval, so for its bounds
+        return text
+    over = words.between(100 * row["least"], 100 * row["most"], 0)
+    return f"{text}; over all articles {over} %"
+
+
+def _unread(adjusted: pl.DataFrame) -> list[Caution]:
+    """Say of each regime's generation with the most unread articles what is known of it."""
+    found = []
+    own = adjusted.filter((pl.col("unread") >= UNREAD) & (pl.col("generation") >= 0))
+    for regime in own["regime"].unique(maintain_order=True):
+        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
+        worst = rows.filter(pl.col("generation") == rows["generation"][0])
+        told = worst.rows(named=True)
+        told = told[-1:] if len(told) == 2 else told
+        text = ". ".join(_bounds(row) for row in told)
+        where = f"{words.name(regime)}, Generation {rows['generation'][0]}"
+        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
+    return found
+
+
+#: Measure -> what is told of a set where it fell.
+_SHIFTS = {
+    "confidence": (
+        "the classifier is less sure than on the real ones",
+        "points of mean confidence",
+    ),
+    "agreement": (
+        "a second classifier, of other features, agrees with it less than on the real ones",
+        "points",
+    ),
+}
+
+
+def _shifted(shifts: pl.DataFrame) -> list[Caution]:
+    found = []
+    for measure, (what, unit) in _SHIFTS.items():
+        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
+        doubtful = own.filter("doubtful")
+        if not doubtful.height:
+            continue
+        worst = doubtful.sort("shift").row(0, named=True)
+        inside = f"{words.INTERVAL} {figure_cell(worst, 'shift', 100, 1).interval}"
+        found.append(
+            Caution(
+                "Classifier on synthetic text",
+                f"In {doubtful.height} of {words.counted(own.height, 'set')} of articles {what}, "
+                f"at worst by {words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
+                f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
+                "there may be others than those that were measured.",
             )
         )
     return found

@@ -1,4 +1,4 @@
-"""Several runs in one table and one figure: other models, decodings or corpora. Judges nothing."""
+"""Several runs in one table and one figure: other models, decodings or corpora."""
 
 from __future__ import annotations
 

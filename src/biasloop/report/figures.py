@@ -1,11 +1,10 @@
-"""Which figures a report has, and in which section. Draws none of them."""
+"""Which figures a report has, and in which section."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -15,11 +14,11 @@ from biasloop.loop.results import Results
 from biasloop.report import words
 from biasloop.report.charts import (
     BASE_LOOK,
-    AnyChart,
-    CalibrationChart,
     Chart,
+    Drawing,
     Look,
     Reference,
+    calibration_chart,
     line_chart,
     look,
     path_chart,
@@ -43,7 +42,7 @@ class Section:
     title: str
     line: str
     text: str
-    charts: tuple[AnyChart, ...]
+    charts: tuple[Chart | Drawing, ...]
     columns: int
 
 
@@ -53,9 +52,9 @@ class Figures:
 
     main: tuple[Chart, ...]
     sections: tuple[Section, ...]
-    calibration: Mapping[str, CalibrationChart]
+    calibration: Mapping[str, Drawing]
 
-    def all(self) -> tuple[AnyChart, ...]:
+    def all(self) -> tuple[Chart | Drawing, ...]:
         """Every chart once, in the order of the page."""
         inside = [chart for section in self.sections for chart in section.charts]
         return (*self.main, *inside, *self.calibration.values())
@@ -67,7 +66,7 @@ def looks(results: Results) -> dict[str, Look]:
 
 
 def figures(
-    results: Results, summary: pl.DataFrame, leaning: str | None, verdicts: Sequence[Verdict] = ()
+    results: Results, summary: pl.DataFrame, leaning: str, verdicts: Sequence[Verdict] = ()
 ) -> Figures:
     """Choose every figure that has something to show.
 
@@ -76,12 +75,12 @@ def figures(
     results, summary
         The run, and what `analysis.summarise` made of it.
     leaning
-        The leaning that the first figure follows; None where leaning was not scored.
+        The leaning that the first figure follows; empty where leaning was not scored.
     verdicts
         As from `judge_run`: the second figure shows the worst sign of collapse that they have.
     """
     regimes = looks(results)
-    share = None if leaning is None else _share(summary, regimes, leaning, "leaning_share")
+    share = None if not leaning else _share(summary, regimes, leaning, "leaning_share")
     texts = {name: _charts(results, summary, regimes, name) for name in quantities.SECTIONS}
     there = {name: section for section, charts in texts.items() for name in charts}
     second = next((name for name in _second(verdicts) if name in there), None)
@@ -92,7 +91,7 @@ def figures(
             "Bias against quality",
             "each regime's way from generation to generation",
             "",
-            [path_chart(summary, leaning, regimes) if leaning is not None else None],
+            [path_chart(summary, leaning, regimes) if leaning else None],
             1,
         ),
         _leaning_section(results, summary, regimes, leaning),
@@ -104,7 +103,11 @@ def figures(
     return Figures(
         tuple(chart for chart in main if chart),
         tuple(section for section in sections if section),
-        {card["metric"]: _calibration(card) for card in results.cards if _bins(card)},
+        {
+            card["metric"]: drawn
+            for card in results.cards
+            if (drawn := calibration_chart(card)) is not None
+        },
     )
 
 
@@ -113,7 +116,7 @@ def _section(
     title: str,
     line: str,
     text: str,
-    charts: Sequence[AnyChart | None],
+    charts: Sequence[Chart | Drawing | None],
     columns: int,
 ) -> Section | None:
     found = tuple(chart for chart in charts if chart is not None)
@@ -151,9 +154,9 @@ def _share(
 
 
 def _leaning_section(
-    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str | None
+    results: Results, summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str
 ) -> Section | None:
-    if leaning is None:
+    if not leaning:
         return None
     others = [label for label in results.labels if label != leaning]
     if len(others) < 2 or len(results.labels) > MOST_LEANINGS:
@@ -207,30 +210,3 @@ def _second(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     worst = [tested[name].name for v in verdicts if (name := worst_of(v))]
     usual = ("holdout_perplexity", "distinct_2", "self_bleu", "quality", "perplexity")
     return (*worst[:1], *usual)
-
-
-def _bins(card: Mapping[str, Any]) -> bool:
-    held_out = card.get("held_out") or {}
-    return any(found and found.get("bins") for found in held_out.values())
-
-
-_PARTS = {"articles": "unseen articles", "sources": "unseen sources"}
-
-
-def _calibration(card: Mapping[str, Any]) -> CalibrationChart:
-    lines = tuple(
-        (
-            _PARTS[part],
-            look(index),
-            tuple((b["confidence"], b["accuracy"], b["n"]) for b in found["bins"]),
-        )
-        for index, part in enumerate(_PARTS)
-        if (found := card["held_out"].get(part)) and found.get("bins")
-    )
-    return CalibrationChart(
-        f"calibration_{words.file_stem(card['metric'])}",
-        f"Calibration: {words.name(card['metric'])}",
-        "Accuracy against confidence on held-out text; on the diagonal a confidence of "
-        "80\u202f% is right 80\u202f% of the time.",
-        lines,
-    )

@@ -30,7 +30,7 @@ _ERRORS = (
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionTable:
     """Counts by true label (rows) and predicted label; ``shade`` is each row's share, 0 to 1."""
 
     title: str
@@ -47,7 +47,7 @@ class Instrument:
     trained_on: str
     parts: tuple[str, ...]
     errors: tuple[tuple[str, tuple[str, ...]], ...]
-    confusions: tuple[Confusion, ...]
+    confusions: tuple[ConfusionTable, ...]
     candidates: tuple[tuple[str, str, bool], ...]
     domain: tuple[tuple[str, ...], ...]
     warnings: tuple[str, ...]
@@ -104,11 +104,11 @@ def instrument(card: Mapping[str, Any]) -> Instrument:
     )
 
 
-def _confusion(part: str, found: Mapping[str, Any]) -> Confusion:
+def _confusion(part: str, found: Mapping[str, Any]) -> ConfusionTable:
     labels = tuple(words.name(label) for label in found["labels"])
     rows: list[tuple[str, tuple[tuple[str, float], ...]]] = []
     counts: Sequence[Sequence[int]] = found["confusion"]
     for label, row in zip(labels, counts, strict=True):
         total = sum(row) or 1
         rows.append((label, tuple((f"{count:,}", count / total) for count in row)))
-    return Confusion(_PARTS[part], labels, tuple(rows))
+    return ConfusionTable(_PARTS[part], labels, tuple(rows))

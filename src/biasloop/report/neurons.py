@@ -23,12 +23,10 @@ from biasloop.neurons import (
     read_findings,
 )
 from biasloop.report import words
-from biasloop.report.evidence import pvalue
-from biasloop.report.tables import Cell, Part, Table
+from biasloop.report.cells import Cell, Table, figure_cell, one_table
 from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
-_ABSENT = Cell("–")
 #: How many neurons of each metric the report names.
 _SHOWN = 5
 
@@ -107,8 +105,8 @@ def _association_texts(found: Findings) -> list[str]:
         texts.append(
             f"Neurons with p < {LEVEL:g} for both {first} and {second}: {meet.both:,}, where "
             f"{words.number(meet.expected, 1)} are expected of independent sets (hypergeometric: "
-            f"at least so many {pvalue(meet.more)}, at most {pvalue(meet.fewer)}; neighbours are "
-            "not independent, so this is too sure)."
+            f"at least so many {words.pvalue(meet.more)}, at most {words.pvalue(meet.fewer)}; "
+            "neighbours are not independent, so this is too sure)."
         )
     return texts
 
@@ -156,7 +154,7 @@ def _counts_table(found: Findings) -> Table:
             for value in numbers
         )
         rows.append((words.name(name), cells))
-    return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+    return one_table("Neurons that go with each metric", columns, rows)
 
 
 def _strongest_table(found: Findings) -> Table:
@@ -173,11 +171,8 @@ def _strongest_table(found: Findings) -> Table:
             )
             place = f"layer {row['layer']}, neuron {row['neuron']}"
             rows.append((f"{words.name(metric)}: {place}", cells))
-    return Table(
-        f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
-        f"{ASSOCIATIONS_FILE}",
-        (Part(columns, tuple(rows)),),
-    )
+    title = f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
+    return one_table(f"{title}{ASSOCIATIONS_FILE}", columns, rows)
 
 
 def _three(value: float) -> str:
@@ -209,30 +204,16 @@ def _ablation_table(ablation: Ablation) -> Table:
         share = row["outcome"].startswith("share:")
         scale, digits = (100, 1) if share else (1, 3)
         name = f"share of “{words.name(row['outcome'][6:])}”, points" if share else row["outcome"]
-
-        def figure(
-            key: str, row: dict[str, Any] = row, scale: int = scale, digits: int = digits
-        ) -> Cell:
-            if row[key] is None:
-                return _ABSENT
-            low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-            ends = (
-                ""
-                if low is None or high is None
-                else (words.between(scale * low, scale * high, digits, sign=True))
-            )
-            return Cell(words.signed(scale * row[key], digits), ends)
-
         cells = (
-            figure("drift"),
-            figure("effect"),
-            figure("random"),
-            figure("specific"),
-            Cell(pvalue(row["pvalue"]).removeprefix("p ")),
+            *(
+                figure_cell(row, outcome, scale, digits)
+                for outcome in ("drift", "effect", "random", "specific")
+            ),
+            Cell(words.pvalue(row["pvalue"]).removeprefix("p ")),
             Cell(str(row["draws"])),
         )
         rows.append((name, cells))
-    return Table("What editing them did", (Part(columns, tuple(rows)),))
+    return one_table("What editing them did", columns, rows)
 
 
 def data_uri(png: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The HTML page: one file, no request to anywhere. Knows the parts, computes none of them.
+"""The HTML page: one file, no request to anywhere.
 
 All text goes through jinja2 with autoescape on. The page's own scripts are named by hash in its
 content security policy, so that no other script could run even if one got in.
@@ -6,35 +6,28 @@ content security policy, so that no other script could run even if one got in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-import polars as pl
 import yaml
 
-from biasloop.analysis import (
-    Evidence,
-    Verdict,
-    projected_updates,
-    selections,
-    sources_apart,
-    tables_of,
-)
+from biasloop.analysis import sources_apart, tables_of
+from biasloop.config import TrainingConfig
 from biasloop.loop.results import Results
 from biasloop.report import words
-from biasloop.report.answer import QUESTION, Shown
-from biasloop.report.cautions import Caution, real_shares
-from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
-from biasloop.report.drawing import escape, plotly_figure
-from biasloop.report.evidence import tables_of_tests, verdict_tables
+from biasloop.report.answer import QUESTION
+from biasloop.report.cautions import real_shares
+from biasloop.report.cells import regime_tables, selection_tables
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
+from biasloop.report.drawing import plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
+from biasloop.report.findings import Findings
 from biasloop.report.instruments import instrument
-from biasloop.report.machine import stage_totals, strict
-from biasloop.report.neurons import Neurons, data_uri
-from biasloop.report.tables import regime_tables, selection_tables
-from biasloop.report.updates import update_tables
+from biasloop.report.neurons import data_uri
+from biasloop.report.statistics import tables_of_tests, update_tables, verdict_tables
+from biasloop.report.summary_json import stage_totals, strict
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
 
@@ -54,33 +47,13 @@ _MARKS = {
 _LISTED_ROWS = 200
 
 
-def page(
-    results: Results,
-    answer: Shown,
-    summary: pl.DataFrame,
-    checked: pl.DataFrame,
-    verdicts: Sequence[Verdict],
-    leaning: str | None,
-    warnings: Sequence[Caution],
-    figures: Figures,
-    evidence: Evidence,
-    neurons: Neurons | None,
-    pictures: Mapping[str, bytes],
-) -> str:
+def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
     """Render the report.
 
     Parameters
     ----------
-    results
-        The run.
-    answer
-        The first screen's sentence and table.
-    summary, checked, verdicts
-        What the analysis made of it.
-    leaning
-        The leaning that is followed; None where leaning was not scored.
-    warnings, figures, evidence, neurons
-        What to show of it.
+    found
+        What to show.
     pictures
         A figure's stem -> its PNG; the main ones are shown where there is no JavaScript.
 
@@ -92,27 +65,16 @@ def page(
     from markupsafe import Markup
 
     environment = templates("biasloop.report")
-    trusted = _trusted(figures)
+    trusted = _trusted(found.figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
         stills=[
             (data_uri(pictures[chart.stem]), chart.title)
-            for chart in figures.main
+            for chart in found.figures.main
             if chart.stem in pictures
         ],
         policy=content_policy(trusted["plotly"], trusted["script"]),
-        **_contents(
-            results,
-            answer,
-            summary,
-            checked,
-            verdicts,
-            leaning,
-            warnings,
-            figures,
-            evidence,
-            neurons,
-        ),
+        **_contents(found),
     )
 
 
@@ -122,12 +84,11 @@ def _trusted(figures: Figures) -> dict[str, str]:
 
     folder = resources.files("biasloop.report") / "templates"
     large = {chart.stem for chart in figures.main}
-    drawn = {
-        chart.stem: plotly_figure(chart, not isinstance(chart, Chart) or chart.stem in large)
-        for chart in figures.all()
-        if not isinstance(chart, CalibrationChart)
-    }
-    drawn |= {chart.stem: plotly_figure(chart) for chart in figures.calibration.values()}
+    small = {chart.stem for chart in figures.calibration.values()}
+    drawn = {}
+    for chart in figures.all():
+        tall = chart.stem in large or not (isinstance(chart, Chart) or chart.stem in small)
+        drawn[chart.stem] = plotly_figure(chart, tall)
     return {
         "plotly": get_plotlyjs().replace("\r\n", "\n").strip(),
         "script": (folder / "report.js").read_text(encoding="utf-8").strip(),
@@ -136,52 +97,37 @@ def _trusted(figures: Figures) -> dict[str, str]:
     }
 
 
-def _contents(
-    results: Results,
-    answer: Shown,
-    summary: pl.DataFrame,
-    checked: pl.DataFrame,
-    verdicts: Sequence[Verdict],
-    leaning: str | None,
-    warnings: Sequence[Caution],
-    figures: Figures,
-    evidence: Evidence,
-    neurons: Neurons | None,
-) -> dict[str, Any]:
+def _contents(found: Findings) -> dict[str, Any]:
+    results, summary, leaning, figures = found.results, found.summary, found.leaning, found.figures
     config = results.config
-    regimes = looks(results)
+    colours = {regime: look.colour for regime, look in looks(results).items()}
+    regimes, labels = list(colours), results.labels
     return {
         "name": words.name(config.name),
         "question": QUESTION,
-        "answer": answer,
-        "colours": {words.name(regime): look.colour for regime, look in regimes.items()},
+        "answer": found.answer,
+        "colours": {words.name(regime): colour for regime, colour in colours.items()},
         "facts": _facts(results),
-        "verdicts": verdict_tables(
-            verdicts, evidence, {regime: look.colour for regime, look in regimes.items()}
-        ),
-        "selections": ()
-        if leaning is None
-        else selection_tables(selections(results), results.detectors, leaning, results.labels),
+        "verdicts": verdict_tables(found.verdicts, found.evidence, colours),
+        "selections": selection_tables(found.selections, results.detectors, leaning, labels),
         "signs": collapse_measures(),
-        "warnings": warnings,
+        "warnings": found.warnings,
         "figures": figures,
         "legend": _legend(results, figures),
-        "leaning": None if leaning is None else words.name(leaning),
-        "tables": regime_tables(summary, list(regimes), results.labels)
-        + (() if leaning is None else update_tables(projected_updates(results, leaning), leaning)),
-        "tests": tables_of_tests(evidence, list(regimes), results.labels, leaning or ""),
-        "neurons": neurons,
-        "margin": words.number(100 * config.report.equivalence_margin, 1).removesuffix(".0"),
-        "examples": examples(results, checked),
+        "leaning": words.name(leaning) if leaning else None,
+        "tables": regime_tables(summary, regimes, labels) + update_tables(found.updates, leaning),
+        "tests": tables_of_tests(found.evidence, regimes, labels, leaning),
+        "neurons": found.neurons,
+        "margin": words.short(100 * config.report.equivalence_margin),
+        "examples": examples(results, found.checked),
         "instruments": [
             (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards
         ],
         "real_shares": [
             (words.name(label), words.percent(true), words.percent(read))
             for label, true, read in real_shares(results, summary)
-        ]
-        if leaning is not None
-        else [],
+            if leaning
+        ],
         "unit": f"{config.report.cluster}s",
         "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
@@ -197,11 +143,19 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     facts = [
         ("corpus", words.visible(str(results.corpus.get("name", "")))),
         ("base model", words.visible(config.base.model)),
+        ("training", _training(config.training)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
         ("chains per regime", str(seeds)),
     ]
     return [(key, value) for key, value in facts if value]
+
+
+def _training(training: TrainingConfig) -> str:
+    """Say what of the training is not the default."""
+    lora = f"LoRA of rank {training.lora.rank}" if training.method == "lora" else ""
+    chat = "through the chat template" if training.text == "chat" else ""
+    return ", ".join(filter(None, (lora, chat)))
 
 
 def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:

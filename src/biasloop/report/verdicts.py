@@ -1,72 +1,28 @@
-"""A verdict as a sentence. Knows words, not where the numbers came from."""
+"""A verdict in sentences."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from biasloop import quantities
-from biasloop.analysis import Change, Sign, Verdict
+from biasloop.analysis import Change, Equivalence, Evidence, Sign, Verdict
 from biasloop.report import words
+from biasloop.report.cells import first_row
 
 #: The measures behind a reason; the warnings list them.
 DETAIL = re.compile(r" \([^)]*\)")
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """One regime's verdict for a reader.
+def bias_sentence(verdict: Verdict) -> str:
+    """Say what the shares did; empty where the verdict follows no leaning.
 
-    Attributes
-    ----------
-    regime
-        The regime's name.
-    amplified, collapsed
-        The answers, as `analysis.Answer`.
-    bias, collapse
-        One sentence on each; ``collapse`` is empty where nothing of it was scored.
-    rests_on
-        Chains and articles behind the figures.
-    tests
-        What the tests add, in one line; may be empty.
-
-    ``amplified`` and ``bias`` are empty where the verdict follows no leaning.
+    A withheld figure never becomes a number.
     """
-
-    regime: str
-    amplified: str
-    collapsed: str
-    bias: str
-    collapse: str
-    rests_on: str
-    tests: str = ""
-
-
-def speak(verdict: Verdict, tests: str = "") -> Spoken:
-    """Put a verdict into words; a withheld figure never becomes a number.
-
-    Parameters
-    ----------
-    verdict
-        Of one regime.
-    tests
-        What `evidence.spoken_tests` makes of it.
-    """
-    return Spoken(
-        regime=words.name(verdict.regime),
-        amplified=verdict.amplified if verdict.leaning else "",
-        collapsed=verdict.collapsed,
-        bias=_bias(verdict) if verdict.leaning else "",
-        collapse=_collapse(verdict),
-        rests_on=f"{words.counted(verdict.chains, 'chain')} of "
-        f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
-        tests=tests,
-    )
-
-
-def _bias(verdict: Verdict) -> str:
+    if not verdict.leaning:
+        return ""
     share = f"share of “{words.name(verdict.leaning)}”"
     reason = words.visible(verdict.reason)
     if verdict.withheld:
@@ -108,8 +64,7 @@ def _against_real(verdict: Verdict) -> str:
 
 
 def _margin(verdict: Verdict) -> str:
-    margin = next(iter(verdict.held.values())).margin
-    return words.number(100 * margin, 1).removesuffix(".0")
+    return words.short(100 * next(iter(verdict.held.values())).margin)
 
 
 def _unread(verdict: Verdict) -> str:
@@ -176,8 +131,11 @@ def negligible_changes() -> dict[str, str]:
     }
 
 
-def _collapse(verdict: Verdict) -> str:
-    """Tell what got worse, or what was looked at; the change of quality is told in any case."""
+def collapse_sentence(verdict: Verdict) -> str:
+    """Tell what got worse, or what was looked at; the change of quality is told in any case.
+
+    Empty where nothing of it was scored.
+    """
     signs = verdict.signs
     shown = [sign for sign in signs if sign.answer == "yes"]
     others = [sign for sign in signs if sign.answer != "yes"]
@@ -236,3 +194,56 @@ def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
         return f"{word} by {words.number(abs(value), digits)}{unit} ({words.INTERVAL} {inside})"
     inside = words.between(low, high, digits, sign=True)
     return f"changed by {words.signed(value, digits)}{unit} ({words.INTERVAL} {inside})"
+
+
+def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
+    """Say in a line what the tests add to a regime's verdict; empty where there are none."""
+    quantity = f"share:{verdict.leaning}"
+    parts = []
+    trend = first_row(evidence.trends, quantity=quantity, regime=verdict.regime)
+    if trend:
+        inside = (
+            "" if trend["low"] is None else f"{_points_between(trend['low'], trend['high'], 2)}; "
+        )
+        parts.append(
+            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}"
+            f"{words.pvalue(trend['holm'])} after Holm)"
+        )
+    row = first_row(
+        evidence.adjusted,
+        regime=verdict.regime,
+        leaning=verdict.leaning,
+        generation=verdict.last,
+    )
+    if row and row["change_low"] is not None and not verdict.withheld:
+        inside = _points_between(row["change_low"], row["change_high"], 1)
+        parts.append(
+            f"corrected for the classifier's errors the change is "
+            f"{words.signed(100 * row['change'], 1)} points ({inside})"
+        )
+    held = verdict.held.get(verdict.leaning)
+    if held and not verdict.withheld:
+        parts.append(_equivalence(held))
+    if verdict.holm is not None:
+        parts.append(f"no movement at all: {words.pvalue(verdict.holm)} after Holm over regimes")
+    if not parts:
+        return ""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _equivalence(held: Equivalence) -> str:
+    """Say whether a share was held, and where that could not have been shown at all."""
+    margin = words.short(100 * held.margin)
+    half = (held.high - held.low) / 2
+    if half < held.margin or held.answer != "not shown":
+        return f"held within ±{margin} points: {held.answer}"
+    return (
+        f"held within ±{margin} points cannot be shown by so few articles and seeds, whose "
+        f"interval alone is ±{words.number(100 * half, 1)} points ('biasloop power --margin "
+        f"{margin}' says how many would)"
+    )
+
+
+def _points_between(low: float, high: float, digits: int) -> str:
+    return words.between(100 * low, 100 * high, digits, sign=True)

@@ -1,4 +1,4 @@
-"""How numbers, intervals and untrusted text are written. Knows no table and no figure."""
+"""How numbers, intervals and untrusted text are written."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ def signed(value: float, digits: int = 1) -> str:
     """Write a number with its sign; what rounds to zero has none."""
     text = f"{value:+,.{digits}f}"
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", _MINUS)
+
+
+def short(value: float) -> str:
+    """Write a number with one decimal, or none where that is 0."""
+    return number(value, 1).removesuffix(".0")
+
+
+def pvalue(value: float | None) -> str:
+    """Write a p-value."""
+    if value is None:
+        return "–"
+    return "p < 0.001" if value < 0.001 else f"p {number(value, 3 if value < 0.1 else 2)}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

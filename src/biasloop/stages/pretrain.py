@@ -13,7 +13,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError, nearest
 from biasloop.models import LoadedModel, build_scratch_model, tokenized, train_tokenizer
 from biasloop.seeds import generator, integer
-from biasloop.stages.finetune import text_of
+from biasloop.stages.prompts import training_text
 from biasloop.stages.train import Progress, TrainingLog, train
 
 
@@ -71,7 +71,7 @@ def pretrain(
         )
     articles = articles.sort("article_id")
     shares = _shares(articles, config.pretraining.mix)
-    texts = [text_of(t, b) for t, b in articles.select("title", "body").iter_rows()]
+    texts = [training_text(t, b) for t, b in articles.select("title", "body").iter_rows()]
     tokenizer = train_tokenizer(texts, config.vocabulary)
     end = tokenizer.eos_token_id
     by_label: dict[str, list[np.ndarray]] = {label: [] for label in shares}

@@ -19,7 +19,7 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.device import running_sums
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, few_lengths, packed
+from biasloop.models import LoadedModel, few_lengths, prepacked
 from biasloop.stages.prompts import prompted_by
 from biasloop.tables import CHAIN, UPDATES
 
@@ -122,14 +122,14 @@ def slopes(
     for start in range(0, len(rows), size):
         group = rows[start : start + size]
         batches = [group[at : at + batch] for at in range(0, len(group), batch)]
-        with torch.inference_mode(), packed(loaded.model):
+        with torch.inference_mode(), prepacked(loaded.model):
             readers = [
                 _Reader(loaded, [(row[2], row[3]) for row in some], config) for some in batches
             ]
         ends = []
         for share in (_STEP, -_STEP):
             _place(loaded.model, origin, update, share)
-            with torch.inference_mode(), packed(loaded.model):
+            with torch.inference_mode(), prepacked(loaded.model):
                 ends.append(np.concatenate([reader.log_probabilities() for reader in readers]))
         _place(loaded.model, origin, update, 0.0)
         slope = (ends[0] - ends[1]) / (2 * _STEP)

@@ -14,7 +14,15 @@ from biasloop.theory.fixed_points import (
     two_leanings_threshold,
     update_projection,
 )
-from biasloop.theory.measures import Verdict, describe, measure, report, save, summarise, verdict
+from biasloop.theory.measures import (
+    ChainVerdict,
+    describe,
+    measure,
+    report,
+    save,
+    summarise,
+    verdict,
+)
 from biasloop.theory.settings import Settings, command, parse_parameters, parse_samples, settings
 from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 
@@ -22,10 +30,10 @@ __all__ = [
     "FAMILIES",
     "SHARPENED_REGIMES",
     "Chain",
+    "ChainVerdict",
     "Family",
     "FixedPoint",
     "Settings",
-    "Verdict",
     "balanced_threshold",
     "bias_step",
     "command",

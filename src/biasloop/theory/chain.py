@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -157,22 +158,13 @@ class Chain:
 def wmle_chain(
     pretrained: Sequence[float] | None = None,
     real: Sequence[float] | None = None,
-    *,
-    family: str | Family = "beta",
-    generations: int = 11,
-    samples: int | float | None = 10_000,
-    replicates: int = 1,
-    regime: str = "synthetic",
-    real_fraction: float | None = None,
-    real_weight: str = "density",
-    seed: int = 0,
-    pretrained_samples: int | None = None,
+    **others: Any,  # noqa: ANN401 - `settings` checks them
 ) -> Chain:
     """Weighted maximum likelihood, generation after generation.
 
     Generation 0 is fitted to real data weighted by the pre-trained density; Generation g to its
-    training set weighted by Generation g-1's density. Parameters are those of
-    `settings.Settings`; the defaults are the paper's simulation (arXiv 2410.15234, section 3).
+    training set weighted by Generation g-1's density. Parameters are those of `settings`; the
+    defaults are the paper's simulation (arXiv 2410.15234, section 3).
 
     Raises
     ------
@@ -180,53 +172,18 @@ def wmle_chain(
         If a setting is wrong, or a generation has no fit because its points or its weights have
         shrunk to one single point.
     """
-    return run(
-        settings(
-            "wmle",
-            family=family,
-            pretrained=pretrained,
-            real=real,
-            generations=generations,
-            samples=samples,
-            replicates=replicates,
-            regime=regime,
-            real_fraction=real_fraction,
-            real_weight=real_weight,
-            seed=seed,
-            pretrained_samples=pretrained_samples,
-        )
-    )
+    return run(settings("wmle", pretrained=pretrained, real=real, **others))
 
 
 def mle_chain(
     real: Sequence[float] | None = None,
-    *,
-    family: str | Family = "beta",
-    generations: int = 11,
-    samples: int | float | None = 10_000,
-    replicates: int = 1,
-    regime: str = "synthetic",
-    real_fraction: float | None = None,
-    seed: int = 0,
+    **others: Any,  # noqa: ANN401 - `settings` checks them
 ) -> Chain:
     """Plain maximum likelihood, generation after generation; see `wmle_chain`.
 
     Generation 0 is fitted to the real data alone, so there is no pre-trained distribution.
     """
-    return run(
-        settings(
-            "mle",
-            family=family,
-            pretrained=real,
-            real=real,
-            generations=generations,
-            samples=samples,
-            replicates=replicates,
-            regime=regime,
-            real_fraction=real_fraction,
-            seed=seed,
-        )
-    )
+    return run(settings("mle", pretrained=real, real=real, **others))
 
 
 def run(given: Settings, threads: int | None = None) -> Chain:

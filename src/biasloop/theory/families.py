@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import betainc, betaincinv, betaln, digamma, entr, ndtr, ndtri, polygamma
 
 from biasloop.errors import InputError, nearest
-from biasloop.theory.family import TAIL, Family, Floats, Moments
+from biasloop.theory.family import TAIL, Family, Floats, WeightedMoments
 
 _MAXIMUM_STEPS = 200
 _LARGEST_STEP = 2.0
@@ -131,18 +131,18 @@ class Beta(Family):
         log_mass = largest + np.log(total / weights.size) - betaln(*previous)
         return float(log_mass), sample @ weights / total
 
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> Moments:
+    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
         """Compute in closed form: a ratio of Beta functions, and digamma differences."""
         target = parameters if previous is None else self.product(parameters, previous)
         statistics = digamma(target) - digamma(target.sum(axis=1, keepdims=True))
         if previous is None:
-            return Moments(np.zeros(len(parameters)), statistics)
+            return WeightedMoments(np.zeros(len(parameters)), statistics)
         log_mass = (
             betaln(target[:, 0], target[:, 1])
             - betaln(parameters[:, 0], parameters[:, 1])
             - betaln(previous[:, 0], previous[:, 1])
         )
-        return Moments(log_mass, statistics)
+        return WeightedMoments(log_mass, statistics)
 
     def product(self, parameters: Floats, previous: Floats) -> Floats:
         """Beta(a + a' - 1, b + b' - 1), which exists only while both are positive."""
@@ -269,13 +269,13 @@ class Normal(Family):
         mean = weights @ sample
         return log_mass, np.array([mean, weights @ (sample - mean) ** 2])
 
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> Moments:
+    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
         """Compute in closed form: the two densities' overlap, and their product."""
         if previous is None:
-            return Moments(np.zeros(len(parameters)), parameters)
+            return WeightedMoments(np.zeros(len(parameters)), parameters)
         distance = parameters[:, 0] - previous[:, 0]
         log_mass = _log_density(distance, parameters[:, 1] + previous[:, 1])
-        return Moments(log_mass, self.product(parameters, previous))
+        return WeightedMoments(log_mass, self.product(parameters, previous))
 
     def product(self, parameters: Floats, previous: Floats) -> Floats:
         """Precisions add, means are weighted by precision."""
@@ -386,12 +386,12 @@ class NormalKnownVariance(Normal):
         log_mass, weights = _weights(sample, previous[0], self.known)
         return log_mass, np.array([weights @ sample])
 
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> Moments:
+    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
         """Compute in closed form: the overlap, and the mean in the middle."""
         if previous is None:
-            return Moments(np.zeros(len(parameters)), parameters)
+            return WeightedMoments(np.zeros(len(parameters)), parameters)
         log_mass = _log_density(parameters[:, 0] - previous[:, 0], 2.0 * self.known)
-        return Moments(log_mass, self.product(parameters, previous))
+        return WeightedMoments(log_mass, self.product(parameters, previous))
 
     def product(self, parameters: Floats, previous: Floats) -> Floats:
         """Return the mean in the middle (the product's variance is half, the fit's is not)."""
@@ -463,17 +463,17 @@ class Categorical(Family):
         moments = self.density_moments(sample[None, :], previous[None, :])
         return float(moments.log_mass[0]), moments.statistics[0]
 
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> Moments:
+    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
         """Normalised products; a part of no mass keeps its own shares, at weight 0."""
         if previous is None:
-            return Moments(np.zeros(len(parameters)), parameters)
+            return WeightedMoments(np.zeros(len(parameters)), parameters)
         products = parameters * previous
         mass = products.sum(axis=1)
         some = mass > 0.0
         log_mass = np.full(len(mass), -np.inf)
         np.log(mass, out=log_mass, where=some)
         safe = np.where(some, mass, 1.0)[:, None]
-        return Moments(log_mass, np.where(some[:, None], products / safe, parameters))
+        return WeightedMoments(log_mass, np.where(some[:, None], products / safe, parameters))
 
     def product(self, parameters: Floats, previous: Floats) -> Floats:
         """Normalised products."""

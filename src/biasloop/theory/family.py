@@ -1,7 +1,4 @@
-"""What a family of distributions must offer to be run through generations.
-
-Knows moments and projections in general; knows no family, no regime and no generation.
-"""
+"""What a family of distributions must offer to be run through generations."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ Floats = NDArray[np.float64]
 TAIL = 0.05
 
 
-class Moments(NamedTuple):
+class WeightedMoments(NamedTuple):
     """One part of a training set, as the fit sees it.
 
     Attributes
@@ -63,7 +60,7 @@ class Family(ABC):
         """Log mean weight and mean statistics of one sample, weighted by ``previous``'s density."""
 
     @abstractmethod
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> Moments:
+    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
         """Return the moments of unlimited data from ``parameters`` under the same weights."""
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ INTERVAL = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChainVerdict:
     """What the last generation shows, by the medians over replicates.
 
     Attributes
@@ -106,7 +106,7 @@ def summarise(chain: Chain) -> list[dict[str, Any]]:
     return rows
 
 
-def verdict(chain: Chain) -> Verdict:
+def verdict(chain: Chain) -> ChainVerdict:
     """Say of a chain's last generation whether it is biased and whether it has collapsed."""
     family, real = chain.settings.family, chain.settings.real_array()[None, :]
     measured = measure(chain)
@@ -116,7 +116,7 @@ def verdict(chain: Chain) -> Verdict:
     biased = bool(abs(bias[-1]) > margin)
     # Bias that Generation 0 did not have, or had on the other side, counts from zero.
     grown = abs(bias[-1]) - max(0.0, bias[0] * np.sign(bias[-1]))
-    return Verdict(
+    return ChainVerdict(
         biased,
         biased and bool(grown > margin),
         bool(np.median(measured["variance"][-1]) < COLLAPSE_THRESHOLD * real_variance),
@@ -135,22 +135,11 @@ def report(chain: Chain) -> dict[str, Any]:
 def describe(chain: Chain) -> dict[str, Any]:
     """Return what ``summary.json`` holds: `report`, the settings, the command and the verdict."""
     given = chain.settings
+    own = {field.name: getattr(given, field.name) for field in fields(given)}
+    base = given.pretrained if given.estimator == "wmle" else None
     return report(chain) | {
         "command": command(given),
-        "settings": {
-            "estimator": given.estimator,
-            "family": given.family.name,
-            "pretrained": list(given.pretrained) if given.estimator == "wmle" else None,
-            "real": list(given.real),
-            "generations": given.generations,
-            "samples": given.samples,
-            "replicates": given.replicates,
-            "regime": given.regime,
-            "real_fraction": given.real_fraction,
-            "real_weight": given.real_weight,
-            "seed": given.seed,
-            "pretrained_samples": given.pretrained_samples,
-        },
+        "settings": own | {"family": given.family.name, "pretrained": base},
         "verdict": asdict(verdict(chain)) | {"case": verdict(chain).case},
     }
 
@@ -170,7 +159,7 @@ def save(chain: Chain, folder: Path) -> list[Path]:
     import polars as pl
 
     from biasloop.tables import write_table
-    from biasloop.theory.figures import density_png, overlay_png, path_png
+    from biasloop.theory.chain_figures import density_png, overlay_png, path_png
 
     measured = measure(chain)
     generations, replicates = chain.parameters.shape[:2]

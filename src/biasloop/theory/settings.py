@@ -14,7 +14,7 @@ from biasloop.theory.family import Family, Floats
 
 
 @dataclass(frozen=True)
-class Regime:
+class TrainingSetRule:
     """How a training set is put together.
 
     Attributes
@@ -59,17 +59,17 @@ class Regime:
 
 #: ``synthetic``: only the previous generation's output. ``preservation``: that, and fresh real
 #: data. ``accumulation``: everything so far, the real data of Generation 0 included.
-REGIMES: dict[str, Regime] = {
+REGIMES: dict[str, TrainingSetRule] = {
     regime.name: regime
     for regime in (
-        Regime("synthetic", accumulates=False, default_fraction=0.0, highest=0.0),
-        Regime("preservation", False, 0.1, 1.0, excludes_zero=True),
-        Regime("accumulation", True, 0.0, 1.0),
+        TrainingSetRule("synthetic", accumulates=False, default_fraction=0.0, highest=0.0),
+        TrainingSetRule("preservation", False, 0.1, 1.0, excludes_zero=True),
+        TrainingSetRule("accumulation", True, 0.0, 1.0),
     )
 }
 
 
-def get_regime(name: str) -> Regime:
+def get_regime(name: str) -> TrainingSetRule:
     """Return the regime of a name, or raise `InputError`."""
     if name not in REGIMES:
         raise InputError(f"no regime '{name}': {nearest(name, REGIMES)}")

@@ -2,8 +2,7 @@
 
 The fused one works in blocks so as to keep no weights, and takes as long in bfloat16 as in
 float32. Up to a thousand tokens the weights fit in memory, and two products with a softmax between
-them take half as long; those of a single query always fit: docs/speed.md. Knows tensors, not what
-they belong to.
+them take half as long; those of a single query always fit: docs/speed.md.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ READING = "biasloop_reading"
 _SHORT = 1024
 
 
-def pays(query: torch.Tensor, key: torch.Tensor) -> bool:
+def products_are_faster(query: torch.Tensor, key: torch.Tensor) -> bool:
     """Whether products are faster: in bfloat16, on a processor, for a short text as a whole."""
     import torch
 
@@ -141,7 +140,7 @@ def read(
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if plain and query.shape[2] == 1:
         output = of_one_query(query, key, value, scale, attention_mask)
-    elif plain and pays(query, key):
+    elif plain and products_are_faster(query, key):
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         causal = causal and attention_mask is None
         output = as_products(query, key, value, scale, causal, mask=attention_mask)

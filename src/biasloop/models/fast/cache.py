@@ -1,4 +1,4 @@
-"""A key-value cache of a known size, filled in place. Knows tensors, not what is decoded.
+"""A key-value cache of a known size, filled in place.
 
 transformers' own growing cache copies every key and value at every token, and its static one has
 attention read to the end of the cache, written or not. This one is allocated once and is read as

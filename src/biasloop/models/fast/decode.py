@@ -1,4 +1,4 @@
-"""Continue prompts with a causal language model, many at once. Knows token ids, no articles.
+"""Continue prompts with a causal language model, many at once.
 
 `decode` is the fast path: one key-value cache per batch, written in place, and no work for
 prompts that are finished. `decode_by_transformers` hands everything to the model's ``generate``:

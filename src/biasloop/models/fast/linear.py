@@ -73,7 +73,7 @@ def fused_activations(model: torch.nn.Module) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def packed(model: torch.nn.Module) -> Generator[None]:
+def prepacked(model: torch.nn.Module) -> Generator[None]:
     """Let a model that is only read use packed copies of its weights, for as long as it lasts.
 
     Only the ``forward`` of each linear layer is replaced, so hooks see what they always see.

@@ -3,8 +3,7 @@
 A table of (tokens, vocabulary) is the largest thing in a training step. transformers makes one
 of logits, one in float32, one of log-probabilities and two of gradients, and reads each from
 memory again. Here a piece of one exists at a time: its logits become the gradient where they lie,
-and what the layers before and the weights get of it is added up at once. Knows tensors, not what
-they belong to.
+and what the layers before and the weights get of it is added up at once.
 """
 
 from __future__ import annotations
@@ -85,8 +84,10 @@ def _function() -> Any:  # noqa: ANN401 - a class of torch's, which is imported 
                     loss += _to_gradient(table, targets[piece]) @ share[:, 0]
                     # The narrow factors are scaled, not the wide table.
                     towards[piece] = product(table, rows) * share
-                    change = _sum(change, product(table.t(), (states * share).to(of)), weight.dtype)
-                    if bias is not None:
+                    if ctx.needs_input_grad[1]:
+                        own = product(table.t(), (states * share).to(of))
+                        change = _sum(change, own, weight.dtype)
+                    if bias is not None and ctx.needs_input_grad[2]:
                         shift = _sum(shift, table.t() @ share[:, 0].to(of), bias.dtype)
             ctx.gradients = towards, change, shift
             return loss

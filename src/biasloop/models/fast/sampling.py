@@ -1,4 +1,4 @@
-"""Choose each row's next token from its logits. Knows probabilities, not models or text."""
+"""Choose each row's next token from its logits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which of the authors' file formats a CSV file has: told by its columns, named by its file name.
-
-Knows names, not numbers.
-"""
+"""Which of the authors' file formats a CSV file has, by its columns, and what its name says."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ ARTICLE = "article_id"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ScoreFormat:
     """One format of per-article files.
 
     Attributes
@@ -37,10 +34,10 @@ class Layout:
     column: str
 
 
-LAYOUTS = (
-    Layout("bias", "Bias_Performance", ""),
-    Layout("quality", "Generation_Quality", "GibberishLevel"),
-    Layout("perplexity", "Perplexity", "Perplexity"),
+FORMATS = (
+    ScoreFormat("bias", "Bias_Performance", ""),
+    ScoreFormat("quality", "Generation_Quality", "GibberishLevel"),
+    ScoreFormat("perplexity", "Perplexity", "Perplexity"),
 )
 
 #: The columns of the neuron tables, and what tells the two apart.
@@ -57,7 +54,7 @@ def label_columns(file: CsvFile) -> list[str]:
     return [name for name in file.header if name.lower().endswith(SCORE) and name[: -len(SCORE)]]
 
 
-def layouts_of(file: CsvFile) -> list[Layout]:
+def formats_of(file: CsvFile) -> list[ScoreFormat]:
     """Find which per-article formats a file holds.
 
     Returns
@@ -76,8 +73,8 @@ def layouts_of(file: CsvFile) -> list[Layout]:
     by_set = bool({GENERATION, MODEL} & set(file.columns))
     found = []
     if labels and (ARTICLE in file.columns or (by_set and len(labels) > 1)):
-        found.append(LAYOUTS[0])
-    found += [layout for layout in LAYOUTS[1:] if by_set and layout.column.lower() in file.columns]
+        found.append(FORMATS[0])
+    found += [layout for layout in FORMATS[1:] if by_set and layout.column.lower() in file.columns]
     if said is not None and said not in found:
         found.append(said)
     for layout in found:
@@ -100,7 +97,7 @@ def require(file: CsvFile, column: str) -> None:
         )
 
 
-def _complete(file: CsvFile, layout: Layout, labels: list[str]) -> None:
+def _complete(file: CsvFile, layout: ScoreFormat, labels: list[str]) -> None:
     if MODEL not in file.columns:
         require(file, "Generation")
     if layout.column:
@@ -114,21 +111,21 @@ def _complete(file: CsvFile, layout: Layout, labels: list[str]) -> None:
         )
 
 
-def regime_of(stem: str, layout: Layout) -> str:
+def regime_of(stem: str, layout: ScoreFormat) -> str:
     """Take the regime from a file name: ``Synthetic_Bias_Performance`` -> ``synthetic``."""
     return own_name(stem, layout).lower()
 
 
-def own_name(stem: str, layout: Layout) -> str:
+def own_name(stem: str, layout: ScoreFormat) -> str:
     """Take what a file name says besides its format, as written; the whole of it if nothing."""
     return _pattern(layout).sub("", stem).strip(" _-") or stem
 
 
-def _ending(stem: str) -> Layout | None:
-    return next((layout for layout in LAYOUTS if _pattern(layout).search(stem)), None)
+def _ending(stem: str) -> ScoreFormat | None:
+    return next((layout for layout in FORMATS if _pattern(layout).search(stem)), None)
 
 
-def _pattern(layout: Layout) -> re.Pattern[str]:
+def _pattern(layout: ScoreFormat) -> re.Pattern[str]:
     return re.compile(layout.ending.replace("_", r"[\s_-]*") + "$", re.IGNORECASE)
 
 

@@ -3,68 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from biasloop.analysis import Evidence, Verdict, projected_updates, selections
-from biasloop.loop.results import Results
-from biasloop.report.answer import Shown
-from biasloop.report.cautions import Caution
-from biasloop.report.neurons import Neurons
+from biasloop.analysis import Evidence, Verdict
+from biasloop.report.findings import Findings
 
 #: Significant digits of a number: more would be the noise of the order of summation.
 _DIGITS = 10
 
-_HEADLINES = (
-    "n",
-    "macro_f1",
-    "accuracy",
-    "log_loss",
-    "brier",
-    "expected_calibration_error",
-)
+_HEADLINES = ("n", "macro_f1", "accuracy", "log_loss", "brier", "expected_calibration_error")
 
 
-def machine_summary(
-    results: Results,
-    answer: Shown,
-    summary: pl.DataFrame,
-    checked: pl.DataFrame,
-    missing: pl.DataFrame,
-    verdicts: Sequence[Verdict],
-    leaning: str | None,
-    warnings: Sequence[Caution],
-    figures: Sequence[str],
-    evidence: Evidence,
-    neurons: Neurons | None,
-) -> dict[str, Any]:
+def summary_json(found: Findings) -> dict[str, Any]:
     """Collect everything; see the report's own page for what the figures mean."""
+    results = found.results
     value = {
         "name": results.config.name,
         "labels": results.labels,
-        "answer": asdict(answer),
-        "leaning": leaning,
-        "verdicts": [verdict_json(verdict) for verdict in verdicts],
-        "summary": summary.to_dicts(),
-        "tests": _tests(evidence),
-        "neurons": neurons and neurons.machine,
-        "updates": [] if leaning is None else projected_updates(results, leaning).to_dicts(),
-        "selections": selections(results).to_dicts(),
+        "answer": asdict(found.answer),
+        "leaning": found.leaning or None,
+        "verdicts": [verdict_json(verdict) for verdict in found.verdicts],
+        "summary": found.summary.to_dicts(),
+        "tests": _tests(found.evidence),
+        "neurons": found.neurons and found.neurons.machine,
+        "updates": found.updates.to_dicts(),
+        "selections": found.selections.to_dicts(),
         "detectors": results.detectors.to_dicts(),
-        "validity": checked.to_dicts(),
-        "missing": missing.to_dicts(),
-        "warnings": [asdict(caution) for caution in warnings],
+        "validity": found.checked.to_dicts(),
+        "missing": found.missing.to_dicts(),
+        "warnings": [asdict(caution) for caution in found.warnings],
         "instruments": [_headline(card) for card in results.cards],
         "corpus": results.corpus,
         "bad_rows": results.bad_rows.height,
         "provenance": results.provenance,
         "config": results.config.model_dump(mode="json"),
         "stages": stage_totals(results.stages),
-        "figures": list(figures),
+        "figures": sorted(f"{chart.stem}.png" for chart in found.figures.all()),
     }
     return strict(value)
 

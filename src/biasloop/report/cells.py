@@ -1,9 +1,10 @@
-"""The report's tables of figures: a row per generation, a cell with its interval per quantity."""
+"""The report's tables: cells with their intervals, and every regime's figures by generation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -37,8 +38,41 @@ class Table:
     parts: tuple[Part, ...]
 
 
-_ABSENT = Cell("–")
+def one_table(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]
+) -> Table:
+    """Make a table of one part."""
+    return Table(title, (Part(tuple(columns), tuple((name, tuple(own)) for name, own in rows)),))
+
+
+ABSENT = Cell("–")
 _CHANGE = "change:"
+
+
+def figure_cell(
+    row: Mapping[str, Any] | None,
+    name: str,
+    scale: float = 1.0,
+    digits: int = 2,
+    signed: bool = True,
+) -> Cell:
+    """Write a figure of a row, times ``scale``, with its interval.
+
+    The interval's ends are the row's ``NAME_low`` and ``NAME_high``, or its ``low`` and ``high``.
+    """
+    if row is None or row[name] is None:
+        return ABSENT
+    low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
+    text = (words.signed if signed else words.number)(scale * row[name], digits)
+    if low is None or high is None:
+        return Cell(text)
+    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+
+
+def first_row(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
+    """Give the first row that has these values; None where there is none."""
+    found = frame.filter(**where)
+    return found.row(0, named=True) if found.height else None
 
 
 def regime_tables(
@@ -99,7 +133,7 @@ def _part(
 ) -> Part | None:
     """Leave out the columns in which no row has anything; None where that leaves none."""
     cells = [_cells(pooled, regime, generation, columns) for _, regime, generation in rows]
-    kept = [i for i in range(len(columns)) if any(row[i] != _ABSENT for row in cells)]
+    kept = [i for i in range(len(columns)) if any(row[i] != ABSENT for row in cells)]
     if not kept:
         return None
     return Part(
@@ -119,28 +153,19 @@ def _cells(
     return tuple(_cell(quantity, rows.get(quantity)) for quantity, _ in columns)
 
 
-def _cell(quantity: str, row: dict[str, object] | None) -> Cell:
+def _cell(quantity: str, row: dict[str, Any] | None) -> Cell:
     if row is None:
-        return _ABSENT
+        return ABSENT
     if row["withheld"]:
         return Cell("withheld", "", words.visible(str(row["reason"])))
-    value, low, high = (_float(row[end]) for end in ("value", "low", "high"))
-    if value is None:
-        return _ABSENT
-    if quantity.startswith(_CHANGE):
-        ends = None if low is None or high is None else (100 * low, 100 * high)
-        inside = words.between(*ends, 1, sign=True) if ends else ""
-        return Cell(words.signed(100 * value), inside)
+    value, low, high = row["value"], row["low"], row["high"]
+    if value is None or quantity.startswith(_CHANGE):
+        return figure_cell(row, "value", 100, 1)
     if quantities.quantity(quantity).percent:
-        ends = None if low is None or high is None else (100 * low, 100 * high)
-        return Cell(words.percent(value), words.between(*ends) if ends else "")
-    if low is None or high is None:
-        return Cell(words.scaled(value))
-    return Cell(words.scaled(value), f"{words.scaled(low)} to {words.scaled(high)}")
-
-
-def _float(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+        return Cell(words.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
+    known = low is not None and high is not None
+    ends = f"{words.scaled(low)} to {words.scaled(high)}" if known else ""
+    return Cell(words.scaled(value), ends)
 
 
 def selection_tables(

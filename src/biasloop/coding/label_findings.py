@@ -31,7 +31,7 @@ LEAST_ARTICLES = 10
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Reliability:
     """How far readers agree.
 
     Attributes
@@ -57,7 +57,7 @@ class Agreement:
 
 def between_coders(
     codes: pl.DataFrame, options: Sequence[str], resamples: int, random: np.random.Generator
-) -> Agreement:
+) -> Reliability:
     """Give Krippendorff's alpha (nominal), with a percentile bootstrap over articles.
 
     Parameters
@@ -77,23 +77,23 @@ def between_coders(
     counts = _value_counts(codes, options)
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
-        return Agreement(None, None, None, None, 0, "no article was coded by two coders")
+        return Reliability(None, None, None, None, 0, "no article was coded by two coders")
     pairs = counts.sum(axis=1) * (counts.sum(axis=1) - 1)
     agree = float(((counts * (counts - 1)).sum(axis=1) / pairs).mean())
     value = _alpha(counts)
     if value is None:
         reason = "every reading is the same label: agreement by chance cannot be told apart"
-        return Agreement(None, None, None, agree, len(counts), reason)
+        return Reliability(None, None, None, agree, len(counts), reason)
     if len(counts) < LEAST_ARTICLES:
         reason = f"fewer than {LEAST_ARTICLES} articles were coded twice: no interval"
-        return Agreement(value, None, None, agree, len(counts), reason)
+        return Reliability(value, None, None, agree, len(counts), reason)
     if agree == 1:
         reason = "there is no disagreement to resample: no interval"
-        return Agreement(value, None, None, agree, len(counts), reason)
+        return Reliability(value, None, None, agree, len(counts), reason)
     drawn = random.integers(len(counts), size=(resamples, len(counts)))
     found = [_alpha(counts[rows]) for rows in drawn]
     low, high = percentile_interval(np.array([[np.nan if v is None else v] for v in found]))
-    return Agreement(value, float(low[0]), float(high[0]), agree, len(counts))
+    return Reliability(value, float(low[0]), float(high[0]), agree, len(counts))
 
 
 def _value_counts(codes: pl.DataFrame, options: Sequence[str]) -> np.ndarray:
@@ -132,7 +132,7 @@ class AgainstClassifier:
         article are its coders'.
     """
 
-    agreement: Agreement
+    agreement: Reliability
     confusion: np.ndarray
 
 
@@ -160,7 +160,7 @@ def against_classifier(
     from sklearn.metrics import confusion_matrix
 
     if not len(said):
-        none = Agreement(None, None, None, None, 0, "no article was coded and read")
+        none = Reliability(None, None, None, None, 0, "no article was coded and read")
         return AgainstClassifier(none, np.zeros((options, options)))
     _, place, counts = np.unique(articles, return_inverse=True, return_counts=True)
     share = 1 / counts[place]
@@ -169,15 +169,17 @@ def against_classifier(
     size = len(counts)
     if not np.isfinite(kappa):
         reason = "people and classifier always give the same one label"
-        return AgainstClassifier(Agreement(None, None, None, float(agree), size, reason), confusion)
+        return AgainstClassifier(
+            Reliability(None, None, None, float(agree), size, reason), confusion
+        )
     if size < LEAST_ARTICLES:
         reason = f"fewer than {LEAST_ARTICLES} articles: no interval"
         return AgainstClassifier(
-            Agreement(float(kappa), None, None, float(agree), size, reason), confusion
+            Reliability(float(kappa), None, None, float(agree), size, reason), confusion
         )
     weights = article_weights(np.arange(size), resamples, random)[:, place] * share
     low, high = percentile_interval(agree_and_kappa(said, read, weights, options)[:, 1:])
-    found = Agreement(float(kappa), float(low[0]), float(high[0]), float(agree), size)
+    found = Reliability(float(kappa), float(low[0]), float(high[0]), float(agree), size)
     return AgainstClassifier(found, confusion)
 
 
@@ -277,7 +279,7 @@ class LabelFindings:
 
     options: tuple[str, ...]
     coders: dict[str, int]
-    agreement: Agreement
+    agreement: Reliability
     classifier: AgainstClassifier
     by_set: dict[tuple[str, int], AgainstClassifier]
     shares: pl.DataFrame

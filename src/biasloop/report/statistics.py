@@ -1,79 +1,20 @@
-"""The tests behind the verdicts, in words and tables. Knows `analysis.Evidence`, tests nothing."""
+"""The tests behind the verdicts, in tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 import polars as pl
 
 from biasloop import quantities
-from biasloop.analysis import Change, Equivalence, Evidence, Verdict
+from biasloop.analysis import SHIFT_MEASURES, Change, Evidence, Verdict, sign_agreement
 from biasloop.report import words
-from biasloop.report.cautions import Caution
-from biasloop.report.tables import Cell, Part, Table
+from biasloop.report.cautions import UNREAD
+from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row, one_table
 from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
 
-_ABSENT = Cell("–")
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
-#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
-_APART = 0.2
-#: Less than this that cannot be read is not worth a word.
-_UNREAD = 0.01
-
-
-def spoken_tests(verdict: Verdict, evidence: Evidence) -> str:
-    """Say in a line what the tests add to a regime's verdict; empty where there are none."""
-    quantity = f"share:{verdict.leaning}"
-    parts = []
-    trend = _one(evidence.trends, quantity=quantity, regime=verdict.regime)
-    if trend:
-        inside = "" if trend["low"] is None else f"{_inside(trend['low'], trend['high'], 2)}; "
-        parts.append(
-            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}"
-            f"{pvalue(trend['holm'])} after Holm)"
-        )
-    row = _one(
-        evidence.adjusted,
-        regime=verdict.regime,
-        leaning=verdict.leaning,
-        generation=verdict.last,
-    )
-    if row and row["change_low"] is not None and not verdict.withheld:
-        inside = _inside(row["change_low"], row["change_high"], 1)
-        parts.append(
-            f"corrected for the classifier's errors the change is "
-            f"{words.signed(100 * row['change'], 1)} points ({inside})"
-        )
-    held = verdict.held.get(verdict.leaning)
-    if held and not verdict.withheld:
-        parts.append(_held(held))
-    if verdict.holm is not None:
-        parts.append(f"no movement at all: {pvalue(verdict.holm)} after Holm over regimes")
-    if not parts:
-        return ""
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _held(held: Equivalence) -> str:
-    """Say whether a share was held, and where that could not have been shown at all."""
-    margin = words.number(100 * held.margin, 1).removesuffix(".0")
-    half = (held.high - held.low) / 2
-    if half < held.margin or held.answer != "not shown":
-        return f"held within ±{margin} points: {held.answer}"
-    return (
-        f"held within ±{margin} points cannot be shown by so few articles and seeds, whose "
-        f"interval alone is ±{words.number(100 * half, 1)} points ('biasloop power --margin "
-        f"{margin}' says how many would)"
-    )
-
-
-def pvalue(value: float | None) -> str:
-    """Write a p-value."""
-    if value is None:
-        return "–"
-    return "p < 0.001" if value < 0.001 else f"p {words.number(value, 3 if value < 0.1 else 2)}"
 
 
 def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
@@ -118,7 +59,7 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
     """Of two leanings one mirrors the other, so only the one that is told has a row."""
     if not verdict.leaning:
         return []
-    judged = verdict.corrected or verdict.changes
+    judged = verdict.judged
     errors = ", corrected for the classifier's errors" * bool(verdict.corrected)
     answer = Cell("cannot be told" if verdict.withheld else verdict.amplified)
     others = [label for label in judged if label != verdict.leaning and len(judged) > 2]
@@ -139,9 +80,9 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
         real = verdict.real.get(label) if of == errors else None
         share = f"Share of “{words.name(label)}”{of}, %"
         cells = (
-            _ABSENT if rows else answer,
+            ABSENT if rows else answer,
             *_levels(change, 100, 1),
-            _ABSENT if real is None else Cell(words.number(100 * real, 1)),
+            ABSENT if real is None else Cell(words.number(100 * real, 1)),
             Cell("" if rows else _why(verdict)),
         )
         question = "" if rows else "Did it lean further away from the real articles? "
@@ -168,10 +109,10 @@ def _why(verdict: Verdict) -> str:
     way = _WAYS.get(verdict.bias, way)
     if verdict.holm is None:
         return way
-    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= _UNREAD)
+    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= UNREAD)
     return (
-        f"{way}; no movement: {pvalue(verdict.pvalue)}{worst}; {pvalue(verdict.holm)} corrected "
-        "for the number of regimes (Holm)"
+        f"{way}; no movement: {words.pvalue(verdict.pvalue)}{worst}; "
+        f"{words.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
     )
 
 
@@ -183,10 +124,10 @@ def _text_rows(verdict: Verdict) -> list[_Row]:
         change = in_percent(sign.change) if record.log else sign.change
         cells = _levels(change, 1, shown.digits, 0 if record.log else shown.digits)
         rests = Cell(f"up to {negligible[sign.quantity]} is negligible")
-        rows.append((shown.asks, (Cell(sign.answer), *cells, _ABSENT, rests)))
+        rows.append((shown.asks, (Cell(sign.answer), *cells, ABSENT, rests)))
     if verdict.quality and not any(sign.quantity == "quality" for sign in verdict.signs):
         title = "Built-in quality index, 0 to 3; no sign of collapse"
-        rows.append((title, (_ABSENT, *_levels(verdict.quality, 1, 2), _ABSENT, Cell(""))))
+        rows.append((title, (ABSENT, *_levels(verdict.quality, 1, 2), ABSENT, Cell(""))))
     return rows
 
 
@@ -195,40 +136,40 @@ def _levels(
 ) -> tuple[Cell, ...]:
     """Write a change, and the levels before and after it."""
     if change is None:
-        return (_ABSENT,) * 3
+        return (ABSENT,) * 3
     ends = (Cell(words.number(scale * end, digits)) for end in (change.before, change.after))
     of_change = digits if of_change is None else of_change
-    return (_figure(change.value, change.low, change.high, scale, of_change), *ends)
+    return (figure_cell(asdict(change), "value", scale, of_change), *ends)
 
 
 def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
     rows = []
-    none = (_ABSENT,) * 3
+    none = (ABSENT,) * 3
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
-        margin = words.number(100 * held.margin, 1).removesuffix(".0")
+        margin = words.short(100 * held.margin)
         half = (held.high - held.low) / 2
         open_ = held.answer == "not shown" and half >= held.margin
         note = (
             f"the interval alone is ±{words.number(100 * half, 1)}; 'biasloop power --margin "
             f"{margin}' says how many articles and seeds would show it"
         )
-        change = _figure(held.value, held.low, held.high, 100, 1)
+        change = figure_cell(asdict(held), "value", 100, 1)
         question = f"Did it stay within ±{margin} points? 90\u202f% interval"
         rows.append((question, (Cell(held.answer), change, *none, Cell(note * open_))))
-    trend = _one(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
+    trend = first_row(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
     if trend:
-        slope = _figure(trend["slope"], trend["low"], trend["high"], 100, 2)
+        slope = figure_cell(trend, "slope", 100, 2)
         question = "How far does it move per generation? Points, on a straight line through all"
         question += ", nothing subtracted" * verdict.beyond_fine_tuning
-        rests = Cell(f"no slope: {pvalue(trend['holm'])} corrected for all trends (Holm)")
-        rows.append((question, (_ABSENT, slope, *none, rests)))
-    if verdict.unread >= _UNREAD:
+        rests = Cell(f"no slope: {words.pvalue(trend['holm'])} corrected for all trends (Holm)")
+        rows.append((question, (ABSENT, slope, *none, rests)))
+    if verdict.unread >= UNREAD:
         stands = verdict.bias in ("amplified", "reduced", "moved")
         note = "the answer holds whatever they lean to" * stands
         question = f"How many articles of Generation {verdict.last} are too damaged to read?"
         unread = Cell(words.percent(verdict.unread, 0))
-        rows.append((question, (unread, _ABSENT, *none, Cell(note))))
+        rows.append((question, (unread, ABSENT, *none, Cell(note))))
     return rows
 
 
@@ -263,100 +204,6 @@ def tables_of_tests(
     return tuple(table for table in found if table)
 
 
-def doubts(evidence: Evidence) -> list[Caution]:
-    """Warn where the corrections, or the classifier itself, should not be trusted."""
-    found = []
-    if evidence.confusion and evidence.confusion.problem:
-        found.append(
-            Caution(
-                "Not corrected",
-                "Shares are not corrected for the classifier's errors: "
-                f"{words.visible(evidence.confusion.problem)}.",
-            )
-        )
-    found += _unread(evidence.adjusted)
-    found += _shifted(evidence.shifts)
-    own = evidence.adjusted.filter(
-        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
-    )
-    if own.height:
-        sets = own.select("regime", "generation").unique().height
-        found.append(
-            Caution(
-                "Two corrections disagree",
-                f"In {words.counted(sets, 'generation')} the share corrected by the classifier's "
-                "measured errors and that corrected by its probabilities (EM) lie more than "
-                f"{words.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
-            )
-        )
-    return found
-
-
-def spoken_bounds(row: dict[str, Any]) -> str:
-    """Say of a row of `analysis.ADJUSTED` what its readable articles show, and what all can."""
-    leans = f"lean “{words.name(row['leaning'])}”"
-    text = f"{words.percent(row['adjusted'], 0)} of the readable articles {leans}"
-    if row["adjusted_low"] is not None:
-        inside = words.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
-        text = f"{text} ({inside})"
-    if row["unread"] < _UNREAD:
-        return text
-    text = f"{text}; {words.percent(row['unread'], 0)} could not be read"
-    if row["least"] is None:  # too few sources for an interval, so for its bounds
-        return text
-    over = words.between(100 * row["least"], 100 * row["most"], 0)
-    return f"{text}; over all articles {over} %"
-
-
-def _unread(adjusted: pl.DataFrame) -> list[Caution]:
-    """Say of each regime's generation with the most unread articles what is known of it."""
-    found = []
-    own = adjusted.filter((pl.col("unread") >= _UNREAD) & (pl.col("generation") >= 0))
-    for regime in own["regime"].unique(maintain_order=True):
-        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
-        worst = rows.filter(pl.col("generation") == rows["generation"][0])
-        told = worst.rows(named=True)
-        told = told[-1:] if len(told) == 2 else told
-        text = ". ".join(spoken_bounds(row) for row in told)
-        where = f"{words.name(regime)}, Generation {rows['generation'][0]}"
-        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
-    return found
-
-
-#: Measure -> what is told of a set where it fell.
-_DOUBTS = {
-    "confidence": (
-        "the classifier is less sure than on the real ones",
-        "points of mean confidence",
-    ),
-    "agreement": (
-        "a second classifier, of other features, agrees with it less than on the real ones",
-        "points",
-    ),
-}
-
-
-def _shifted(shifts: pl.DataFrame) -> list[Caution]:
-    found = []
-    for measure, (what, unit) in _DOUBTS.items():
-        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
-        doubtful = own.filter("doubtful")
-        if not doubtful.height:
-            continue
-        worst = doubtful.sort("shift").row(0, named=True)
-        inside = _ends(worst["low"], worst["high"], 100, 1)
-        found.append(
-            Caution(
-                "Classifier on synthetic text",
-                f"In {doubtful.height} of {words.counted(own.height, 'set')} of articles {what}, "
-                f"at worst by {words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
-                f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
-                "there may be others than those that were measured.",
-            )
-        )
-    return found
-
-
 def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     names = {"base": "base model"} | {regime: words.name(regime) for regime in regimes}
     several = shifts["seed"].n_unique() > 1
@@ -365,13 +212,11 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     for regime, shown in names.items():
         for _, seed, generation in sets.filter(pl.col("regime") == regime).iter_rows():
             cells: list[Cell] = []
-            for measure in _DOUBTS:
+            for measure in SHIFT_MEASURES:
                 where = {"regime": regime, "seed": seed, "generation": generation}
-                row = _one(shifts, measure=measure, **where)
-                cells.append(Cell(words.percent(row["value"])) if row else _ABSENT)
-                cells.append(
-                    _figure(row["shift"], row["low"], row["high"], 100, 1) if row else _ABSENT
-                )
+                row = first_row(shifts, measure=measure, **where)
+                cells.append(Cell(words.percent(row["value"])) if row else ABSENT)
+                cells.append(figure_cell(row, "shift", 100, 1))
             of_seed = f", seed {seed}" if several and generation >= 0 else ""
             title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
             rows.append((title, tuple(cells)))
@@ -380,7 +225,7 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     less = "less that on the real articles, points"
     columns = ("mean confidence", less, "read alike by a second classifier", less)
     title = "Is the classifier as sure, and as agreed with, as on the real articles?"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _trend_table(
@@ -393,9 +238,9 @@ def _trend_table(
     for quantity, title, scale, digits in names:
         rows = []
         for regime in regimes:
-            row = _one(trends, quantity=quantity, regime=regime)
+            row = first_row(trends, quantity=quantity, regime=regime)
             if row:
-                slope = _figure(row["slope"], row["low"], row["high"], scale, digits)
+                slope = figure_cell(row, "slope", scale, digits)
                 cells = [_p(row[n]) for n in ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")]
                 rows.append((words.name(regime), (slope, *cells)))
         if rows:
@@ -413,11 +258,9 @@ def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: st
         for generation in own["generation"].unique().sort().to_list():
             cells: list[Cell] = []
             for against in ("generation 0", "base", "real"):
-                row = _one(own, generation=generation, against=against)
-                cells.append(
-                    _figure(row["value"], row["low"], row["high"], 100, 1) if row else _ABSENT
-                )
-                cells.append(_p(row["holm"]) if row else _ABSENT)
+                row = first_row(own, generation=generation, against=against)
+                cells.append(figure_cell(row, "value", 100, 1))
+                cells.append(_p(row["holm"]) if row else ABSENT)
             rows.append((f"{words.name(regime)}, {generation}", tuple(cells)))
         if rows:
             columns = []
@@ -440,7 +283,7 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
             what = f"share of “{words.name(row['quantity'][6:])}”, points" if share else "quality"
             cells = (
                 Cell(what),
-                _figure(row["value"], row["low"], row["high"], scale, digits),
+                figure_cell(row, "value", scale, digits),
                 _p(row["pvalue"]),
                 _p(row["holm"]),
             )
@@ -448,7 +291,7 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
     against = words.name(comparisons["against"][0])
     columns = ("of", "change less", "p", "p after Holm")
     title = f"Change since Generation 0, less that of {against}"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table | None:
@@ -462,10 +305,11 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
         for row in own.iter_rows(named=True):
             shown = names.get(regime) or f"{words.name(regime)}, {row['generation']}"
             cells = tuple(
-                _figure(row[n], row[f"{n}_low"], row[f"{n}_high"], 100, 1, signed=n == "change")
+                figure_cell(row, n, 100, 1, signed=n == "change")
                 for n in ("read", "adjusted", "change", "likelihood")
             )
-            over_all = _figure(row["unread"], row["least"], row["most"], 100, 1, signed=False)
+            bounds = {"unread": row["unread"], "low": row["least"], "high": row["most"]}
+            over_all = figure_cell(bounds, "unread", 100, 1, signed=False)
             cells = (*cells[:2], over_all, *cells[2:])
             rows.append((shown, cells))
     counts = int(evidence.confusion.counts.sum())
@@ -477,56 +321,85 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
         "corrected by EM, %",
     )
     title = f"Share of “{words.name(leaning)}”, as read and corrected for the classifier's errors"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     rows = []
     for regime in regimes:
-        row = _one(correlations, regime=regime)
+        row = first_row(correlations, regime=regime)
         if row:
-            cells = tuple(
-                _figure(row[n], row[f"{n}_low"], row[f"{n}_high"], 1, 2)
-                for n in ("levels", "steps")
-            )
+            cells = (figure_cell(row, "levels"), figure_cell(row, "steps"))
             rows.append((words.name(regime), (*cells, Cell(str(row["generations"])))))
     if not rows:
         return None
     columns = ("of levels", "of steps from generation to generation", "generations")
     title = "Correlation of bias with quality over generations"
-    return Table(title, (Part(columns, tuple(rows)),))
-
-
-def _figure(
-    value: float | None,
-    low: float | None,
-    high: float | None,
-    scale: float,
-    digits: int,
-    signed: bool = True,
-) -> Cell:
-    if value is None:
-        return _ABSENT
-    write = words.signed if signed else words.number
-    text = write(scale * value, digits)
-    if low is None or high is None:
-        return Cell(text)
-    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+    return one_table(title, columns, rows)
 
 
 def _p(value: float | None) -> Cell:
-    return Cell(pvalue(value).removeprefix("p "))
+    return Cell(words.pvalue(value).removeprefix("p "))
 
 
-def _inside(low: float, high: float, digits: int) -> str:
-    return words.between(100 * low, 100 * high, digits, sign=True)
+# Updates ------------------------------------------------------------------------------------------
+
+_UNITS = {
+    "gradient": "log-odds",
+    "contrast": "1 = as far as the two fine-tunings lie apart",
+}
 
 
-def _ends(low: float, high: float, scale: float, digits: int) -> str:
-    return f"{words.INTERVAL} {words.between(scale * low, scale * high, digits, sign=True)}"
+def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
+    """Lay out each chain's updates against the change of leaning that followed.
+
+    The last table counts over all chains how often the signs agreed.
+
+    Parameters
+    ----------
+    table
+        `analysis.projected_update.PROJECTED_UPDATES`.
+    leaning
+        The leaning that is followed.
+    """
+    tables = []
+    several = table["seed"].n_unique() > 1
+    for (regime, seed), rows in table.group_by("regime", "seed", maintain_order=True):
+        title = f"Update on the bias direction, “{words.name(leaning)}”: {words.name(str(regime))}"
+        columns = (
+            f"projection of the update ({_UNITS[rows['direction'][0]]})",
+            "change that followed (mean log-odds)",
+            "same sign",
+        )
+        body = tuple(
+            (
+                f"Generation {row['generation']}",
+                (
+                    figure_cell(row, "projection"),
+                    figure_cell(row, "change"),
+                    Cell({True: "yes", False: "no", None: "–"}[row["agree"]]),
+                ),
+            )
+            for row in rows.sort("generation").iter_rows(named=True)
+        )
+        tables.append(one_table(f"{title}, seed {seed}" if several else title, columns, body))
+    return (*tables, *([_agreement(table, leaning)] if tables else []))
 
 
-def _one(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
-    for name, value in where.items():
-        frame = frame.filter(pl.col(name) == value)
-    return frame.row(0, named=True) if frame.height else None
+def _agreement(table: pl.DataFrame, leaning: str) -> Table:
+    found = sign_agreement(table)
+    shown = "not shown" if found.pvalue is None or found.pvalue >= 0.05 else "shown"
+    # Five seeds are `analysis.projected_update.FEWEST_SEEDS`.
+    pvalue = "fewer than five seeds" if found.pvalue is None else f"p {found.pvalue:.2g}"
+    columns = (
+        "same sign",
+        "seeds where more than half had it",
+        "that it foretells the sign (sign test over seeds)",
+    )
+    cells = (
+        Cell(f"{found.agreed} of {found.compared}"),
+        Cell(f"{found.towards} of {found.towards + found.against}"),
+        Cell(shown, pvalue),
+    )
+    title = f"Update on the bias direction, “{words.name(leaning)}”: does it foretell the change?"
+    return one_table(title, columns, [("Generation 1 on", cells)])
