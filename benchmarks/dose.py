@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from biasloop.analysis import Change, LeastDose, Outcomes, change, least_dose, with_levels
+from biasloop.analysis import Change, LeastDose, Outcomes, least_dose
+from biasloop.analysis.changes import change, with_levels
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.5)
 MARGIN = 0.05

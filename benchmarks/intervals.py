@@ -21,7 +21,6 @@ import numpy as np
 import polars as pl
 
 from biasloop.analysis import (
-    Confusion,
     Design,
     Inference,
     Outcomes,
@@ -30,18 +29,17 @@ from biasloop.analysis import (
     article_weights,
     articles_needed,
     articles_to_hold,
-    collapse_signs,
-    joined_interval,
     judge,
     outcomes,
     paired_mean,
     percentile_interval,
     power,
     prevalence,
-    saerens_shares,
-    tost,
 )
-from biasloop.analysis.bootstrap import weighted_means
+from biasloop.analysis.bootstrap import joined_interval, weighted_means
+from biasloop.analysis.classifier_errors import Confusion, saerens_shares
+from biasloop.analysis.collapse import collapse_signs
+from biasloop.analysis.inference import tost
 from biasloop.analysis.trends import linear_trend, mann_kendall, paired_kendall
 from biasloop.metrics.diversity import bleus, self_bleu
 from biasloop.metrics.evaluation import design_effect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,17 @@ def visible(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     return _REORDERING.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", text)
+
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def in_markdown(text: str) -> str:
+    """Write a text on one line of Markdown so that it is shown as it is: no link, no tag."""
+    line = html.escape(" ".join(visible(text).split()), quote=False)
+    line = _MARKDOWN.sub(r"\\\1", line)
+    # What a renderer makes a link or a mention of by itself.
+    return line.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def templates(package: str) -> Environment:

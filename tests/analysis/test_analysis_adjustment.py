@@ -26,15 +26,15 @@ RATES = np.array([[0.8, 0.12, 0.08], [0.1, 0.75, 0.15], [0.07, 0.15, 0.78]])
 shares = hnp.arrays(float, 3, elements=st.floats(0.01, 1)).map(lambda x: x / x.sum())
 
 
+def _corrections(rates: np.ndarray, draws: int = 5) -> Corrections:
+    """Of counts with these error rates."""
+    return Confusion(1000 * rates, "articles").corrections(draws, np.random.default_rng(0))
+
+
 @given(shares)
 def test_a_share_comes_back_from_its_reading(share: np.ndarray) -> None:
     point = _corrections(RATES).point[0]
     np.testing.assert_allclose(share @ RATES @ point, share, atol=1e-12)
-
-
-def _corrections(rates: np.ndarray, draws: int = 5) -> Corrections:
-    """Of counts with these error rates."""
-    return Confusion(1000 * rates, "articles").corrections(draws, np.random.default_rng(0))
 
 
 def test_two_labels_are_rogan_and_gladen() -> None:

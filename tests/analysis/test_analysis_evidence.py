@@ -6,14 +6,9 @@ import pytest
 from analysis_tables import Key, leaning_rows, make_tables, score_rows
 from scipy import stats
 
-from biasloop.analysis import (
-    Confusion,
-    holm,
-    outcomes,
-    paired_mean,
-    prevalence,
-)
+from biasloop.analysis import holm, outcomes, paired_mean, prevalence
 from biasloop.analysis.changes import change, compare, contrasts
+from biasloop.analysis.classifier_errors import Confusion
 from biasloop.analysis.evidence import classifier_shifts, correlations
 from biasloop.analysis.trends import trends
 

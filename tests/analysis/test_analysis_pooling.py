@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from biasloop.analysis import joined_interval, paired_mean
-from biasloop.analysis.bootstrap import NORMAL_95
+from biasloop.analysis import paired_mean
+from biasloop.analysis.bootstrap import NORMAL_95, joined_interval
 
 
 def test_a_symmetric_interval_is_widened_to_that_of_crossed_articles_and_seeds(

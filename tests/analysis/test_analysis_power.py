@@ -12,7 +12,6 @@ from statsmodels.stats.proportion import power_ztost_prop
 from test_analysis_evidence import _run
 
 from biasloop.analysis import (
-    Confusion,
     Design,
     articles_needed,
     articles_to_hold,
@@ -23,10 +22,10 @@ from biasloop.analysis import (
     paired_mean,
     power,
     seeds_to_hold,
-    tost,
-    youden,
 )
-from biasloop.analysis.power import change_variance, power_to_hold
+from biasloop.analysis.classifier_errors import Confusion
+from biasloop.analysis.inference import tost
+from biasloop.analysis.power import change_variance, power_to_hold, youden
 from biasloop.errors import InputError
 
 

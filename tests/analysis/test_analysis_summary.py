@@ -9,14 +9,10 @@ from analysis_tables import leaning_rows, make_tables, score_rows
 from scipy import stats
 
 from biasloop import seeds
-from biasloop.analysis import (
-    SUMMARY,
-    article_weights,
-    joined_interval,
-    paired_mean,
-    summarise,
-)
+from biasloop.analysis import article_weights, paired_mean, summarise
+from biasloop.analysis.bootstrap import joined_interval
 from biasloop.analysis.inference import debiased_distance
+from biasloop.analysis.summary import SUMMARY
 from biasloop.errors import InputError
 
 LABELS = ("left", "center", "right")

@@ -8,7 +8,6 @@ from analysis_tables import leaning_rows, make_tables, score_rows
 from biasloop.analysis import (
     Tables,
     Verdict,
-    collapse_signs,
     followed_leaning,
     judge,
     missing_sets,
@@ -16,6 +15,7 @@ from biasloop.analysis import (
     paired_mean,
     validity,
 )
+from biasloop.analysis.collapse import collapse_signs
 from biasloop.analysis.inference import sign_flip_pvalue
 from biasloop.config import ReportConfig, parse_config
 from biasloop.errors import InputError

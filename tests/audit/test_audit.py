@@ -13,7 +13,8 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
 
 import biasloop as bl
-from biasloop.analysis import Confusion, Corrections
+from biasloop.analysis import Corrections
+from biasloop.analysis.classifier_errors import Confusion
 from biasloop.audit import (
     ASSUMPTIONS,
     mean_difference,

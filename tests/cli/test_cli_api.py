@@ -22,6 +22,7 @@ CALLS = {
     "neurons": "find_neurons",
     "ablate": "ablate",
     "export": "export_model",
+    "push": "push",
     "audit": "audit_set",
     "label": "read_labels",
     "power": "power",

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import pytest
 
@@ -8,6 +9,7 @@ from biasloop.config import CorpusConfig
 from biasloop.corpus import conventions, fingerprint
 from biasloop.corpus import fingerprint as public
 from biasloop.errors import InputError
+from biasloop.hub import Hosted
 
 
 def of(source, **settings):
@@ -40,14 +42,21 @@ def test_every_json_file_of_a_folder_counts(tmp_path):
     assert of(tmp_path) == found[-1]
 
 
-def test_hub_revision_and_split_count():
+def test_hub_commit_revision_and_split_count(monkeypatch):
+    commits = iter("abbbb")  # of one id, and of others
+    monkeypatch.setattr(
+        sys.modules["biasloop.corpus.fingerprint"],  # the package has the function of that name
+        "check_hub",
+        lambda shown, name, kind, revision: Hosted(name, kind, next(commits), True),
+    )
     found = {
+        of("hub:a/b"),
         of("hub:a/b"),
         of("hub:a/c"),
         of("hub:a/b", revision="1"),
         of("hub:a/b", split="test"),
     }
-    assert len(found) == 4
+    assert len(found) == 5
 
 
 def test_the_asset_s_hash_and_its_cleaning_count(monkeypatch):

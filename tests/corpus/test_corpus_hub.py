@@ -1,11 +1,10 @@
-import json
-
 import datasets
 import pytest
 
 from biasloop.config import Columns, CorpusConfig
 from biasloop.corpus import load_corpus
 from biasloop.errors import InputError
+from biasloop.hub import Hosted
 
 COLUMNS = Columns(article_id=None, title=None, body="text", label="label", source=None)
 CONFIG = CorpusConfig(source="hub:someone/news", split="test", revision="abc", columns=COLUMNS)
@@ -14,7 +13,9 @@ CONFIG = CorpusConfig(source="hub:someone/news", split="test", revision="abc", c
 @pytest.fixture(autouse=True)
 def nothing_is_asked(monkeypatch):
     """`datasets` is replaced below; what is asked before it is in ``tests/test_hub.py``."""
-    monkeypatch.setattr("biasloop.corpus.hub.check_hub", lambda *a, **k: None)
+    found = Hosted("someone/news", "dataset", "abc", True, "abc")
+    monkeypatch.setattr("biasloop.corpus.hub.check_hub", lambda *a, **k: found)
+    monkeypatch.setattr("biasloop.corpus.hub.remember", lambda found: None)
 
 
 def made_up():
@@ -75,7 +76,8 @@ def test_an_unreachable_hub_says_so(monkeypatch, error):
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(datasets, "load_dataset", fail)
+    for function in ("load_dataset", "get_dataset_config_names"):
+        monkeypatch.setattr(datasets, function, fail)
     with pytest.raises(InputError, match=r"hub:someone/news.*Is the hub within reach.*'test'"):
         load_corpus(CONFIG, 0)
 
@@ -93,44 +95,6 @@ def test_a_local_folder_of_that_name_is_not_read_instead(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("was called"))
     with pytest.raises(InputError, match="there is a local 'someone/news' here"):
         load_corpus(CONFIG, 0)
-
-
-@pytest.fixture
-def subsets(monkeypatch, tmp_path):
-    """A data set of two subsets, in a folder that stands for the hub's copy of it."""
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        rows = [{"text": f"{name} {i}", "label": "ab"[i % 2]} for i in range(4)]
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (tmp_path / name / "train.jsonl").write_text(lines)
-    cards = [f"- config_name: {n}\n  data_files: {n}/train.jsonl\n" for n in ("first", "second")]
-    (tmp_path / "README.md").write_text("---\nconfigs:\n" + "".join(cards) + "---\n")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    for function in ("load_dataset", "get_dataset_config_names", "get_dataset_default_config_name"):
-        real = getattr(datasets, function)
-        monkeypatch.setattr(
-            datasets,
-            function,
-            lambda name, *rest, real=real, revision, **more: real(str(tmp_path), *rest, **more),
-        )
-    return CONFIG.model_copy(update={"split": "train"})
-
-
-def test_a_subset_is_chosen(subsets):
-    corpus = load_corpus(subsets.model_copy(update={"subset": "second"}), 0)
-    assert corpus.articles["body"].to_list() == [f"second {i}" for i in range(4)]
-
-
-@pytest.mark.parametrize("subset", [None, "third"])
-def test_the_subsets_are_named_where_one_is_needed(subsets, subset):
-    with pytest.raises(InputError, match=r"set corpus\.subset.* to one of first, second$"):
-        load_corpus(subsets.model_copy(update={"subset": subset}), 0)
-
-
-def test_a_split_that_is_not_there_is_no_matter_of_subsets(subsets):
-    config = subsets.model_copy(update={"subset": "first", "split": "other"})
-    with pytest.raises(InputError, match=r"corpus\.split \('other'\)"):
-        load_corpus(config, 0)
 
 
 def test_a_subset_is_for_the_hub():

@@ -4,6 +4,11 @@ import json
 
 import numpy as np
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
 
 def words(text: str) -> list[str]:
     return text.split()
@@ -74,3 +79,15 @@ def experiment(corpus_file):
         },
         "report": {"bootstrap": 100},
     }
+
+
+def chat_tokenizer(texts, template=CHATML, end="<|im_end|>"):
+    """A tokenizer with a chat template and the tokens that it takes."""
+    from biasloop.models import train_tokenizer
+
+    tokenizer = train_tokenizer(texts, 300)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"], "eos_token": end}
+    )
+    tokenizer.chat_template = template
+    return tokenizer

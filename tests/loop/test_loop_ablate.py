@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -11,6 +12,7 @@ from biasloop.cli.main import app
 from biasloop.errors import InputError
 from biasloop.loop import instruments_of, scored_by
 from biasloop.neurons import read_ablation
+from biasloop.neurons.ablation import export
 
 torch = pytest.importorskip("torch")
 
@@ -43,6 +45,12 @@ def run(base, tmp_path_factory):
         bl.run(base, folder)
         invoke("neurons", folder, "--metric", "distinct_1", "--method", "published")
         yield folder
+
+
+def test_the_residual_stream_is_not_edited(run, tmp_path):
+    of_site = pl.DataFrame({"site": ["resid_post"]})
+    with pytest.raises(InputError, match="without weights of its own to edit: take 'mlp_out'"):
+        export(bl.load_run(run).results, tmp_path, tmp_path, associations=of_site)
 
 
 @pytest.mark.parametrize("intervention", ["restore", "mean"])

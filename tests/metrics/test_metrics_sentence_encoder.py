@@ -87,7 +87,7 @@ def test_every_pooling_against_the_states_by_hand(folder, tmp_path, mode):
 
 
 def test_the_mean_where_no_file_says_otherwise_and_several_joined(folder, tmp_path):
-    assert pooling_of(str(folder), None) == ("mean_tokens",)
+    assert pooling_of(folder) == ("mean_tokens",)
     plain = encoder(folder).encode(TEXTS)
     np.testing.assert_allclose(plain[1], by_hand(folder, TEXTS[1], HAND["mean_tokens"]), atol=1e-5)
     both = pooling(folder, tmp_path / "both", mean_tokens=True, cls_token=True)

@@ -261,5 +261,5 @@ def test_an_adapter_and_a_tokenizer_with_more_tokens_than_the_model(classifier_f
     with pytest.raises(InputError, match=r"number 57 \('extra'\), but the model knows 57 tokens"):
         load_classifier(str(tmp_path / "more"), ("left", "right"), MAP, "leaning")
     (tmp_path / "more" / "adapter_config.json").write_text("{}")
-    with pytest.raises(InputError, match="holds a PEFT adapter: merge it"):
+    with pytest.raises(InputError, match="holds a PEFT adapter of the type 'None'"):
         load_classifier(str(tmp_path / "more"), ("left", "right"), MAP, "leaning")

@@ -35,12 +35,3 @@ def load_again(folder):
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder)
-
-
-def test_an_adapter_that_transformers_attached_is_refused(folder, monkeypatch):
-    """As it does with a hub id, where no folder can be looked at first."""
-    from transformers import GPT2LMHeadModel
-
-    monkeypatch.setattr(GPT2LMHeadModel, "_hf_peft_config_loaded", True)
-    with pytest.raises(InputError, match="holds a PEFT adapter: merge it"):
-        load_model(str(folder))

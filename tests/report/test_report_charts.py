@@ -9,18 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_made_up import MARKER
 
-from biasloop.analysis import SUMMARY, summarise
+from biasloop.analysis import summarise
+from biasloop.analysis.summary import SUMMARY
 from biasloop.report.charts import (
     REAL_LOOK,
     Chart,
-    Path,
-    PathChart,
-    Place,
     Point,
     Reference,
     Series,
     line_chart,
     look,
+    path_chart,
     runs,
 )
 from biasloop.report.drawing import plotly_figure, png
@@ -158,8 +157,9 @@ def test_png_bytes_are_equal_and_hold_no_time_or_version() -> None:
 
 def test_user_text_reaches_plotly_escaped() -> None:
     evil = "<a href='javascript:alert(1)'>x</a>"
-    place = Place(0, (2.0, 1.9, 2.1), (50.0, 40.0, 60.0))
-    chart = PathChart("p", "P", "", "quality", evil, (Path(evil, look(0), (place,)),))
+    rows = _rows((evil, None, 0, 0.5))
+    both = pl.concat([rows, rows.with_columns(pl.lit("quality").alias("quantity"))])
+    chart = path_chart(both, "x", {evil: look(0)})
     text = json.dumps(plotly_figure(chart))
     assert "<a href" not in text
     assert "&lt;a href" in text

@@ -11,7 +11,7 @@ from biasloop.analysis.evidence import CLASSIFIER_SHIFTS, CORRELATIONS
 from biasloop.analysis.prevalence import PREVALENCE
 from biasloop.analysis.trends import TRENDS
 from biasloop.report.statistics import verdict_table
-from biasloop.report.verdicts import verdict_text
+from biasloop.report.verdicts import bias_sentence, collapse_sentence
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
 FALL = Change(0, 10, 2.322, 1.665, -0.657, -0.72, -0.6, 1e-9)
@@ -42,12 +42,11 @@ VERDICT = Verdict(
 
 
 def test_a_rise_and_a_fall() -> None:
-    spoken = verdict_text(VERDICT)
-    assert spoken.bias == (
+    assert bias_sentence(VERDICT) == (
         "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation "
         "0 to 10: 54.4\u202f% to 63.7\u202f%, away from the real 33.3\u202f%."
     )
-    assert spoken.collapse == (
+    assert collapse_sentence(VERDICT) == (
         "Collapse shows: text quality fell by 0.66 (95\u202f% interval 0.60 to 0.72), 2.32 to 1.67."
     )
 
@@ -58,26 +57,24 @@ def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
     better = replace(FALL, value=0.2, low=0.1, high=0.3)
     signs = (Sign("quality", better, 1.0, "no"), Sign("log_holdout_perplexity", twice, 1e-6, "yes"))
     verdict = replace(VERDICT, signs=signs, quality=better)
-    assert verdict_text(verdict).collapse == (
+    assert collapse_sentence(verdict) == (
         "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
         "200), 40.0 to 80.0. Not shown to be worse: text quality. Text quality rose by 0.20 "
         "(95\u202f% interval 0.10 to 0.30), 2.32 to 1.67."
     )
     open_one = replace(signs[1], change=replace(twice, low=-0.1), answer="not shown")
-    told = verdict_text(
-        replace(verdict, signs=(signs[0], open_one), collapsed="not shown")
-    ).collapse
+    told = collapse_sentence(replace(verdict, signs=(signs[0], open_one), collapsed="not shown"))
     assert told.startswith("Collapse is not shown, and not ruled out: perplexity on held-out real")
     assert "Text quality rose by 0.20" in told
-    no = verdict_text(replace(verdict, signs=signs[:1], collapsed="no")).collapse
+    no = collapse_sentence(replace(verdict, signs=signs[:1], collapsed="no"))
     assert no.startswith("No worse than negligibly: text quality. Text quality rose by 0.20")
-    no_sign = verdict_text(replace(verdict, signs=signs[1:])).collapse
+    no_sign = collapse_sentence(replace(verdict, signs=signs[1:]))
     assert "The built-in quality index, no sign of collapse, rose by 0.20" in no_sign
 
 
 def test_each_answer_says_where_the_shares_went() -> None:
     def bias(**given: object) -> str:
-        return verdict_text(replace(VERDICT, **given)).bias
+        return bias_sentence(replace(VERDICT, **given))
 
     assert "63.7\u202f%, towards the real 33.3\u202f%." in bias(bias="reduced")
     assert "each chain went away from the real shares, not all in one direction" in bias(
@@ -99,9 +96,9 @@ def test_each_answer_says_where_the_shares_went() -> None:
 
 
 def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
-    spoken = verdict_text(replace(VERDICT, leaning_change=FLAT, bias="not shown", pvalue=0.6))
-    assert "changed by −1.0 points (95\u202f% interval −5.0 to +3.0)" in spoken.bias
-    assert spoken.amplified == "not shown"
+    verdict = replace(VERDICT, leaning_change=FLAT, bias="not shown", pvalue=0.6)
+    assert "changed by −1.0 points (95\u202f% interval −5.0 to +3.0)" in bias_sentence(verdict)
+    assert verdict.amplified == "not shown"
 
 
 def test_a_withheld_share_is_no_number() -> None:
@@ -111,14 +108,14 @@ def test_a_withheld_share_is_no_number() -> None:
         bias="withheld",
         reason="62 % of its articles are too damaged for the classifier to read (x 60 %)",
     )
-    bias = verdict_text(verdict).bias
+    bias = bias_sentence(verdict)
     assert bias == (
         "The share of “right” at Generation 10 is withheld: 62 % of its articles are too damaged "
         "for the classifier to read."
     )
     readable = replace(verdict, readable=replace(RISE, end=3))
     assert "Up to Generation 3, the last that can be read, it rose by 9.3 points" in (
-        verdict_text(readable).bias
+        bias_sentence(readable)
     )
 
 
@@ -132,11 +129,10 @@ def test_what_was_not_measured() -> None:
         reason="only one",
     )
     assert (
-        verdict_text(verdict).bias
-        == "Whether the share of “right” moved was not measured: only one."
+        bias_sentence(verdict) == "Whether the share of “right” moved was not measured: only one."
     )
-    assert verdict_text(verdict).collapse == ""
-    assert verdict_text(replace(verdict, leaning="")).bias == ""
+    assert collapse_sentence(verdict) == ""
+    assert bias_sentence(replace(verdict, leaning="")) == ""
 
 
 NO_TESTS = Evidence(

@@ -129,12 +129,12 @@ def test_sharding_chooses_itself(folder, monkeypatch, gpus, memory, sharding, ex
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=memory)
     )
-    assert processes_for(folder, sharding) == expected
+    assert processes_for(folder, sharding, TRAINING) == expected
 
 
 def test_fsdp_needs_gpus(folder):
     with pytest.raises(InputError, match="this process has 0"):
-        processes_for(folder, "fsdp")
+        processes_for(folder, "fsdp", TRAINING)
 
 
 def test_fsdp_is_asked_of_the_trainer_on_gpus_only(monkeypatch, tmp_path):

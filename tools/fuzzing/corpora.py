@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import decimal
+import gzip
 import io
 import json
+import lzma
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import datasets
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -168,6 +173,170 @@ def _parquet(path: Path, random: Random, fields: tuple[str, ...]) -> None:
     path.write_bytes(content)
 
 
+def _class_labels(random: Random, names: list[str]) -> dict[bytes, bytes]:
+    """Draw what `datasets` writes beside a table: features, mostly of classes, mostly right."""
+    feature: dict[str, Any] = {"_type": "ClassLabel", "names": ["left", "right"]}
+    if random.random() < 0.5:
+        feature[random.choice(("_type", "names", "x"))] = random.choice(
+            (None, [], ["left"], [1, None], "ab", {"left": 0}, tree(random))
+        )
+    features: Any = {random.choice((*names, "gone")): feature}
+    if random.random() < 0.2:
+        features = tree(random)
+    text = json.dumps({"info": {"features": features}}).encode("utf-8", "surrogatepass")
+    return {b"huggingface": spoil(text, random) if random.random() < 0.2 else text}
+
+
+def _classes(path: Path, random: Random, fields: tuple[str, ...]) -> None:
+    """Write Parquet with a column of numbers that stand for classes."""
+    rows = _rows(random, fields)
+    kind = random.choice((pa.int64(), pa.int8(), pa.uint64(), pa.float64(), pa.float16()))
+    drawn = [random.choice((0, 1, 0, 1, 0, 1, None, 2, 77)) for _ in rows]
+    values = np.array([float("nan") if d is None else d for d in drawn], dtype=np.float64)
+    numbers = pa.array([None if d is None else d for d in drawn], pa.float64())
+    columns: dict[str, Any] = {
+        name: pa.array([utf8(row[name]) for row in rows], pa.string()) for name in fields
+    }
+    columns[fields[3]] = (
+        pa.array(values) if random.random() < 0.1 else numbers.cast(kind, safe=False)
+    )
+    table = pa.table(columns)
+    if random.random() < 0.9:
+        table = table.replace_schema_metadata(_class_labels(random, list(fields)))
+    pq.write_table(table, path)
+
+
+def _json(path: Path, random: Random, fields: tuple[str, ...]) -> None:
+    """Write an array of objects, or an object that holds one."""
+    content = b",\n".join(_object(row, random) for row in _rows(random, fields))
+    start, end = random.choice((
+        (b"[", b"]"), (b"[", b"]"), (b"\xef\xbb\xbf [", b"]\n"), (b'{"data": [', b"]}"),
+        (b'{"a": 1, "rows": [', b'], "more": []}'), (b'{"x": [{}], "y": [', b"]}"), (b"[", b",]"),
+        (b"[[", b"]]"), (b"", b""),
+    ))  # fmt: skip
+    path.write_bytes(_maybe_spoilt(start + content + end, random))
+
+
+def _dialect(path: Path, random: Random, fields: tuple[str, ...]) -> None:
+    """Write CSV in any dialect, mostly one of those that programs write."""
+    text = io.StringIO(newline="")
+    delimiter = random.choice(";\t|,;\t|:^ ")
+    writer = csv.writer(
+        text,
+        delimiter=delimiter,
+        quotechar=random.choice("\"\"''"),
+        quoting=random.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE)),
+        doublequote=random.choice((True, False)),
+        escapechar="\\",
+        lineterminator=random.choice(("\n", "\r\n", "\r")),
+    )
+    writer.writerow(fields)
+    for row in _rows(random, fields):
+        values = list(row.values())
+        if random.random() < 0.3:
+            values[2] = random.choice(("one, two; three", "a | b", 'he said "no"', "it's\n'so'"))
+        writer.writerow(values)
+    content = text.getvalue().encode("utf-8", "surrogatepass")
+    if random.random() < 0.2:
+        content = b"sep=" + delimiter.encode() + random.choice((b"\n", b"\r\n", b"")) + content
+    path.write_bytes(_maybe_spoilt(content, random))
+
+
+def _turns(random: Random) -> object:
+    speaker, said = random.choice((("role", "content"), ("from", "value"), ("role", "value")))
+    turns: list[Any] = [
+        {
+            speaker: random.choice(("user", "assistant", "assistant", "gpt", "system", "")),
+            said: random.choice(("Said this.", [{"type": "text", "text": "Part."}], nasty(random))),
+        }
+        for _ in range(random.choice((0, 1, 2, 2, 3, 5)))
+    ]
+    if random.random() < 0.1:
+        turns.insert(0, tree(random))
+    return tree(random) if random.random() < 0.05 else turns
+
+
+def chat(folder: Path, random: Random) -> str:
+    """Make a file of conversations and return its path."""
+    ending = random.choice(("jsonl", "csv", "parquet", "json"))
+    path = folder / f"chat.{ending}"
+    column = random.choice(("messages", "conversations", "messages", "other"))
+    whole = random.random() < 0.7
+    drawn: list[Any] = [
+        [{"role": "assistant", "content": f"Said {n}."}] if whole else _turns(random)
+        for n in range(random.choice((0, 1, 8, 20)))
+    ]
+    if ending == "parquet":
+        try:
+            pq.write_table(pa.table({column: pa.array(drawn)}), path)
+        except (pa.ArrowException, OverflowError, ValueError, UnicodeEncodeError):
+            path.write_bytes(b"PAR1")
+    elif ending == "csv":
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerows([[column], *([json.dumps(turns)] for turns in drawn)])
+        path.write_bytes(_maybe_spoilt(text.getvalue().encode("utf-8", "surrogatepass"), random))
+    else:
+        lines = [json.dumps({column: turns}) for turns in drawn]
+        text_ = "\n".join(lines) if ending == "jsonl" else f"[{','.join(lines)}]"
+        path.write_bytes(_maybe_spoilt(text_.encode("utf-8", "surrogatepass"), random))
+    return str(path)
+
+
+def _pack(path: Path, random: Random, fields: tuple[str, ...]) -> None:
+    """Pack a file of text; the name says so, or says another thing."""
+    inner = random.choice((_jsonl, _csv, _json))
+    inner(path, random, fields)
+    content = path.read_bytes()
+    kinds = (".gz", ".bz2", ".xz", ".zip")
+    kind = path.suffix if path.suffix in kinds and random.random() < 0.95 else random.choice(kinds)
+    if kind == ".zip":
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in random.choice((
+                ["a"], ["a"], ["a/b.csv"], ["__MACOSX/._a", "a"], ["../a"], ["/etc/a"], ["a", "b"],
+                ["d/", "d/a"], [],
+            )):  # fmt: skip
+                archive.writestr(name, content)
+        packed = out.getvalue()
+    else:
+        packer = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[kind]
+        packed = packer(content)
+        packed = random.choice((*[packed] * 8, packed + packed, packed + b"x"))
+    path.write_bytes(spoil(packed, random) if random.random() < 0.2 else packed)
+
+
+def _saved(path: Path, random: Random, fields: tuple[str, ...]) -> None:
+    """Save a data set of `datasets` to a folder, and spoil some of its files."""
+    rows = _rows(random, fields)
+    columns = {name: [utf8(row[name]) for row in rows] for name in fields}
+    saved: Any = datasets.Dataset.from_dict(columns)
+    if random.random() < 0.3:
+        label = datasets.ClassLabel(names=["left", "right"])
+        drawn = [random.choice((0, 1)) for _ in rows]
+        saved = datasets.Dataset.from_dict(
+            columns | {fields[3]: drawn},
+            features=datasets.Features(
+                {name: datasets.Value("string") for name in fields} | {fields[3]: label}
+            ),
+        )
+    if random.random() < 0.3:
+        saved = datasets.DatasetDict({random.choice(("train", "test")): saved})
+    saved.save_to_disk(str(path))
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        chance = random.random()
+        if chance < 0.1:
+            file.write_bytes(spoil(file.read_bytes(), random))
+        elif chance < 0.15:
+            file.unlink()
+        elif chance < 0.2 and file.suffix == ".json":
+            value = json.loads(file.read_text())
+            if isinstance(value, dict) and value:
+                value[random.choice(list(value))] = tree(random)
+            text = json.dumps(value).encode("utf-8", "surrogatepass")
+            file.write_bytes(text)
+
+
 def _folder(path: Path, random: Random, fields: tuple[str, ...]) -> None:
     path.mkdir()
     for number, row in enumerate(_rows(random, fields)):
@@ -189,6 +358,27 @@ _MAKERS: dict[str, Callable[[Path, Random, tuple[str, ...]], None]] = {
     "tsv": _csv,
     "parquet": _parquet,
     "folder": _folder,
+    "json": _json,
+    "classes": _classes,
+    "dialect": _dialect,
+    "packed": _pack,
+    "saved": _saved,
+}
+#: What a file of a kind ends in, where the kind is no ending.
+_ENDINGS = {
+    "folder": ("",),
+    "saved": ("",),
+    "classes": (".parquet", ".pq"),
+    "dialect": (".csv", ".tsv"),
+    "packed": (
+        ".jsonl.gz",
+        ".csv.bz2",
+        ".jsonl.xz",
+        ".json.zip",
+        ".csv.gz",
+        ".jsonl.zip",
+        ".jsonl",
+    ),
 }
 _NAMES = (
     "articles",
@@ -212,15 +402,15 @@ def make(kind: str, folder: Path, random: Random) -> str:
     Parameters
     ----------
     kind
-        ``jsonl``, ``csv``, ``tsv``, ``parquet``, ``folder``; or ``place``: no plain file at all.
+        A key of `_MAKERS`; or ``place``: no plain file at all.
     folder
         Where to make it.
     random
         Draws its name and content.
     """
-    ending = random.choice((*_MAKERS, "txt")) if kind == "place" else kind
+    made = random.choice((*_MAKERS, "txt")) if kind == "place" else kind
     name = random.choice(_NAMES) if random.random() < 0.3 else "articles"
-    path = folder / (name if ending == "folder" else f"{name}.{ending}")
+    path = folder / f"{name}{random.choice(_ENDINGS.get(made, (f'.{made}',)))}"
     if kind == "place":
         return put(random.choice(KINDS), path, random)
     fields = random.choice((FIELDS, FIELDS, FIELDS, WEBIS, PREDICTION))
@@ -314,4 +504,6 @@ def bombs(folder: Path) -> dict[str, Path]:
     return found
 
 
-__all__ = ["bombs", "make", "scalar", "settings"]
+datasets.disable_progress_bars()
+
+__all__ = ["bombs", "chat", "make", "scalar", "settings"]

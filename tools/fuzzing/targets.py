@@ -113,6 +113,18 @@ def unlabelled(random: Random, folder: Path) -> Case:
     return Case(act, places.named(str(source)))
 
 
+def chat(random: Random, folder: Path) -> Case:
+    """Conversations that are only scored."""
+    source = Path(corpora.chat(folder, random))
+
+    def act() -> None:
+        articles = read_unlabelled(source, random.choice(("body", "body", "messages")))
+        if not all(body.strip() for body in articles["body"]):
+            raise AssertionError("a body is empty")
+
+    return Case(act, places.named(str(source)))
+
+
 def record(random: Random, folder: Path) -> Case:
     """A run folder whose record or config is damaged, or was written by someone else."""
     run = folder / "run"
@@ -145,6 +157,12 @@ TARGETS: dict[str, tuple[Callable[[Random, Path], Case], int]] = {
     "tsv": (_corpus("tsv"), 4),
     "parquet": (_corpus("parquet"), 12),
     "folder": (_corpus("folder"), 6),
+    "json": (_corpus("json"), 5),
+    "classes": (_corpus("classes"), 6),
+    "dialect": (_corpus("dialect"), 8),
+    "packed": (_corpus("packed"), 8),
+    "saved": (_corpus("saved"), 4),
+    "chat": (chat, 6),
     "place": (_corpus("place"), 4),
     "unlabelled": (unlabelled, 8),
     "record": (record, 4),

@@ -1,26 +1,31 @@
 """Statistics on score tables: what each generation's figures are, how sure, and what they show."""
 
-from biasloop.analysis.bootstrap import (
-    article_weights,
-    joined_interval,
-    percentile_interval,
-    wilson,
-)
-from biasloop.analysis.changes import Change, change, with_levels
+from biasloop.analysis.bootstrap import article_weights, percentile_interval, wilson
+from biasloop.analysis.changes import Change
 from biasloop.analysis.classifier_errors import (
-    Confusion,
     Corrections,
     damage_curve,
     instrument_confusion,
 )
-from biasloop.analysis.collapse import Answer, Sign, collapse_signs
+from biasloop.analysis.collapse import Sign
 from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
+from biasloop.analysis.grids import (
+    Tables,
+    article_grid,
+    fine_tuned_alone,
+    followed_leaning,
+    missing_sets,
+    set_keys,
+    source_codes,
+    sources_apart,
+    tables_of,
+    validity,
+)
 from biasloop.analysis.inference import (
     Equivalence,
     Inference,
     holm,
     paired_mean,
-    tost,
     total_variation,
     two_sided,
 )
@@ -48,34 +53,18 @@ from biasloop.analysis.power import (
     needed_to_hold,
     power,
     seeds_to_hold,
-    youden,
 )
 from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
 from biasloop.analysis.selection import SELECTIONS, selections
-from biasloop.analysis.summary import SUMMARY, summarise
-from biasloop.analysis.tables import (
-    Tables,
-    article_grid,
-    fine_tuned_alone,
-    followed_leaning,
-    missing_sets,
-    set_keys,
-    source_codes,
-    sources_apart,
-    tables_of,
-    validity,
-)
+from biasloop.analysis.summary import summarise
 from biasloop.analysis.verdict import Verdict, judge, judge_run
-from biasloop.metrics.quantification import nearest_distribution, saerens_shares
+from biasloop.metrics.quantification import nearest_distribution
 
 __all__ = [
     "SELECTIONS",
     "SHIFT_MEASURES",
-    "SUMMARY",
-    "Answer",
     "Change",
-    "Confusion",
     "Corrections",
     "Design",
     "Equivalence",
@@ -95,8 +84,6 @@ __all__ = [
     "articles_needed",
     "articles_to_hold",
     "can_hold",
-    "change",
-    "collapse_signs",
     "damage_curve",
     "design_of",
     "detectable_change",
@@ -106,7 +93,6 @@ __all__ = [
     "frontier",
     "holm",
     "instrument_confusion",
-    "joined_interval",
     "judge",
     "judge_run",
     "leaning_readings",
@@ -123,7 +109,6 @@ __all__ = [
     "prevalence",
     "projected_updates",
     "run_answer",
-    "saerens_shares",
     "seeds_to_hold",
     "selections",
     "set_keys",
@@ -133,12 +118,9 @@ __all__ = [
     "summarise",
     "tables_evidence",
     "tables_of",
-    "tost",
     "total_variation",
     "trains_on_itself",
     "two_sided",
     "validity",
     "wilson",
-    "with_levels",
-    "youden",
 ]

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from biasloop.analysis.classifier_errors import with_errors
+from biasloop.analysis.grids import SetKey
 from biasloop.analysis.inference import Figure, Inference, chain_figure, holm
 from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.tables import SetKey
 from biasloop.tables import BASE, REAL
 
 GENERATION_0 = "generation 0"

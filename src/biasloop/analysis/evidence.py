@@ -22,10 +22,7 @@ import polars as pl
 from biasloop.analysis.bootstrap import weighted_means
 from biasloop.analysis.changes import COMPARISONS, compare, contrasts
 from biasloop.analysis.classifier_errors import Confusion, instrument_confusion
-from biasloop.analysis.inference import paired_mean
-from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.prevalence import PREVALENCE, prevalence
-from biasloop.analysis.tables import (
+from biasloop.analysis.grids import (
     Tables,
     article_grid,
     metric_values,
@@ -33,6 +30,9 @@ from biasloop.analysis.tables import (
     source_codes,
     tables_of,
 )
+from biasloop.analysis.inference import paired_mean
+from biasloop.analysis.outcomes import Outcomes, outcomes
+from biasloop.analysis.prevalence import PREVALENCE, prevalence
 from biasloop.analysis.trends import trends
 from biasloop.config import ReportConfig
 from biasloop.loop.results import Results

@@ -10,7 +10,7 @@ import numpy as np
 
 from biasloop import quantities
 from biasloop.analysis.classifier_errors import Readings, curve_readings
-from biasloop.analysis.tables import (
+from biasloop.analysis.grids import (
     HOLDOUT,
     SetKey,
     Tables,

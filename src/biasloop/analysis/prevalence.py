@@ -25,8 +25,8 @@ from biasloop.analysis.classifier_errors import (
     Readings,
     curve_corrections,
 )
+from biasloop.analysis.grids import Tables, article_grid, leaning_probabilities, source_codes
 from biasloop.analysis.outcomes import Outcomes
-from biasloop.analysis.tables import Tables, article_grid, leaning_probabilities, source_codes
 from biasloop.metrics.quantification import nearest_distribution, saerens_shares
 from biasloop.tables import BASE, REAL
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from biasloop.analysis.grids import tables_of, validity
 from biasloop.analysis.inference import paired_mean
-from biasloop.analysis.tables import tables_of, validity
 from biasloop.loop.results import Results
 from biasloop.stages import log_odds
 from biasloop.tables import BASE, CHAIN

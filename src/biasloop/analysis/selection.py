@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from biasloop.analysis.grids import source_codes, tables_of
 from biasloop.analysis.inference import chain_figure
-from biasloop.analysis.tables import source_codes, tables_of
 from biasloop.loop.results import Results
 
 #: ``generation`` wrote the articles, and ``regime`` trained the next one on those that it took.

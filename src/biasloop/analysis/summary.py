@@ -45,9 +45,7 @@ from biasloop.analysis.bootstrap import (
     wilson,
 )
 from biasloop.analysis.changes import change, estimate_of
-from biasloop.analysis.inference import debiased_distance, edge_variance, source_jackknife
-from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.tables import (
+from biasloop.analysis.grids import (
     HOLDOUT,
     SetKey,
     Tables,
@@ -58,6 +56,8 @@ from biasloop.analysis.tables import (
     source_codes,
     tables_of,
 )
+from biasloop.analysis.inference import debiased_distance, edge_variance, source_jackknife
+from biasloop.analysis.outcomes import Outcomes, outcomes
 from biasloop.loop.results import Results
 from biasloop.tables import CHAIN, REAL
 

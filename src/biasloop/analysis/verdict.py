@@ -42,6 +42,7 @@ from biasloop.analysis.collapse import (
     collapse_signs,
     collapsed,
 )
+from biasloop.analysis.grids import Tables, followed_leaning, tables_of
 from biasloop.analysis.inference import (
     Equivalence,
     Inference,
@@ -50,7 +51,6 @@ from biasloop.analysis.inference import (
     tost,
 )
 from biasloop.analysis.outcomes import Outcomes, outcomes
-from biasloop.analysis.tables import Tables, followed_leaning, tables_of
 from biasloop.config import ReportConfig
 from biasloop.loop.results import Results
 from biasloop.tables import REAL

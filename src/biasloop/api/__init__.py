@@ -4,6 +4,7 @@ What a run's folder holds is an attribute of `Run`; what is computed from it is 
 function that takes it.
 """
 
+from biasloop.api.hub import push
 from biasloop.api.neurons import ablate, export_model, find_neurons
 from biasloop.api.plans import power, reproduce, simulate
 from biasloop.api.runs import Run, clean, compare, config_schema, find_dose, load_run, run, verify
@@ -24,6 +25,7 @@ __all__ = [
     "find_neurons",
     "load_run",
     "power",
+    "push",
     "read_labels",
     "reproduce",
     "run",

@@ -65,7 +65,7 @@ def _as_json(found: Audit) -> dict[str, Any]:
 
 
 def _print(found: Audit) -> None:
-    from biasloop.report import words
+    from biasloop.report import formatting as fmt
 
     if found.copies:
         given = found.copies + found.synthetic
@@ -79,9 +79,9 @@ def _print(found: Audit) -> None:
         "classifier has not seen, as independent samples"
     )
     for warning in found.warnings:
-        print(f"warning: {words.visible(warning)}")
+        print(f"warning: {fmt.visible(warning)}")
     if found.withheld:
-        print(f"leaning is withheld: {words.visible(found.withheld)}")
+        print(f"leaning is withheld: {fmt.visible(found.withheld)}")
         print("so nothing is said of its lean, nor of the real data that would hold it")
     for row in found.leans.iter_rows(named=True):
         shown = "shown" if row["holm"] < 0.05 else "not shown"
@@ -93,7 +93,7 @@ def _print(found: Audit) -> None:
                 f"{100 * row['corrected_high']:.1f})"
             )
         print(
-            f"{words.visible(row['leaning'])}: {100 * row['real']:.1f} % of the real, "
+            f"{fmt.visible(row['leaning'])}: {100 * row['real']:.1f} % of the real, "
             f"{100 * row['synthetic']:.1f} % of the synthetic: {100 * row['difference']:+.1f} "
             f"points (95 % {100 * row['low']:+.1f} to {100 * row['high']:+.1f}), p "
             f"{row['holm']:.2g} after Holm: {shown}{corrected}"
@@ -114,7 +114,7 @@ def _print(found: Audit) -> None:
             "by as many articles"
         )
     if found.refused:
-        print(f"the real data needed cannot be told: {words.visible(found.refused)}")
+        print(f"the real data needed cannot be told: {fmt.visible(found.refused)}")
     if found.needed.height:
         print(
             "real data in the training set that keep every share, corrected for the classifier's "

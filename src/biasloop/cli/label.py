@@ -120,16 +120,16 @@ def _as_json(found: LabelFindings) -> dict[str, Any]:
 
 
 def _print(found: LabelFindings) -> None:
-    from biasloop.report import words
+    from biasloop.report import formatting as fmt
 
-    coders = ", ".join(f"{words.name(name)} {count:,}" for name, count in found.coders.items())
+    coders = ", ".join(f"{fmt.name(name)} {count:,}" for name, count in found.coders.items())
     print(f"articles coded: {coders}")
     print(f"coders with each other: {_agreement(found.agreement, 'alpha')}")
     print(f"coders with the classifier: {_agreement(found.classifier.agreement, 'kappa')}")
     for one, against in found.by_set.items():
         print(f"  {_set(*one)}: {_agreement(against.agreement, 'kappa')}")
     confusion = found.classifier.confusion
-    names = [words.name(option) for option in found.options]
+    names = [fmt.name(option) for option in found.options]
     names += ["(not read)"] * (len(confusion) - len(names))
     _table(
         "What people say (rows) and what the classifier reads (columns), in articles",
@@ -168,7 +168,7 @@ def _print(found: LabelFindings) -> None:
             ],
             [
                 [
-                    f"{words.name(row['regime'])} {row['first']} to {row['last']}",
+                    f"{fmt.name(row['regime'])} {row['first']} to {row['last']}",
                     _leaning(row["leaning"]),
                     f"{row['labels']:,}; {row['paired']:,} paired",
                     _points(row["read"], sign=True),
@@ -190,12 +190,12 @@ def _print(found: LabelFindings) -> None:
 
 
 def _reasons(found: LabelFindings) -> Iterator[str]:
-    from biasloop.report import words
+    from biasloop.report import formatting as fmt
 
     for row in found.shares.drop_nulls("reason").iter_rows(named=True):
         yield f"{_set(row['regime'], row['generation'])}: {row['reason']}"
     for row in found.changes.drop_nulls("reason").iter_rows(named=True):
-        yield f"the change of {words.name(row['regime'])}: {row['reason']}"
+        yield f"the change of {fmt.name(row['regime'])}: {row['reason']}"
 
 
 def _agreement(found: Reliability, name: str) -> str:
@@ -208,16 +208,16 @@ def _agreement(found: Reliability, name: str) -> str:
 
 
 def _set(regime: str, generation: int) -> str:
-    from biasloop.report import words
+    from biasloop.report import formatting as fmt
 
     known = {"real": "real articles", "base": "base model"}
-    return known.get(regime) or f"{words.name(regime)}, Generation {generation}"
+    return known.get(regime) or f"{fmt.name(regime)}, Generation {generation}"
 
 
 def _leaning(name: str | None) -> str:
-    from biasloop.report import words
+    from biasloop.report import formatting as fmt
 
-    return "(unclear)" if name is None else words.name(name)
+    return "(unclear)" if name is None else fmt.name(name)
 
 
 def _points(value: float | None, sign: bool = False) -> str:

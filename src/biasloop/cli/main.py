@@ -20,6 +20,7 @@ from biasloop.cli.dose import dose
 from biasloop.cli.label import label
 from biasloop.cli.neurons import ablate, export, neurons
 from biasloop.cli.power import power
+from biasloop.cli.push import push
 from biasloop.cli.reproduce import reproduce
 from biasloop.cli.run import report, run
 from biasloop.cli.score import score
@@ -73,6 +74,7 @@ app.command("score")(score)
 app.command("neurons")(neurons)
 app.command("ablate")(ablate)
 app.command("export")(export)
+app.command("push")(push)
 app.command("audit")(audit)
 app.add_typer(label, name="label")
 app.command("power")(power)

@@ -26,10 +26,10 @@ from biasloop.config.schema import (
     QualityConfig,
     ReportConfig,
     ScratchConfig,
-    TrainingConfig,
 )
 from biasloop.config.section import label_text
 from biasloop.config.template import as_given, filled
+from biasloop.config.training import LoraConfig, TrainingConfig
 from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "GenerationConfig",
     "LeaningConfig",
     "LoopConfig",
+    "LoraConfig",
     "MetricsConfig",
     "NeuronsConfig",
     "OverfittingConfig",

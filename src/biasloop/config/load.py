@@ -82,8 +82,11 @@ def _explain(error: ValidationError, where: str) -> str:
         else:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message[:1].lower()}{shortened(message[1:], 400)}{shown}")
+            message = problem["msg"].removeprefix("Value error, ").replace("tuple", "list")
+            quoted = problem["type"] == "string_type" and not isinstance(given, (dict, list))
+            advice = ": if it is meant as text, put it into quotes" if quoted else ""
+            message = message[:1].lower() + shortened(message[1:], 400)
+            lines.append(f"{key}: {message}{shown}{advice}")
     if len(problems) > _SHOWN:
         lines.append(f"and {len(problems) - _SHOWN:,} more")
     return "\n".join(f"{where}: {line}" for line in lines)

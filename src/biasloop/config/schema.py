@@ -16,6 +16,7 @@ from biasloop.config.leaning import LeaningConfig
 from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
 from biasloop.config.section import Fraction, GrownSection, Label, Name, Section
 from biasloop.config.template import BODY, Input
+from biasloop.config.training import TrainingConfig
 
 
 class Columns(GrownSection):
@@ -167,54 +168,6 @@ class BaseConfig(Section):
     )
     revision: str | None = Field(None, description="which revision of a hub model")
     scratch: ScratchConfig = ScratchConfig()
-
-
-class TrainingConfig(GrownSection):
-    """Fine-tuning of one generation."""
-
-    later = frozenset({"input", "empty_lines"})
-
-    epochs: float = Field(5, gt=0)
-    learning_rate: float = Field(5e-5, gt=0.0)
-    batch_size: int = Field(8, ge=1)
-    weight_decay: float = Field(0.01, ge=0.0)
-    max_tokens: int = Field(512, ge=8, description="a sample is cut here")
-    samples: Literal["article", "line"] = Field(
-        "line", description="'line' as in the authors' scripts; 'article' is one sample each"
-    )
-    input: Input = Field(
-        "{title}\n{body}",
-        description="an article's text, which samples are made of; without a title, its line is "
-        "left out. For prompts: blocks; an opening is a title, a line break and a body",
-    )
-    empty_lines: Literal["skip", "keep"] = Field(
-        "skip",
-        description="'keep' takes every line for a sample, as the authors' scripts do: an empty "
-        "one, which teaches nothing, takes a place in a batch. After Generation 0 one follows each "
-        "article, as in the authors' files; for samples: line",
-    )
-    schedule: Literal["linear", "constant", "cosine"] = "linear"
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="'auto' is bfloat16 wherever the machine multiplies in it"
-    )
-    checkpoint_minutes: float = Field(
-        10,
-        ge=0,
-        description="a fine-tuning that is stopped goes on from a checkpoint of at most this age; "
-        "0 makes one after every step. The result is the same",
-    )
-    report_to: tuple[str, ...] = Field(
-        (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
-    )
-
-    @model_validator(mode="after")
-    def _lines_are_samples(self) -> Self:
-        if self.empty_lines == "keep" and self.samples != "line":
-            raise ValueError(
-                "empty_lines: keep makes samples of empty lines, and samples is 'article': set "
-                "samples: line, or leave it out"
-            )
-        return self
 
 
 class LoopConfig(Section):
@@ -421,6 +374,22 @@ class Config(Section):
             raise ValueError(
                 f"generation.opening_tokens + generation.new_tokens is {needed}, more than "
                 f"base.scratch.context, {context} tokens: lower one of the two, or raise it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chat_can_be(self) -> Self:
+        instruction = self.training.asks
+        if instruction and self.base.model == "scratch":
+            raise ValueError(
+                "training.text: 'chat' needs a model with a chat template, and base.model: scratch "
+                "has none: name an instruct model, or take training.text: plain"
+            )
+        if instruction and "{title}" in instruction and self.generation.prompts != "openings":
+            raise ValueError(
+                "training.instruction: '{title}' asks for a whole article, and "
+                f"generation.prompts is {self.generation.prompts}: set it to openings, or ask "
+                "with '{text}'"
             )
         return self
 

@@ -69,6 +69,11 @@ def _one_spelling(label: str) -> str:
     return str(label_text(float(label))) if _WHOLE.fullmatch(label) else label
 
 
+def _whole(label: str) -> str:
+    """Write 1.0 as 1: a whole number in a column in which some are missing."""
+    return _one_spelling(label) if re.fullmatch(r"[+-]?[0-9]{1,15}\.0+", label, re.ASCII) else label
+
+
 def _article(
     record: Record,
     number: int,
@@ -101,21 +106,26 @@ def _article(
     if not article["label"]:
         raise BadRowError("no label")
     label = article["label"]
-    label = asked.get(label) or asked.get(_one_spelling(label), label)
+    label = asked.get(label) or asked.get(_one_spelling(label)) or _whole(label)
     article["label"] = label_map.get(label, label)
     if config.labels is not None and article["label"] not in config.labels:
         raise BadRowError(f"unknown label {article['label'][:40]!r}")
     return article
 
 
-def _complain(bad: Sequence[tuple[str, str]], rows: int, where: str) -> InputError:
+def _complain(bad: Sequence[tuple[str, str]], rows: int, config: CorpusConfig) -> InputError:
     reasons = Counter(reason for _, reason in bad).most_common()
-    lines = [f"{where}: {len(bad):,} of {rows:,} rows are bad:"]
+    lines = [f"{config.source}: {len(bad):,} of {rows:,} rows are bad:"]
     lines += [f"  {count:,} x {reason}" for reason, count in reasons[: 2 * _SHOWN]]
     if len(reasons) > 2 * _SHOWN:
         lines.append(f"  and {len(reasons) - 2 * _SHOWN} more reasons")
     places = ", ".join(f"{location} ({reason})" for location, reason in bad[:_SHOWN])
     lines.append(f"first: {places}")
+    if config.labels is not None and any(
+        reason.startswith("unknown label") for reason, _ in reasons
+    ):
+        wanted = ", ".join(label[:40] for label in config.labels[:10])
+        lines.append(f"corpus.labels has {wanted}: corpus.label_map says which of them a label is")
     lines.append("Correct them, or leave them out and count them with corpus.on_bad_row: skip")
     return InputError("\n".join(lines))
 
@@ -163,5 +173,5 @@ def check(source: Source, config: CorpusConfig) -> tuple[list[Article], list[tup
         seen.add(article["article_id"])
         articles.append(article)
     if bad and config.on_bad_row == "error":
-        raise _complain(bad, rows, config.source)
+        raise _complain(bad, rows, config)
     return articles, bad

@@ -28,6 +28,8 @@ class Corpus:
         For the report; citation and licence are empty where the source states none.
     events
         Article id -> the event that it is about, where that is known.
+    note
+        What was guessed of how the source is written; may be empty.
     """
 
     articles: pl.DataFrame
@@ -37,3 +39,4 @@ class Corpus:
     citation: str
     licence: str
     events: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""

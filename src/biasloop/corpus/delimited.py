@@ -11,7 +11,8 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 
 from biasloop.corpus.packed import opened, unpacked_name
@@ -20,13 +21,43 @@ from biasloop.errors import InputError
 
 #: Why a record that swallows rows is refused.
 _SWALLOWS = "a quote that opens here closes in another row"
-#: Stand for \\ and \" while a row is split. No file decodes to these.
-_BACKSLASH, _QUOTE = "\ud800", "\ud801"
+#: Stand for a backslash, quote or delimiter after a backslash while a row is split. No file decodes
+#: to these.
+_BACKSLASH, _QUOTE, _DELIMITER = "\ud800", "\ud801", "\ud802"
+#: What may stand between fields, and how many rows say which does.
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SNIFFED = 200
+#: What spreadsheets write before the header.
+_NAMED = re.compile(r"(?:\ufeff)?sep=(.)\s*")
 #: A column with more different values than this tells no rows from prose.
 _MOST_VALUES = 1000
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: The comma in 1,000, which separates nothing.
 _GROUPING = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a file is written.
+
+    ``escaped``: a backslash makes what follows it plain; ``skipped``: lines before the header.
+    """
+
+    delimiter: str
+    quote: str = '"'
+    escaped: bool = False
+    skipped: int = 0
+
+    def note(self, usual: str) -> str:
+        """Say what is not as usual; may be empty."""
+        parts = []
+        if self.delimiter != usual:
+            parts.append(f"{_DELIMITERS.get(self.delimiter, repr(self.delimiter))} between fields")
+        if self.quote == "'":
+            parts.append("single quotes around them")
+        if self.escaped:
+            parts.append("quotes escaped by a backslash")
+        return f"read with {', '.join(parts)}" if parts else ""
 
 
 @dataclass(frozen=True)
@@ -63,21 +94,60 @@ def _lines(path: Path) -> Iterator[str]:
             yield line
 
 
-def _delimiter(path: Path) -> str:
+def _usual(path: Path) -> str:
     return "\t" if unpacked_name(path).suffix.lower() == ".tsv" else ","
 
 
-def _rows(path: Path, escaped: bool) -> Iterator[_Row]:
-    """Split a file into rows; ``escaped``: whether a backslash makes a quote or itself plain."""
+def _sniffed(path: Path) -> _Dialect:
+    """Tell delimiter and quotes from the first rows, which have as many fields as the header."""
+    first = next(_lines(path), "")
+    named = _NAMED.fullmatch(first)
+    usual = _usual(path)
+    chosen = _Dialect(usual)
+    if named:
+        chosen = _Dialect(named[1], skipped=1)
+    elif _agreement(path, chosen)[0] < 0.5:
+        # A quote that is never closed is no sign of other quotes; a header with some is.
+        ways = product("\"'" if "'" in first else '"', (False, True), _DELIMITERS)
+        dialects = [chosen, *(_Dialect(d, quote, escaped) for quote, escaped, d in ways)]
+        chosen = max(dialects, key=lambda dialect: _agreement(path, dialect))
+    single = replace(chosen, quote="'")
+    rows = [row.fields or [] for row in islice(_rows(path, chosen), 1, _SNIFFED)]
+    quoted = any(
+        all(len(value) > 1 and value[0] == value[-1] == "'" for value in column)
+        for column in zip(*rows, strict=False)
+    )
+    better = quoted and _agreement(path, single) >= _agreement(path, chosen)
+    return single if better else chosen
+
+
+def _agreement(path: Path, dialect: _Dialect) -> tuple[float, int]:
+    """Give the share of the first rows that have as many fields as the header, and how many.
+
+    One column is none.
+    """
+    rows = list(islice(_rows(path, dialect), _SNIFFED))
+    width = len(rows[0].fields or ()) if rows else 0
+    same = sum(row.fields is not None and len(row.fields) == width for row in rows[1:])
+    return (same / max(1, len(rows) - 1) if width > 1 else 0.0, width)
+
+
+def _rows(path: Path, dialect: _Dialect) -> Iterator[_Row]:
+    """Split a file into rows."""
     taken = 0
+    delimiter, quote = dialect.delimiter, dialect.quote
 
     def lines() -> Iterator[str]:
         nonlocal taken
-        for line in _lines(path):
+        for line in islice(_lines(path), dialect.skipped, None):
             taken += bool(line.strip())
-            yield line.replace("\\\\", _BACKSLASH).replace('\\"', _QUOTE) if escaped else line
+            if dialect.escaped:
+                plain = line.replace("\\\\", _BACKSLASH).replace(f"\\{quote}", _QUOTE)
+                yield plain.replace(f"\\{delimiter}", _DELIMITER)
+            else:
+                yield line
 
-    reader = csv.reader(lines(), delimiter=_delimiter(path), strict=True)
+    reader = csv.reader(lines(), delimiter=delimiter, quotechar=quote, strict=True)
     # The limit is the module's, not the reader's: set it for each row and put it back.
     while True:
         taken = 0
@@ -92,12 +162,17 @@ def _rows(path: Path, escaped: bool) -> Iterator[_Row]:
             csv.field_size_limit(limit)
         if fields is None:
             return
-        if escaped:
-            fields = [f.replace(_QUOTE, '"').replace(_BACKSLASH, "\\") for f in fields]
+        if dialect.escaped:
+            fields = [
+                field.replace(_QUOTE, quote)
+                .replace(_DELIMITER, delimiter)
+                .replace(_BACKSLASH, "\\")
+                for field in fields
+            ]
         yield _Row(fields, max(1, taken))
 
 
-def _survey(path: Path, escaped: bool) -> tuple[int, list[set[str]]]:
+def _survey(path: Path, dialect: _Dialect) -> tuple[int, list[set[str]]]:
     """Read a file once, to know how it is to be read.
 
     Returns
@@ -108,7 +183,7 @@ def _survey(path: Path, escaped: bool) -> tuple[int, list[set[str]]]:
         By column, values that stand in two rows or more, as labels do; none where there are too
         many different ones.
     """
-    rows = _rows(path, escaped)
+    rows = _rows(path, dialect)
     header = next(rows, _Row(None, 0))
     counts: list[Counter[str] | None] = [Counter() for _ in header.fields or ()]
     lost = 0
@@ -154,7 +229,8 @@ def _swallows(fields: Sequence[str], repeated: Sequence[set[str]], delimiter: st
 def read_delimited(path: Path) -> Table:
     r"""Read a CSV file (or TSV, by its ending) whose first row names the columns.
 
-    A quote in a quoted field is written twice, or ``\"`` where more rows can be read so.
+    The first rows tell what stands between fields, if it is not what the ending says. A quote in a
+    quoted field is written twice, or ``\"`` where more rows can be read so.
 
     Parameters
     ----------
@@ -167,26 +243,29 @@ def read_delimited(path: Path) -> Table:
         If there is no header that can be read, it names a column twice, or a line is longer than
         `MAX_RECORD`.
     """
-    header = next(_rows(path, escaped=False), _Row([], 0))
+    dialect = _sniffed(path)
+    header = next(_rows(path, dialect), _Row([], 0))
     if header.fields is None:
         raise InputError(f"{path}: row 1: not a CSV header ({header.reason})")
     if any("\udc80" <= character <= "\udcff" for name in header.fields for character in name):
         raise InputError(f"{path}: the header is not UTF-8: save the file as UTF-8")
-    columns = tuple(name.strip() for name in header.fields)
+    lost, repeated = _survey(path, dialect)
+    if lost:
+        other = replace(dialect, escaped=True)
+        lost_so, repeated_so = _survey(path, other)
+        if lost_so < lost:
+            repeated, dialect = repeated_so, other
+    header = next(_rows(path, dialect), _Row([], 0))
+    columns = tuple(name.strip() for name in header.fields or ())
     twice = sorted(name for name, count in Counter(columns).items() if name and count > 1)
     if twice:
         names = ", ".join(name[:60] for name in twice[:5])
         raise InputError(f"{path}: the header names a column twice: {names}")
-    (lost, repeated), escaped = _survey(path, escaped=False), False
-    if lost:
-        lost_escaped, repeated_escaped = _survey(path, escaped=True)
-        if lost_escaped < lost:
-            repeated, escaped = repeated_escaped, True
     name = shown(Path(path.name))
 
     def records() -> Iterator[Record]:
-        number = 1
-        rows = _rows(path, escaped)
+        number = 1 + dialect.skipped
+        rows = _rows(path, dialect)
         next(rows, None)
         for row in rows:
             number += 1
@@ -196,7 +275,7 @@ def read_delimited(path: Path) -> Table:
                 pass
             elif not row.fields:
                 continue
-            elif row.lines > 1 and _swallows(row.fields, repeated, _delimiter(path)):
+            elif row.lines > 1 and _swallows(row.fields, repeated, dialect.delimiter):
                 reason = _SWALLOWS
                 swallowed = row.lines - 1
             elif len(row.fields) != len(columns):
@@ -212,4 +291,4 @@ def read_delimited(path: Path) -> Table:
                 place = f"{name}:{number}"
                 yield Record(place, None, f"swallowed by the quote that opens in row {opened:,}")
 
-    return Table(columns, records())
+    return Table(columns, records(), dialect.note(_usual(path)))

@@ -75,11 +75,26 @@ def located(source: str, setting: str = "corpus.source", advice: str = ADVICE) -
     return path
 
 
+def _readable(folder: Path) -> str:
+    """Name some files of a folder, or of those in it, that can be read one by one."""
+    found = sorted(
+        shown(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if ENDINGS.get(unpacked_name(path).suffix.lower(), "json") != "json" and path.is_file()
+    )
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more files" if len(found) > 3 else "")
+
+
 def _table(path: Path, asked: str, split: str) -> Table:
     if path.is_dir():
         if asked in FORMATS:
             raise InputError(f"{path}: a folder, but corpus.format is {asked}: name a file in it")
-        return read_saved(path, split) if is_saved(path) else read_json_folder(path)
+        if is_saved(path):
+            return read_saved(path, split)
+        found = read_json_folder(path)
+        if not found.columns and (inside := _readable(path)):
+            raise InputError(f"{path}: a folder of {inside}: name one file in it")
+        return found
     kind = asked if asked in FORMATS else ENDINGS.get(unpacked_name(path).suffix.lower())
     if kind is None:
         raise InputError(
@@ -87,6 +102,8 @@ def _table(path: Path, asked: str, split: str) -> Table:
             f"corpus.format to jsonl, json, csv or parquet, or rename the file "
             f"({', '.join(ENDINGS)}; also packed as .gz, .bz2, .xz or .zip)"
         )
+    if kind == "parquet" and unpacked_name(path) != path:
+        raise InputError(f"{path}: Parquet is packed in itself and read as it is: unpack this file")
     return FORMATS[kind](path)
 
 
@@ -158,6 +175,12 @@ def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
     return next(iter(matches), None)
 
 
+def _why(table: Table) -> str:
+    """Say of a table without columns what its first row is."""
+    first = next(iter(table.records), None)
+    return f": {first.location}: {first.reason}" if first and first.reason else ""
+
+
 def open_file(config: CorpusConfig) -> Source:
     """Open a file or folder as ``corpus.format`` says, or as its ending and columns tell.
 
@@ -173,11 +196,12 @@ def open_file(config: CorpusConfig) -> Source:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not table.columns:
-        raise InputError(f"{path}: there is nothing in it that can be read as a row")
+        raise InputError(f"{path}: there is nothing in it that can be read as a row{_why(table)}")
     name = _layout(config, table, path)
     if name is None:
         check_columns(config.columns, table.columns, str(path))
-        return Source(table.records, config.columns, name=shown(Path(unpacked_name(path).stem)))
+        stem = shown(Path(unpacked_name(path).stem))
+        return Source(table.records, config.columns, name=stem, note=table.note)
     layout = LAYOUTS[name]
     columns = layout.match(table.columns)
     if columns is None:
@@ -196,4 +220,5 @@ def open_file(config: CorpusConfig) -> Source:
         licence=layout.licence,
         labels=layout.labels,
         label_map=layout.label_map,
+        note=table.note,
     )

@@ -16,6 +16,7 @@ from biasloop.corpus.saved import is_saved, saved_files
 from biasloop.corpus.source import MAX_RECORD
 from biasloop.errors import InputError
 from biasloop.files import canonical_json, sha256_file, sha256_text
+from biasloop.hub import check_hub
 
 
 def _content(config: CorpusConfig) -> dict[str, Any]:
@@ -25,8 +26,10 @@ def _content(config: CorpusConfig) -> dict[str, Any]:
     if kind == control.NAME:
         return {"control": control.VERSION}
     if kind == "hub":
+        name = hub_name(config)
         return {
-            "hub": hub_name(config),
+            "hub": name,
+            "commit": _commit(config, name),
             "revision": config.revision,
             "subset": config.subset,
             "split": config.split,
@@ -55,6 +58,10 @@ def _content(config: CorpusConfig) -> dict[str, Any]:
     return {"folder": files}
 
 
+def _commit(config: CorpusConfig, name: str) -> str | None:
+    return check_hub(f"corpus.source: '{config.source}'", name, "dataset", config.revision).commit
+
+
 def fingerprint(config: CorpusConfig) -> str:
     """Hash the content of a config's source, as part of a stage's key.
 
@@ -70,13 +77,12 @@ def fingerprint(config: CorpusConfig) -> str:
         SHA-256, 64 hexadecimal digits. It follows the bytes of a file; names and bytes of the JSON
         files of a folder, and of the data of one that ``save_to_disk`` wrote; the pinned hash of
         the built-in asset and the version of its cleaning; the version of what makes the control
-        corpus, whose text follows settings and seed; id, revision, subset and split of a hub data
-        set. What the hub serves under an id may change while no revision is set, and the
-        fingerprint cannot tell.
+        corpus, whose text follows settings and seed; id, commit, subset and split of a hub data
+        set.
 
     Raises
     ------
     InputError
-        If the file or folder is not there or cannot be read.
+        If the file or folder is not there or cannot be read, or the hub does not give the data set.
     """
     return sha256_text(canonical_json(_content(config)))

@@ -11,7 +11,7 @@ from biasloop.corpus.file import check_columns
 from biasloop.corpus.saved import rows_of
 from biasloop.corpus.source import Source
 from biasloop.errors import InputError
-from biasloop.hub import check_hub, switched_off
+from biasloop.hub import Hosted, check_hub, remember, switched_off, without_asking
 
 PREFIX = "hub:"
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
@@ -40,16 +40,20 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
             "read instead of the hub's: work in another folder, or name a file in it"
         )
     shown = f"corpus.source: '{config.source}'"
-    check_hub(shown, name, "dataset", config.revision)
+    found = check_hub(shown, name, "dataset", config.revision)
+    config = config.model_copy(update={"revision": found.commit or config.revision})
     try:
         # trust_remote_code is never passed: datasets 4 and later run no scripts at all.
-        return datasets.load_dataset(
-            name, config.subset, split=config.split, revision=config.revision
-        )
+        with without_asking(found):
+            dataset = datasets.load_dataset(
+                name, config.subset, split=config.split, revision=config.revision
+            )
+        remember(found)
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        names = _subsets(name, config) if isinstance(error, ValueError) else []
+        with without_asking(found):
+            names = _subsets(name, config) if isinstance(error, ValueError) else []
         if names:
             raise InputError(
                 f"corpus.source: '{config.source}' has subsets: set corpus.subset"
@@ -57,7 +61,8 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
                 + f" to one of {', '.join(names[:100])}"
                 + (f" and {len(names) - 100:,} more" if len(names) > 100 else "")
             ) from error
-        if (off := switched_off()) and not isinstance(error, ValueError):
+        if not found.reachable and not isinstance(error, ValueError):
+            off = switched_off() or "the hub is out of reach, and there is no complete copy here"
             raise InputError(f"{shown}: cannot be had: {off}") from error
         reason = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
@@ -65,6 +70,19 @@ def _load(name: str, config: CorpusConfig) -> Any:  # noqa: ANN401 - datasets.Da
             f"Is the hub within reach, and are the id, corpus.split ('{config.split}') and "
             "corpus.revision right? Without a hub, use 'conventions' or a file"
         ) from error
+    _refuse_other(dataset, found, shown)
+    return dataset
+
+
+def _refuse_other(dataset: Any, found: Hosted, shown: str) -> None:  # noqa: ANN401 - datasets.Dataset
+    """Refuse another version than is wanted: datasets takes its latest where it cannot ask."""
+    wanted = found.commit or (found.revision if found.revision != "main" else None)
+    places = [Path(file["filename"]).parts for file in dataset.cache_files]
+    if wanted and places and not found.reachable and not any(wanted in parts for parts in places):
+        why = switched_off() or "the hub is out of reach"
+        raise InputError(
+            f"{shown}: the copy on this disk is not of the revision '{found.revision}': {why}"
+        )
 
 
 def _subsets(name: str, config: CorpusConfig) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,24 @@ from biasloop.errors import InputError
 _MOST_AT_ONCE = 2**30
 
 
+class _ConstantError(ValueError):
+    """A word that JSON does not have."""
+
+
 def _constant(name: str) -> None:
     """Read what Python and pandas write for a missing number; infinity is no value of anything."""
     if name != "NaN":
-        raise ValueError(f"{name} is not JSON")
+        raise _ConstantError(f"{name} is no value of JSON")
+
+
+def _reason(error: Exception, text: str) -> str:
+    """Say what of a row is no JSON, where it is one of the things that other programs write."""
+    if isinstance(error, _ConstantError):
+        return f" ({error})"
+    start = text.lstrip()[:2]
+    if start == "{'" or re.search(r"[:\[,]\s*(None|True|False|nan|NA)\s*[,}\]]", text[:10_000]):
+        return " (written as Python writes a value, not as JSON)"
+    return " (a comma after the object)" if text.rstrip().endswith("},") else ""
 
 
 def _record(location: str, content: bytes) -> Record:
@@ -28,8 +44,9 @@ def _record(location: str, content: bytes) -> Record:
         return Record(location, None, "not UTF-8")
     try:
         value = json.loads(text, parse_constant=_constant)
-    except (ValueError, RecursionError):
-        return Record(location, None, "broken JSON")
+    except (ValueError, RecursionError) as error:
+        why = _reason(error, text)
+        return Record(location, None, f"broken JSON{why}")
     if not isinstance(value, dict):
         return Record(location, None, "not a JSON object")
     return Record(location, value)
@@ -45,6 +62,8 @@ def _table(records: Iterator[Record]) -> Table:
 def read_jsonl(path: Path) -> Table:
     """Read a file of one JSON object a line; empty lines are passed over.
 
+    One that is an array of objects is read as that.
+
     Parameters
     ----------
     path
@@ -55,6 +74,9 @@ def read_jsonl(path: Path) -> Table:
     InputError
         If a line is longer than `MAX_RECORD`.
     """
+    if _start(path) == "[":
+        with contextlib.suppress(InputError):
+            return read_json(path)
 
     def records() -> Iterator[Record]:
         name = shown(Path(path.name))
@@ -76,27 +98,42 @@ def read_jsonl(path: Path) -> Table:
 def read_json(path: Path) -> Table:
     """Read a file of one array of JSON objects; one of an object a line is read as that.
 
+    The array may be the one list of objects in an object, as in ``{"data": [...]}``.
+
     Raises
     ------
     InputError
         If the array is longer than 1 GiB or is broken.
     """
-    with opened(path) as handle:
-        if not handle.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-            return read_jsonl(path)
+    start = _start(path)
+    if start not in ("[", "{"):
+        return read_jsonl(path)
     with opened(path) as handle:
         content = handle.read(_MOST_AT_ONCE + 1)
     advice = "write one object a line, as .jsonl"
     if len(content) > _MOST_AT_ONCE:
+        if start == "{":
+            return read_jsonl(path)
         raise InputError(f"{path}: an array of more than {_MOST_AT_ONCE:,} bytes: {advice}")
     try:
         # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         values = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
+        if start == "{":
+            return read_jsonl(path)
         raise InputError(
             f"{path}: broken JSON ({error}): {advice}, to lose only bad rows"
         ) from error
+    if isinstance(values, dict):
+        lists = [
+            value
+            for value in values.values()
+            if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
+        ]
+        if len(lists) != 1:
+            return read_jsonl(path)
+        values = lists[0]
     name = shown(Path(path.name))
     return _table(
         Record(f"{name}:{number}", value)
@@ -104,6 +141,13 @@ def read_json(path: Path) -> Table:
         else Record(f"{name}:{number}", None, "not a JSON object")
         for number, value in enumerate(values, start=1)
     )
+
+
+def _start(path: Path) -> str:
+    """Return the first character of a file that is no white space; may be empty."""
+    with opened(path) as handle:
+        text = handle.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return text[:1].decode("latin-1")
 
 
 def json_files(folder: Path) -> list[Path]:

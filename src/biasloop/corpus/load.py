@@ -128,4 +128,5 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
         citation=source.citation,
         licence=source.licence,
         events={a["article_id"]: event for a in articles if (event := a.get("event"))},
+        note=source.note,
     )

@@ -28,6 +28,10 @@ _DAMAGE = (
 )
 
 
+#: What begins a packed file; no text does so.
+_MARKS = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
+
+
 def unpacked_name(path: Path) -> Path:
     """Return the name of what is packed in a file: ``x.csv`` of ``x.csv.gz``, and of itself."""
     return path.with_suffix("") if infer_compression(path.name) else path
@@ -39,9 +43,19 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path, handle: BinaryIO, kind: str) -> None:
         self._path, self._total = path, 0
         self._most = max(MOST, round(path.stat().st_size / DENSEST))
-        if kind == "zip" and len(names := zipfile.ZipFile(handle).namelist()) != 1:
-            raise InputError(f"{path}: {len(names):,} files are packed in it: name one of them")
-        self._file = compr[kind](handle, mode="rb")
+        chosen: dict[str, str] = {}
+        if kind == "zip":
+            names = [
+                name
+                for name in zipfile.ZipFile(handle).namelist()
+                if not name.endswith("/") and not name.startswith("__MACOSX/")
+            ]
+            if len(names) != 1:
+                raise InputError(
+                    f"{path}: {len(names):,} files are packed in it: unpack it and name one of them"
+                )
+            chosen = {"filename": names[0]}
+        self._file = compr[kind](handle, mode="rb", **chosen)
 
     def readable(self) -> bool:
         return True
@@ -64,6 +78,8 @@ class _Unpacked(io.RawIOBase):
 def opened(path: Path) -> Generator[BinaryIO]:
     """Open a file to read its bytes, unpacked if its name ends in .gz, .bz2, .xz, .zip or the like.
 
+    What is packed without saying so in its name is unpacked, too.
+
     Raises
     ------
     InputError
@@ -71,6 +87,10 @@ def opened(path: Path) -> Generator[BinaryIO]:
     """
     kind = infer_compression(path.name)
     with path.open("rb") as handle:
+        if kind is None:
+            start = handle.read(6)
+            handle.seek(0)
+            kind = next((_MARKS[mark] for mark in _MARKS if start.startswith(mark)), None)
         if kind is None:
             yield handle
             return

@@ -101,7 +101,10 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
             if isinstance(feature, dict)
             and feature.get("_type") == "ClassLabel"
             and isinstance(feature.get("names"), list)
-            and pa.types.is_integer(schema.field(column).type)
+            and (
+                pa.types.is_integer(schema.field(column).type)
+                or pa.types.is_floating(schema.field(column).type)
+            )
         }
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         return {}  # none, or made by something else
@@ -109,6 +112,8 @@ def _classes(schema: pa.Schema) -> dict[str, list[str]]:
 
 def class_name(classes: Sequence[str], value: object) -> str | None:
     """Return the name of a class by its number; None where there is no such class."""
+    if isinstance(value, float) and value.is_integer():  # where some are missing
+        value = int(value)
     return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None
 
 
@@ -117,12 +122,13 @@ def _batch(metadata: pq.FileMetaData) -> int:
     return min(_MOST_ROWS, max(_LEAST, _BATCH_BYTES // max([1, *sizes])))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Give the first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 #: What pyarrow raises for a damaged file.
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
+DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
 
 
 def read_parquet(path: Path) -> Table:
@@ -144,8 +150,8 @@ def read_parquet(path: Path) -> Table:
             opened = pq.ParquetFile(handle, pre_buffer=False)
             _refuse_bomb(opened.metadata, size, path)
             schema, batch_rows = opened.schema_arrow, _batch(opened.metadata)
-    except _DAMAGE as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {_reason(error)}") from error
+    except DAMAGE as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {reason_of(error)}") from error
     twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if twice:
         raise InputError(f"{path}: names a column twice: {', '.join(twice[:5])[:300]}")
@@ -187,9 +193,9 @@ def read_parquet(path: Path) -> Table:
                                 f"in the first {number:,} rows: this is no file of articles"
                             )
                         yield Record(f"{name}:{number}", {**opaque, **fields})
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(
-                f"{path}: cannot be read as Parquet after row {number:,}: {_reason(error)}"
+                f"{path}: cannot be read as Parquet after row {number:,}: {reason_of(error)}"
             ) from error
 
     return Table(tuple(schema.names), records())

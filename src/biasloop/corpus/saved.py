@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from biasloop.corpus.parquet import class_name
+from biasloop.corpus.parquet import DAMAGE, class_name, reason_of
 from biasloop.corpus.source import Record, Table, shown
 from biasloop.errors import InputError
 
@@ -25,16 +25,28 @@ def rows_of(dataset: Any, columns: Sequence[str], name: str) -> Iterator[Record]
     """Give a data set's rows, which count from 1.
 
     Classes are stored as numbers; their names are what a label map is about.
+
+    Raises
+    ------
+    InputError
+        While rows are taken, if the data are damaged.
     """
     names = {
         column: feature.names
         for column, feature in dataset.features.items()
         if column in columns and hasattr(feature, "names")
     }
-    for number, row in enumerate(dataset.select_columns(list(columns)), start=1):
-        for column, classes in names.items():
-            row[column] = class_name(classes, row[column])
-        yield Record(f"{name}:{number}", row)
+    number = 0
+    try:
+        for row in dataset.select_columns(list(columns)):
+            number += 1
+            for column, classes in names.items():
+                row[column] = class_name(classes, row[column])
+            yield Record(f"{name}:{number}", row)
+    except DAMAGE as error:
+        raise InputError(
+            f"{name}: cannot be read after row {number:,}: {reason_of(error)}"
+        ) from error
 
 
 def read_saved(folder: Path, split: str) -> Table:
@@ -59,10 +71,9 @@ def read_saved(folder: Path, split: str) -> Table:
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise InputError(
             f"{folder}: cannot be read as what save_to_disk of datasets writes "
-            f"({type(error).__name__}: {reason})"
+            f"({type(error).__name__}: {reason_of(error)})"
         ) from error
     if isinstance(dataset, datasets.DatasetDict):
         if split not in dataset:

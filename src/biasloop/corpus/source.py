@@ -52,10 +52,13 @@ class Table:
         Every column found, in order.
     records
         Good and bad rows, in the order of the file.
+    note
+        What was guessed of how it is written; may be empty.
     """
 
     columns: tuple[str, ...]
     records: Iterable[Record]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Source:
         The order to show the labels in, as far as the source has one.
     label_map
         Labels as they are in the records -> labels as they are published.
+    note
+        See `Table`.
     """
 
     records: Iterable[Record]
@@ -84,3 +89,4 @@ class Source:
     licence: str = ""
     labels: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""

@@ -26,14 +26,10 @@ PARTED_ARTICLES = pl.Schema({**ARTICLES, "part": pl.String})
 PARTS = ("real", "instrument", "holdout", "pretraining")
 
 
-#: Equal in two articles whose texts differ in white space or in how characters are written only.
-_TEXT = (
-    pl.col("body")
-    .str.normalize("NFKC")
-    .str.replace_all(r"\p{Cf}", "")
-    .str.replace_all(r"\s+", " ")
-    .str.strip_chars()
-)
+_SPELT = pl.col("body").str.normalize("NFKC").str.replace_all(r"\p{Cf}", "").str.to_lowercase()
+_WORDS = _SPELT.str.replace_all(r"\W+", " ").str.strip_chars()
+#: Equal in two articles whose texts have the same words, in whatever case, with whatever between.
+_TEXT = pl.when(_WORDS == "").then(_SPELT.str.replace_all(r"\s+", " ")).otherwise(_WORDS)
 
 
 def repeated_texts(articles: pl.DataFrame) -> int:

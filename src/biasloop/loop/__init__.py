@@ -21,6 +21,7 @@ from biasloop.loop.run import (
     open_remote,
     open_run,
     read_config,
+    read_contents,
 )
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
@@ -56,6 +57,7 @@ __all__ = [
     "open_remote",
     "open_run",
     "read_config",
+    "read_contents",
     "read_results",
     "score_articles",
     "score_beside_real",

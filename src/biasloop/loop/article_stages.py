@@ -19,6 +19,7 @@ from biasloop.models import load_model
 from biasloop.seeds import integer
 from biasloop.stages import (
     articles_of,
+    chat_for,
     check_prompts,
     continue_with_vllm,
     generate_blocks,
@@ -145,6 +146,8 @@ class Corpus(Stage):
             "parts": by_part,
             "repeated_texts": repeated_texts(parts),
         }
+        if corpus.note:
+            found["reading"] = corpus.note
         write_json(out / "corpus.json", found)
 
 
@@ -192,6 +195,8 @@ class Generate(ShardedStage):
         """The seed only where articles are sampled."""
         seed = self.seed if self.generation.decoding == "nucleus" else None
         own = {"generation": generation_settings(self.generation), "seed": seed}
+        if instruction := self.config.training.asks:
+            own["instruction"] = instruction
         return own | self.shard.settings
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
@@ -201,14 +206,16 @@ class Generate(ShardedStage):
         write = continue_with_vllm(folder) if by_vllm else None
         loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
         whole = read_part(paths["corpus"], "real")
-        if generation.prompts == "openings":
-            # So that a message counts all articles that cannot be used, not those of one unit.
-            check_prompts(whole, generation, loaded.room)
+        instruction = self.config.training.asks
+        chat = chat_for(loaded, instruction)
+        # So that a message counts all articles that cannot be used, not those of one unit.
+        check_prompts(whole, generation, loaded, chat)
+        if generation.prompts == "openings" and not (chat and chat.by_title):
             openings_of(loaded.tokenizer, whole, generation.opening_tokens)
         unit = max(UNIT, generation.batch_size)
         real = self.shard.of(whole, unit)
         blocks = pl.concat(
-            generate_blocks(loaded, part, generation, self.seed, progress, write)
+            generate_blocks(loaded, part, generation, self.seed, progress, write, instruction)
             # vLLM loads the model anew for each call, and chooses by itself what goes together.
             for part in ([real] if by_vllm else units(real, unit))
         )

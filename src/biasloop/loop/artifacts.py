@@ -19,7 +19,7 @@ from biasloop.corpus import PARTED_ARTICLES
 from biasloop.errors import InputError
 from biasloop.loop.article_stages import read_labels
 from biasloop.loop.execute import Listener, execute, missing_stages, perform, silent
-from biasloop.loop.plan import Plan, SetKey, make_plan
+from biasloop.loop.plan import Plan, SetKey, contents_of, make_plan
 from biasloop.loop.results import read_cards
 from biasloop.loop.run import read_config, read_plan
 from biasloop.loop.store import Store, locked
@@ -116,10 +116,10 @@ def _loaded(store: Store, plan: Plan) -> list[Metric]:
 @contextmanager
 def _fitted(config: Config, cache: Path) -> Generator[tuple[Store, Plan]]:
     """Fit a config's instruments, or take them from the cache; yield the store that has them."""
-    plan = make_plan(config)
+    reads_base = "perplexity" in config.metrics.names
+    plan = make_plan(config, contents_of(config, reads_base))
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
         store = Store(Path(temporary), cache, share=True)
-        reads_base = "perplexity" in config.metrics.names
         base = [plan.base] if reads_base else []
         for stage in [plan.corpus, *base, *plan.instruments.values()]:
             if not store.has(stage):

@@ -25,9 +25,10 @@ from biasloop.metrics import perplexities
 from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
-from biasloop.stages import article_prompts, check_prompts, samples_of
-from biasloop.stages.finetune import training_text
+from biasloop.stages import article_prompts, chat_for, check_prompts, training_samples
 from biasloop.stages.generate import continue_prompts
+from biasloop.stages.methods import method_of
+from biasloop.stages.prompts import cut_turns, training_text
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
@@ -58,8 +59,8 @@ class Estimate:
         Tokens written, and read as prompts to write them.
     read_tokens
         Tokens read for perplexity and for neurons.
-    parameters
-        Of the model.
+    parameters, trained_parameters
+        Of the model, and how many numbers a fine-tuning changes.
     disk_bytes
         At the end of the run; ``peak_bytes`` while it runs.
     """
@@ -74,6 +75,7 @@ class Estimate:
     prompt_tokens: int
     read_tokens: int
     parameters: int
+    trained_parameters: int
     disk_bytes: int
     peak_bytes: int
 
@@ -82,11 +84,14 @@ class Estimate:
         """Floating-point operations, of ``train``, ``generate`` and ``read``.
 
         Six per parameter and token trained on, two per token read or written (Kaplan et al. 2020,
-        arXiv 2001.08361, section 2.1): attention over the context is left out.
+        arXiv 2001.08361, section 2.1): attention over the context is left out. Of the six, two
+        are the gradient of the parameter itself, which frozen ones have none of.
         """
         once = 2.0 * self.parameters
+        tuned = self.train_tokens.get("finetune", 0)
+        frozen = 2.0 * (self.parameters - self.trained_parameters) * tuned
         return {
-            "train": 3 * once * sum(self.train_tokens.values()),
+            "train": 3 * once * sum(self.train_tokens.values()) - frozen,
             "generate": once * (self.generate_tokens + self.prompt_tokens),
             "read": once * self.read_tokens,
         }
@@ -141,7 +146,7 @@ def estimate(config: Config, material: Material) -> Estimate:
     plan = make_plan(config)
     real, loaded = material.parts["real"], material.model
     samples = config.generation.samples_per_prompt
-    check_prompts(real, config.generation, loaded.room)
+    check_prompts(real, config.generation, loaded, chat_for(loaded, config.training.asks))
     lengths = _Lengths.of(real, loaded, config)
     finetuned = {stage.key: key for key, stage in reversed([*plan.finetuned.items()])}
     train = Counter[str]()
@@ -162,6 +167,8 @@ def estimate(config: Config, material: Material) -> Estimate:
     units = _neurons(config, loaded)
     model_bytes = 4 * parameters
     kept = len(plan.kept_models)
+    trained = method_of(config.training).trainable(loaded.model)
+    adapters = 4 * trained * models if config.training.keeps_adapters else 0
     tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
     scored = real.height * config.generation.samples_per_prompt
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
@@ -169,7 +176,7 @@ def estimate(config: Config, material: Material) -> Estimate:
     # A metric's scores stay beside the whole set's.
     scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored
     tables += sets * (scores + _BYTES_PER_NEURON * units)
-    disk = tables + kept * model_bytes
+    disk = tables + kept * model_bytes + adapters
     return Estimate(
         stages=dict(Counter(stage.kind for stage in plan.stages.values())),
         regimes=dict(Counter(regime for regime, _, _ in finetuned.values())),
@@ -181,6 +188,7 @@ def estimate(config: Config, material: Material) -> Estimate:
         prompt_tokens=(sets + len(streams)) * lengths.prompt_tokens,
         read_tokens=_read_tokens(config, material, lengths, models, sets),
         parameters=parameters,
+        trained_parameters=trained,
         disk_bytes=disk,
         peak_bytes=disk + 2 * model_bytes,
     )
@@ -202,10 +210,12 @@ class _Lengths:
         written: dict[str, float] = {}
         prompts = prompt_tokens = whole = 0
         generation, limit = config.generation, min(config.training.max_tokens, loaded.context)
-        found = article_prompts(encode, real, generation, loaded.room)
+        chat = chat_for(loaded, config.training.asks)
+        found = article_prompts(encode, real, generation, loaded.room, chat)
         for place, row in enumerate(real.iter_rows(named=True)):
+            article = real[place : place + 1]
             trained[row["article_id"]] = sum(
-                map(len, samples_of(loaded, real[place : place + 1], config.training))
+                map(len, training_samples(loaded, article, config.training, generation)[0])
             )
             title, body = (
                 encode(row[name], add_special_tokens=False)["input_ids"] if row[name] else []
@@ -215,8 +225,14 @@ class _Lengths:
             own = found[place]
             prompts += len(own) * generation.samples_per_prompt
             prompt_tokens += sum(map(len, own)) * generation.samples_per_prompt
-            written[row["article_id"]] = len(title) + len(own) * generation.new_tokens
-        if config.training.samples == "article":
+            count = len(own) * generation.new_tokens
+            written[row["article_id"]] = len(title) + count
+            if chat:
+                turned = cut_turns(title, range(count), generation, chat)
+                written[row["article_id"]] = sum(min(limit, len(a) + len(b)) for a, b in turned)
+        if chat:
+            synthetic = written
+        elif config.training.samples == "article":
             synthetic = {name: min(size, limit) for name, size in written.items()}
         else:
             share = sum(trained.values()) / max(1, whole)
@@ -313,23 +329,25 @@ def measure_throughput(config: Config, material: Material) -> Throughput:
     """
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
-    samples = samples_of(loaded, real, config.training)
-    own = article_prompts(loaded.tokenizer, real, config.generation, loaded.room)
+    samples, unlearned = training_samples(loaded, real, config.training, config.generation)
+    chat = chat_for(loaded, config.training.asks)
+    own = article_prompts(loaded.tokenizer, real, config.generation, loaded.room, chat)
     prompts = [prompt for one in own for prompt in one]
     if not samples or not prompts:
         raise InputError("there is no article with two tokens to measure speeds with")
     trained = replace(
         loaded,
-        model=copy.deepcopy(loaded.model),
+        model=method_of(config.training).begin(copy.deepcopy(loaded.model), 0),
         device=choose_for_training(config.training.precision),
     )
     size = config.training.batch_size
 
     def train_some(steps: int) -> int:
-        chosen = [samples[i % len(samples)] for i in range(steps * size)]
+        rows = [i % len(samples) for i in range(steps * size)]
         return train(
             trained,
-            chosen,
+            [samples[i] for i in rows],
+            unlearned=[unlearned[i] for i in rows] if unlearned else None,
             seed=0,
             batch_size=size,
             learning_rate=0.0,

@@ -34,11 +34,30 @@ from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
 #: is not applied.
 DECODING = "decoding.json"
+#: Beside a fine-tuned model that adapters were merged into: the adapters, where they are kept.
+ADAPTER = "adapter"
 
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
     """Leave out what changes no weight."""
     return training.model_dump(mode="json", exclude={"checkpoint_minutes", "report_to"})
+
+
+def _finetune_settings(training: TrainingConfig, prompts: GenerationConfig) -> dict[str, Any]:
+    """Of a fine-tuning: on turns of a chat, how they are cut, too."""
+    found = {"training": _training_settings(training)}
+    if training.text == "chat":
+        found["prompts"] = {
+            "prompts": prompts.prompts,
+            "prompt_tokens": prompts.prompt_tokens,
+            "new_tokens": prompts.new_tokens,
+        }
+    return found
+
+
+def commit_of(content: Any) -> str | None:  # noqa: ANN401 - JSON
+    """Tell which commit of the hub a content is of; see `plan.content_of`."""
+    return content.get("adapter", content).get("commit") if isinstance(content, dict) else None
 
 
 def _load(folder: Path) -> LoadedModel:
@@ -88,7 +107,8 @@ class Base(Stage):
             )
             write_json(out / "training.json", {"losses": log.losses, "tokens": log.tokens})
         else:
-            loaded = load_model(self.config.base.model, self.config.base.revision, "float32")
+            base = self.config.base
+            loaded = load_model(base.model, commit_of(self.content) or base.revision, "float32")
         ends = loaded.tokenizer.convert_ids_to_tokens(list(loaded.ends))
         found: dict[str, Any] = {"ends": ends, "not_applied": dict(loaded.not_applied)}
         if loaded.adapter:
@@ -130,7 +150,7 @@ class Finetune(Stage):
         own = {"kind": self.regime.config.kind, **self.regime.settings()}
         own |= {"content": self.content} if self.content else {}
         return {
-            "training": _training_settings(self.training),
+            **_finetune_settings(self.training, self.config.generation),
             "seed": [self.config.seed, self.seed, self.generation],
             **({"regime": own} if self.generation else {}),
         }
@@ -184,29 +204,23 @@ class Finetune(Stage):
         run_name = f"{self.config.name} {place}"
         start, to = paths["start"] / "model", out / "model"
         changes = self.generation > 0 and self.regime.changes_model
-        processes = processes_for(start, self.config.executor.sharding)
+        kept = out / ADAPTER if training.keeps_adapters else None
+        prompts = self.config.generation
+        of = (articles, training, seed, run_name, progress, scratch)
+        processes = processes_for(start, self.config.executor.sharding, training)
         if processes > 1 and (weighed or held):
             raise InputError(
                 f"regime '{self.regime.config.label}' trains in one process, and this would be "
                 f"{processes}: set executor.sharding: none, or reserve one GPU"
             )
         if processes > 1:
-            log = finetune_together(
-                start, articles, training, seed, run_name, progress, scratch, to, processes
-            )
+            log = finetune_together(start, *of, to, processes, kept, prompts)
             loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
+            anchor = _load(paths["anchor"] / "model") if held else None
             log = finetune(
-                loaded,
-                articles,
-                training,
-                seed,
-                run_name,
-                progress,
-                scratch,
-                anchor=_load(paths["anchor"] / "model") if held else None,
-                kl=self.regime.kl,
+                loaded, *of, anchor=anchor, kl=self.regime.kl, kept=kept, prompts=prompts
             )
         if loaded and changes:
             self._change(loaded, paths)
@@ -230,7 +244,7 @@ class Contrast(Stage):
     def settings(self) -> dict[str, Any]:
         """Of the training, whose seed is the same for each leaning."""
         seed = integer(self.config.seed, "contrast")
-        return {"training": _training_settings(self.config.training), "seed": seed}
+        return {**_finetune_settings(self.config.training, self.config.generation), "seed": seed}
 
     @property
     def cost(self) -> float:
@@ -250,6 +264,7 @@ class Contrast(Stage):
                 f"{self.config.name} contrast {label}",
                 progress,
                 scratch / f"model-{place}",
+                prompts=self.config.generation,
             )
             save_model(loaded, out / f"model-{place}")
 

@@ -12,13 +12,15 @@ from biasloop.config import AnyRegimeConfig, Config, GenerationConfig
 from biasloop.corpus import fingerprint
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
+from biasloop.hub import Hosted
 from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
-from biasloop.models import resolve_model
+from biasloop.models import load_tokenizer, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
+from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
 
 #: Identifies a set of articles: regime, seed, generation.
@@ -129,24 +131,25 @@ def once(stages: Iterable[Stage]) -> list[Stage]:
     return list({stage.key: stage for stage in stages}.values())
 
 
-def content_of(model: str) -> Any:  # noqa: ANN401 - JSON
-    """Name a model's content: hashes of its files where it is local, else its id."""
-    location = resolve_model(model)
-    if location.adapter and location.name != str(location.adapter.folder):
-        base = content_of(location.adapter.base)
-        revision = location.adapter.revision
-        own = _files_of(location.adapter.folder)
-        return {"adapter": own, "base": base, "revision": revision}
-    if not location.is_local:
-        return location.name
-    folder = Path(location.name)
+def content_of(model: str, revision: str | None = None) -> Any:  # noqa: ANN401 - JSON
+    """Name a model's content: hashes of its files where it is local, else its id and commit."""
+    location = resolve_model(model, revision)
+    adapter = location.adapter
+    if adapter and location.name != str(adapter.folder):
+        own = _content(adapter.folder, adapter.hosted)
+        base = content_of(adapter.base, adapter.revision)
+        return {"adapter": own, "base": base, "revision": adapter.revision}
     if location.gguf_file:
-        return sha256_file(folder / location.gguf_file)
-    return _files_of(folder)
+        return sha256_file(Path(location.name, location.gguf_file))
+    return _content(Path(location.name), location.hosted)
 
 
-def _files_of(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+def _content(folder: Path, hosted: Hosted | None) -> dict[str, Any]:
+    """Name what is in a folder and, as ``1_Pooling/config.json``, in those of its modules."""
+    if hosted:
+        return {"hub": hosted.name, "commit": hosted.commit}
+    files = [path for path in [*folder.iterdir(), *folder.glob("[0-9]*_*/*")] if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(files)}
 
 
 def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
@@ -164,10 +167,17 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     return content
 
 
-def contents_of(config: Config) -> dict[str, Any]:
+def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
 
     Where regimes read files, ``regimes`` has those, by label.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    reads_base
+        Whether the base model is an input.
 
     Raises
     ------
@@ -175,9 +185,14 @@ def contents_of(config: Config) -> dict[str, Any]:
         If an input is missing.
     """
     files = {one.label: _content_of_file(one) for one in config.regimes if one.input_file}
+    method_of(config.training).require()
+    if config.training.asks and reads_base:
+        require_template(load_tokenizer(config.base.model, config.base.revision), config.base.model)
+    base = config.base
+    loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
-        "base": None if config.base.model == "scratch" else content_of(config.base.model),
+        "base": content_of(base.model, base.revision) if loaded else None,
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
         **({"regimes": files} if files else {}),
     }

@@ -438,13 +438,13 @@ def pooled(modes: Sequence[str]) -> Callable[[torch.Tensor, torch.Tensor], torch
     return lambda states, mask: torch.cat([POOLINGS[mode](states, mask) for mode in modes], dim=-1)
 
 
-def pooling_of(name: str, revision: str | None) -> tuple[str, ...]:
+def pooling_of(folder: Path) -> tuple[str, ...]:
     """Read how a model pools: from its file of sentence-transformers, else by the mean.
 
     Parameters
     ----------
-    name, revision
-        A local folder or a hub id, which has been loaded.
+    folder
+        That holds it.
 
     Returns
     -------
@@ -456,19 +456,11 @@ def pooling_of(name: str, revision: str | None) -> tuple[str, ...]:
     InputError
         If the file cannot be read, or names no pooling that is known.
     """
-    from transformers.utils import cached_file
-
-    place = Path(name).expanduser()
-    file = cached_file(
-        str(place) if place.is_dir() else name,
-        _POOLING,
-        revision=revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-    )
-    if file is None:
+    file = folder / _POOLING
+    if not file.is_file():
         return ("mean_tokens",)
     try:
-        settings = json.loads(Path(file).read_text(encoding="utf-8"))
+        settings = json.loads(file.read_text(encoding="utf-8"))
         chosen = {key.removeprefix(_MODE) for key in settings if key.startswith(_MODE)}
         chosen = {mode for mode in chosen if settings[_MODE + mode] is True}
     except (OSError, ValueError, TypeError) as error:
@@ -571,7 +563,7 @@ class EmbeddingCandidate:
                 f"{_KEY}.classifier: {name}: has an encoder and a decoder; take a model that is an "
                 "encoder only"
             )
-        return SentenceEncoder(loaded, pooling_of(name, loaded.revision), self.settings)
+        return SentenceEncoder(loaded, pooling_of(loaded.folder), self.settings)
 
     def prepare(self, texts: Sequence[str]) -> Embedded[SentenceEncoder]:
         """Embed every text, once."""

@@ -6,6 +6,7 @@ leaning (a RoBERTa classifier, say) and for quality (the Gibberish Detector) ali
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,19 @@ import numpy as np
 
 from biasloop import device
 from biasloop.errors import InputError
-from biasloop.hub import check_hub, switched_off
 from biasloop.models import (
     batches,
     checkpoint_of,
     few_lengths,
+    merge,
     prepacked,
     read_at_once,
-    refuse_adapter,
     refuse_tokens,
+    resolve_model,
     tokenized,
+    without_adapter,
 )
+from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, saved_modules
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +48,14 @@ class Pretrained:
     ----------
     revision
         The hub's commit, None for a local folder.
+    folder
+        Where its files are.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     revision: str | None
+    folder: Path
 
 
 def load_pretrained(
@@ -88,31 +94,37 @@ def load_pretrained(
     local = place.is_dir()
     if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
         raise InputError(f"{key}.classifier: no such folder: {name}")
-    target = str(place) if local else name
     shown = f"{key}.classifier: {name}"
-    refuse_adapter(shown, (place / "adapter_config.json").is_file())
-    options: dict[str, Any] = {"trust_remote_code": False, "revision": revision or "main"}
-    if not local:
-        check_hub(f"{key}.classifier: '{name}'", name, "model", revision)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(target, **options)
-        model, loading = getattr(transformers, loader).from_pretrained(
-            target, use_safetensors=True, output_loading_info=True, **options
-        )
+        location = resolve_model(name, revision)
+        location.fetch_weights()
+    except InputError as error:
+        raise InputError(f"{key}.classifier: {error}") from error
+    adapter, hosted = location.adapter, location.hosted
+    words = adapter.folder if adapter and has_tokenizer(adapter.folder) else Path(location.name)
+    head = _head(adapter, shown) if adapter else {}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(words, trust_remote_code=False)
+        with without_adapter(location) as plain:
+            model, loading = getattr(transformers, loader).from_pretrained(
+                plain.name,
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes="num_labels" in head,
+                **head,
+            )
     except Exception as error:
-        tried = "read as a local folder" if local else "looked for on the hub (no such folder here)"
         reason = (str(error).strip().splitlines() or [""])[0]
-        if not local and (off := switched_off()):
-            raise InputError(f"{key}.classifier: '{name}' cannot be loaded: {off}") from error
+        tried = "a copy of the hub's" if hosted else "a local folder"
         raise InputError(
-            f"{key}.classifier: '{name}' cannot be loaded; it was {tried}: "
+            f"{key}.classifier: '{name}' cannot be loaded; it was read as {tried}: "
             f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "
             "weights and a tokenizer; 'builtin' needs none of them"
         ) from error
-    refuse_adapter(shown, getattr(model, "_hf_peft_config_loaded", False))
-    lacking = sorted(
-        weight for weight in loading["missing_keys"] if not set(may_lack) & set(weight.split("."))
-    )
+    own = {*may_lack, *(saved_modules(adapter) if adapter else ())}
+    read = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+    lacking = sorted(weight for weight in read if not own & set(weight.split(".")))
     if lacking:
         raise InputError(
             f"{shown}: has no weights for {', '.join(lacking[:3])}"
@@ -120,6 +132,9 @@ def load_pretrained(
             + ", so that they would be drawn at random: it was not trained for this use. Is "
             f"{key}.kind right?"
         )
+    if adapter:
+        model = merge(model, adapter)
+    model.name_or_path = name
     if tokenizer is not None and tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer is None or tokenizer.pad_token is None:
@@ -129,10 +144,44 @@ def load_pretrained(
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     tokenizer.padding_side = "right"
-    commit = None if local else getattr(model.config, "_commit_hash", None)
+    hosted = adapter.hosted if adapter and adapter.hosted else hosted
     chosen = device.choose(precision)
     model = model.to(device=chosen.name, dtype=chosen.dtype).eval()
-    return Pretrained(model, tokenizer, commit)
+    folder = Path(location.name)
+    return Pretrained(model, tokenizer, hosted.commit if hosted else None, folder)
+
+
+def _head(adapter: Adapter, shown: str) -> dict[str, Any]:
+    """Say how many outputs the head has that an adapter brings, and what they are called.
+
+    An adapter's folder may hold the ``config.json`` of the classifier that it was trained as.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(adapter.folder / WEIGHTS, "pt") as weights:
+            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+        config = adapter.folder / "config.json"
+        names = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{shown}: its adapter cannot be read: {error}") from error
+    outputs = [
+        shape[0]
+        for key, shape in sorted(shapes.items())
+        if len(shape) == 2
+        and saved_modules(adapter) & set(key.split("."))
+        and key.split(".")[-2] in ("classifier", "score", "out_proj")
+    ]
+    if not outputs:
+        return {}
+    known = names.get("id2label") if isinstance(names, dict) else None
+    if isinstance(known, dict) and len(known) == outputs[-1]:
+        return {
+            "num_labels": outputs[-1],
+            "id2label": {int(at): str(label) for at, label in known.items()},
+            "problem_type": names.get("problem_type"),
+        }
+    return {"num_labels": outputs[-1]}
 
 
 def limit_of(

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +40,7 @@ from biasloop.models import (
     few_lengths,
     load_model,
     read_at_once,
+    said,
     tokenized,
 )
 
@@ -205,7 +205,7 @@ def load_judge(
     judge = Judge(
         model,
         tokenizer,
-        None if Path(name).expanduser().exists() else getattr(model.config, "_commit_hash", None),
+        loaded.commit,
         settings.prompt,
         tuple(start or ([] if shared else [tokenizer.eos_token_id])),
         tuple(ids[0][:shared]),
@@ -255,30 +255,23 @@ def _around(
         return before, [f"{after}{blank}{name}" for name in names]
     user = {"role": "user", "content": asked.replace("{text}", _TEXT)}
     try:
-        question = _said(tokenizer, [user], begun=True)
+        question = said(tokenizer, [user], begun=True)
         endings = []
         for name in names:
             # How the template has an answer, a blank before it, say.
-            whole = _said(tokenizer, [user, {"role": "assistant", "content": name}], begun=False)
+            whole = said(tokenizer, [user, {"role": "assistant", "content": name}], begun=False)
             rest = whole.removeprefix(question)
             known = whole.startswith(question) and name in rest
             lead = rest[: rest.index(name)] if known else ""
             endings.append(f"{question}{lead}{name}")
-    except Exception as error:
-        raise InputError(
-            f"{_KEY}.classifier: the chat template of {tokenizer.name_or_path} cannot take a "
-            f"question and an answer ({type(error).__name__}: {error})"
-        ) from error
+    except InputError as error:
+        raise InputError(f"{_KEY}.classifier: {error}") from error
     if question.count(_TEXT) != 1:
         raise InputError(
             f"{_KEY}.classifier: the chat template of {tokenizer.name_or_path} has the text "
             f"{question.count(_TEXT)} times, and it is to be there once"
         )
     return question.split(_TEXT)[0], [ending.split(_TEXT)[1] for ending in endings]
-
-
-def _said(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], begun: bool) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun))
 
 
 def _shared(ids: Sequence[Sequence[int]]) -> int:

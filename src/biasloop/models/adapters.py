@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasloop.errors import InputError
+from biasloop.hub import Hosted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,6 +19,11 @@ WEIGHTS = "adapter_model.safetensors"
 #: Adapters that are a change of the weights that they sit on, so that merging keeps every logit.
 #: Prompts, prefixes and routers are not.
 MERGEABLE = ("ADALORA", "BOFT", "DELORA", "HRA", "IA3", "LOHA", "LOKR", "LORA", "OFT", "VERA")
+#: What to do with an adapter that is not merged here.
+REMEDY = (
+    "merge it into its model (merge_and_unload of peft) and give the folder that save_pretrained "
+    f"then writes, or remove {CONFIG} to use the model without it"
+)
 #: The largest difference of a logit before and after, relative to the largest logit, by how many
 #: bytes a weight has: rounding of sums in another order.
 _ROUNDING = {4: 1e-3, 2: 0.1}
@@ -37,16 +43,28 @@ class Adapter:
         The folder or hub id of the model under it: the same folder where that has weights too.
     revision
         Of a base of the hub.
+    hosted
+        The hub's repository that the folder is a copy of.
     """
 
     folder: Path
     kind: str
     base: str
     revision: str | None = None
+    hosted: Hosted | None = None
+
+    @property
+    def shown(self) -> str:
+        """What a message calls it."""
+        return _shown(self.folder, self.hosted)
 
 
-def find_adapter(folder: Path) -> Adapter | None:
-    """Read what a folder says of its adapter; null where it has none.
+def _shown(folder: Path, hosted: Hosted | None) -> str:
+    return f"'{hosted.name}'" if hosted else str(folder)
+
+
+def find_adapter(folder: Path, hosted: Hosted | None = None) -> Adapter | None:
+    """Read what a folder, or the copy of a hub's repository, says of its adapter; null without one.
 
     Raises
     ------
@@ -57,46 +75,54 @@ def find_adapter(folder: Path) -> Adapter | None:
     path = folder / CONFIG
     if not path.is_file():
         return None
+    shown = _shown(folder, hosted)
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{shown}: {CONFIG} cannot be read: {error}") from error
     kind = settings.get("peft_type") if isinstance(settings, dict) else None
-    remedy = (
-        "merge it into its model (merge_and_unload of peft) and give the folder that "
-        f"save_pretrained then writes, or remove {CONFIG} to use the model without it"
-    )
     if not isinstance(kind, str) or kind.upper() not in MERGEABLE:
         raise InputError(
-            f"{folder}: holds a PEFT adapter of the type {str(kind)[:40]!r}, which cannot be "
-            f"merged here (those that can: {', '.join(MERGEABLE)}): {remedy}"
+            f"{shown}: holds a PEFT adapter of the type {str(kind)[:40]!r}, which cannot be "
+            f"merged here (those that can: {', '.join(MERGEABLE)}): {REMEDY}"
         )
     if not (folder / WEIGHTS).is_file():
         raise InputError(
-            f"{folder}: holds a PEFT adapter without {WEIGHTS}: its weights are read as "
-            f"safetensors only: save it again with peft, or {remedy}"
+            f"{shown}: holds a PEFT adapter without {WEIGHTS}: its weights are read as "
+            f"safetensors only: save it again with peft, or {REMEDY}"
         )
     if find_spec("peft") is None:
         raise InputError(
-            f"{folder}: holds a PEFT adapter: install peft to have it merged "
-            f"(pip install 'biasloop[peft]'), or {remedy}"
+            f"{shown}: holds a PEFT adapter: install peft to have it merged "
+            f"(pip install 'biasloop[peft]'), or {REMEDY}"
         )
     whole = (folder / "config.json").is_file() and (
         any(folder.glob("model*.safetensors"))  # one file or shards
     )
     if whole:
-        return Adapter(folder, kind.upper(), str(folder))
+        return Adapter(folder, kind.upper(), str(folder), hosted=hosted)
     base = settings.get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip():
         raise InputError(
-            f"{path}: names no base_model_name_or_path, and the folder holds no model: {remedy}"
+            f"{shown}: {CONFIG} names no base_model_name_or_path, and there is no model beside it: "
+            f"{REMEDY}"
         )
     beside = folder / base
-    named = str(beside) if beside.is_dir() and not Path(base).expanduser().is_dir() else base
-    if (Path(named).expanduser() / CONFIG).is_file():
-        raise InputError(f"{path}: its base model {base!r} holds an adapter itself: {remedy}")
+    local = beside.is_dir() and not Path(base).expanduser().is_dir() and hosted is None
     revision = settings.get("revision")
-    return Adapter(folder, kind.upper(), named, revision if isinstance(revision, str) else None)
+    revision = revision if isinstance(revision, str) else None
+    return Adapter(folder, kind.upper(), str(beside) if local else base, revision, hosted)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Tell whether an adapter brings a tokenizer of its own."""
+    return any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
+
+
+def saved_modules(adapter: Adapter) -> set[str]:
+    """Name the modules that an adapter brings whole, such as a classifier's head."""
+    settings = json.loads((adapter.folder / CONFIG).read_text(encoding="utf-8"))
+    return set(map(str, settings.get("modules_to_save") or ()))
 
 
 def link_without_adapter(folder: Path, place: Path) -> None:
@@ -120,29 +146,32 @@ def merge(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     import torch
     from peft import PeftModel
 
+    def answer(model: Any) -> torch.Tensor:  # noqa: ANN401 - of any task
+        with torch.no_grad():
+            found = model(input_ids=tokens)
+        return getattr(found, "logits", found[0]).float()
+
     rows = len(next(model.get_input_embeddings().parameters()))
     tokens = (torch.arange(16)[None] * 7919 + 13) % rows
     try:
         attached: Any = PeftModel.from_pretrained(model, str(adapter.folder), is_trainable=False)
         attached.eval()
-        with torch.no_grad():
-            before = attached(input_ids=tokens).logits.float()
+        before = answer(attached)
         merged = attached.merge_and_unload(safe_merge=True)
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:300]
         raise InputError(
-            f"{adapter.folder}: its adapter cannot be merged into {adapter.base} "
+            f"{adapter.shown}: its adapter cannot be merged into {adapter.base} "
             f"({type(error).__name__}: {reason}): is it that model's?"
         ) from error
     merged.tie_weights()  # as it will be once it has been saved and read again
-    with torch.no_grad():
-        after = merged(input_ids=tokens).logits.float()
+    after = answer(merged)
     allowed = _ROUNDING.get(merged.dtype.itemsize, 0.1) * float(before.abs().max())
     if not bool(((before - after).abs() <= allowed).all()):
         raise InputError(
-            f"{adapter.folder}: the merged model's logits are not those of the model with its "
+            f"{adapter.shown}: the merged model's logits are not those of the model with its "
             "adapter, as where the adapter changes one of two tied weights (lm_head and the "
             "embeddings): untie them, merge it with peft, and give the folder that "
             "save_pretrained then writes"

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 from biasloop.assets import ASSETS, asset_path
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
-from biasloop.hub import check_hub, switched_off
-from biasloop.models.adapters import Adapter, find_adapter, link_without_adapter, merge
+from biasloop.hub import Hosted, check_hub, settings_of, switched_off, weights_of
+from biasloop.models.adapters import (
+    REMEDY,
+    Adapter,
+    find_adapter,
+    has_tokenizer,
+    link_without_adapter,
+    merge,
+)
 from biasloop.models.checkpoint import Checkpoint, checkpoint_of, rows_of, take_own_settings
 
 if TYPE_CHECKING:
@@ -26,7 +33,8 @@ class LoadedModel:
     """A model on its device, in evaluation mode, with a tokenizer that can pad.
 
     ``not_applied`` is what the model's own decoding settings ask for beside end tokens; see
-    `checkpoint`. ``adapter`` is the adapter that was merged into it.
+    `checkpoint`. ``adapter`` is the adapter that was merged into it, ``commit`` the hub's version
+    of the model.
     """
 
     model: PreTrainedModel
@@ -34,6 +42,7 @@ class LoadedModel:
     device: Device
     not_applied: Mapping[str, Any] = field(default_factory=dict)
     adapter: Adapter | None = None
+    commit: str | None = None
 
     @cached_property
     def card(self) -> Checkpoint:
@@ -58,21 +67,29 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class ModelLocation:
-    """Where transformers finds a model: a folder or hub id, a GGUF file inside it, an adapter."""
+    """Where transformers finds a model: a folder, a GGUF file inside it, an adapter.
+
+    ``hosted`` is the repository that the folder is a copy of, which may lack the weights so far.
+    """
 
     name: str
     gguf_file: str | None = None
-    revision: str | None = None
+    hosted: Hosted | None = None
     adapter: Adapter | None = None
 
     @property
-    def is_local(self) -> bool:
-        """Whether the model is on this disk, so that its content can be hashed."""
-        return Path(self.name).is_dir()
+    def shown(self) -> str:
+        """What a message calls it."""
+        return f"'{self.hosted.name}'" if self.hosted else self.name
+
+    def fetch_weights(self) -> None:
+        """Have the weights on this disk."""
+        if self.hosted:
+            weights_of(self.shown, self.hosted, Path(self.name))
 
 
 def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
-    """Find out what a model's name means, without loading it.
+    """Find out what a model's name means, without loading it; of a hub's, fetch its settings.
 
     Parameters
     ----------
@@ -84,8 +101,26 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     Raises
     ------
     InputError
-        If a local path does not exist or is no model folder, or an asset is not downloaded.
+        If a local path does not exist or is no model folder, an asset is not downloaded, or the
+        hub does not give the model.
     """
+    found = _find(name, revision)
+    adapter = found.adapter
+    if adapter is None or adapter.base == found.name:
+        return found
+    try:
+        base = _find(adapter.base, adapter.revision)
+    except InputError as error:
+        raise InputError(f"{adapter.shown}: the model under its adapter: {error}") from error
+    if base.adapter:
+        raise InputError(
+            f"{adapter.shown}: its base model '{adapter.base}' holds an adapter itself: {REMEDY}"
+        )
+    return replace(base, adapter=adapter)
+
+
+def _find(name: str, revision: str | None) -> ModelLocation:
+    """Find what a name means; of an adapter without a model beside it, the adapter's folder."""
     try:
         path = Path(name).expanduser()
         path.exists()
@@ -95,7 +130,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
         return ModelLocation(str(path.parent), path.name)
     if path.is_dir():
         if adapter := find_adapter(path):
-            return _under(adapter)
+            return ModelLocation(str(path), adapter=adapter)
         if not (path / "config.json").is_file():
             raise InputError(f"{path}: not a model folder: it has no config.json")
         return ModelLocation(str(path))
@@ -109,22 +144,31 @@ def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
         raise InputError(f"{path}: a model is a folder, a .gguf file or a hub id, not this file")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
         raise InputError(f"{name}: no such model folder or file")
-    return ModelLocation(name, revision=revision)
+    return _hosted(name, revision)
 
 
-def _under(adapter: Adapter) -> ModelLocation:
-    """Find the model under an adapter."""
-    if adapter.base == str(adapter.folder):
-        return ModelLocation(adapter.base, adapter=adapter)
+def _hosted(name: str, revision: str | None) -> ModelLocation:
+    """Find a model on the hub, or on this disk where it was fetched before."""
+    shown = f"'{name}'"
     try:
-        base = resolve_model(adapter.base, adapter.revision)
+        found = check_hub(shown, name, "model", revision)
     except InputError as error:
-        raise InputError(f"{adapter.folder}: the model under its adapter: {error}") from error
-    return replace(base, adapter=adapter)
+        if "/" in name or switched_off():
+            raise
+        raise InputError(
+            f"{error} (there is no such folder here, so it was looked for on the hub; an asset: "
+            f"{nearest(name, ASSETS)})"
+        ) from error
+    folder = settings_of(shown, found)
+    found = replace(found, commit=folder.name)
+    adapter = find_adapter(folder, found)
+    if adapter is None and not (folder / "config.json").is_file():
+        raise InputError(f"{shown}: not a model: its repository has no config.json")
+    return ModelLocation(str(folder), hosted=found, adapter=adapter)
 
 
 @contextmanager
-def _without_adapter(location: ModelLocation) -> Generator[ModelLocation]:
+def without_adapter(location: ModelLocation) -> Generator[ModelLocation]:
     """Give a place of the model where transformers finds no adapter to attach."""
     if location.adapter is None or str(location.adapter.folder) != location.name:
         yield location
@@ -137,8 +181,6 @@ def _without_adapter(location: ModelLocation) -> Generator[ModelLocation]:
 def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> Any:  # noqa: ANN401
     if location.gguf_file:
         options["gguf_file"] = location.gguf_file
-    if location.revision:
-        options["revision"] = location.revision
     try:
         return loader.from_pretrained(location.name, trust_remote_code=False, **options)
     except (KeyboardInterrupt, MemoryError):
@@ -146,35 +188,11 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
     except Exception as error:
         shown = str(error).strip().splitlines()
         reason = shown[0] if shown else type(error).__name__
-        if location.is_local:
-            raise InputError(
-                f"{location.name}: the {what} cannot be read ({type(error).__name__}: {reason})"
-            ) from error
-        if off := switched_off():
-            raise InputError(f"'{location.name}': the {what} cannot be had: {off}") from error
+        partial = location.hosted and not location.hosted.reachable
         raise InputError(
-            f"'{location.name}': the {what} cannot be had ({type(error).__name__}: {reason}). It "
-            "is no local folder, so it was looked for on the hub: is the id right, and is the hub "
-            "within reach? Without a hub: a local folder, an asset "
-            f"({nearest(location.name, ASSETS)}) or, for the base model, 'scratch'"
+            f"{location.shown}: the {what} cannot be read ({type(error).__name__}: {reason})"
+            + (". The hub was not asked: is the copy on this disk complete?" if partial else "")
         ) from error
-
-
-def refuse_adapter(name: str, is_adapter: bool) -> None:
-    """Refuse a PEFT adapter, which would be saved without the model under it.
-
-    Raises
-    ------
-    InputError
-        If it is one.
-    """
-    if is_adapter:
-        raise InputError(
-            f"{name}: holds a PEFT adapter: merge it into its model (merge_and_unload of peft) and "
-            "give the folder that save_pretrained then writes, or remove adapter_config.json to "
-            "use the model without it. An adapter in a local folder (hf download) is merged where "
-            "it is the base model"
-        )
 
 
 def refuse_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -236,7 +254,7 @@ def load_model(
     """
     quiet()
     device = choose(precision)
-    with _without_adapter(resolve_model(name, revision)) as location:
+    with without_adapter(resolve_model(name, revision)) as location:
         return _load_from(name, location, device, weights, place)
 
 
@@ -244,20 +262,15 @@ def _load_from(
     name: str, location: ModelLocation, device: Device, weights: bool, place: bool
 ) -> LoadedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     adapter = location.adapter
-    if not location.is_local:
-        check_hub(f"'{location.name}'", location.name, "model", location.revision)
-    own_words = adapter and any(
-        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
-    )
-    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-    tokenizer = _load("tokenizer", words, AutoTokenizer)
+    tokenizer = _tokenizer(location)
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
     if weights:
+        location.fetch_weights()
         model = _load("model", location, AutoModelForCausalLM, **options)
     else:
         shape = _load("config", location, AutoConfig)
@@ -269,7 +282,6 @@ def _load_from(
         model.__dict__.pop("hf_quantizer", None)
         model.__dict__.pop("is_quantized", None)
         model.config.__dict__.pop("quantization_config", None)
-    refuse_adapter(name, getattr(model, "_hf_peft_config_loaded", False))
     if adapter and weights:
         model = merge(model, adapter)
     refuse_tokens(name, model, tokenizer)
@@ -280,7 +292,33 @@ def _load_from(
     if weights and place:
         model.to(torch.device(device.name))
     model.eval()
-    return LoadedModel(model, tokenizer, device, take_own_settings(model, tokenizer), adapter)
+    settings = take_own_settings(model, tokenizer)
+    hosted = adapter.hosted if adapter and adapter.hosted else location.hosted
+    commit = hosted.commit if hosted else None
+    return LoadedModel(model, tokenizer, device, settings, adapter, commit)
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer alone.
+
+    Raises
+    ------
+    InputError
+        If it cannot be had.
+    """
+    quiet()
+    with without_adapter(resolve_model(name, revision)) as location:
+        return _tokenizer(location)
+
+
+def _tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
+    """Load an adapter's own tokenizer, where it has one, or its model's."""
+    from transformers import AutoTokenizer
+
+    adapter = location.adapter
+    own_words = adapter and has_tokenizer(adapter.folder)
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    return _load("tokenizer", words, AutoTokenizer)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:

@@ -286,7 +286,11 @@ Place = tuple[str, int, int]
 
 
 def place_of(
-    results: Results, regime: str | None, seed: int | None, generation: int | None
+    results: Results,
+    regime: str | None,
+    seed: int | None,
+    generation: int | None,
+    least: int = 1,
 ) -> Place:
     """Choose a model: the first regime's, of the first seed, of the last generation."""
     loop = results.config.loop
@@ -295,7 +299,7 @@ def place_of(
         loop.seeds[0] if seed is None else seed,
         loop.generations if generation is None else generation,
     )
-    if place[2] < 1:
+    if place[2] < least:
         raise InputError(f"generation {place[2]}: only a later one than 0 has drifted from it")
     return place
 
@@ -380,7 +384,8 @@ def ablate(
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
-            instruments, generate_articles(loaded, real, generation, stream)
+            instruments,
+            generate_articles(loaded, real, generation, stream, instruction=config.training.asks),
         )
         return scores, leanings
 

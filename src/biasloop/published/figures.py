@@ -6,8 +6,8 @@ import polars as pl
 
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published.reproduction import Reproduction
-from biasloop.report import words
-from biasloop.report.charts import Chart, Look, PathChart, line_chart, look, path_chart
+from biasloop.report import formatting as fmt
+from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
 from biasloop.report.drawing import png
 
 
@@ -16,22 +16,22 @@ def looks(reproduction: Reproduction) -> dict[str, Look]:
     return {regime: look(i) for i, regime in enumerate(reproduction.experiment.regimes)}
 
 
-def charts(reproduction: Reproduction) -> tuple[Chart | PathChart, ...]:
+def charts(reproduction: Reproduction) -> tuple[Chart | Drawing, ...]:
     """Choose every figure that has something to show, the followed leaning's share first."""
     summary, regimes = reproduction.summary, looks(reproduction)
     followed = reproduction.leaning
     labels = reproduction.experiment.tables.labels
     order = [label for label in labels if label == followed]
     order += [label for label in labels if label != followed]
-    found: list[Chart | PathChart | None] = [
+    found: list[Chart | Drawing | None] = [
         line_chart(
             summary,
             f"share:{label}",
             regimes,
             "leaning_share" if label == followed else f"leaning_share_{labels.index(label) + 1}",
-            f"Articles read as “{words.name(label)}”",
+            f"Articles read as “{fmt.name(label)}”",
             "Share of each generation's articles whose likeliest leaning this is; bands are "
-            f"{words.INTERVAL}s over articles.",
+            f"{fmt.INTERVAL}s over articles.",
             "share of articles, %",
             100,
             (0.0, 100.0),
@@ -75,11 +75,11 @@ def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
         tested = part.filter(pl.col("pvalue").is_not_null())
         if tested.height:
             caption = "Neurons with p < 0.05 by layer: raw (light) and after Benjamini-Hochberg."
-            stem = words.file_stem(part["quantity"][0])
+            stem = fmt.file_stem(part["quantity"][0])
             found[f"neurons_{stem}.png"] = (caption, counts_png(tested))
     for part in experiment.correlations.partition_by("quantity", maintain_order=True):
         if part.height:
             caption = "Pearson correlation of each layer's neurons with the metric."
-            stem = words.file_stem(part["quantity"][0])
+            stem = fmt.file_stem(part["quantity"][0])
             found[f"correlations_{stem}.png"] = (caption, correlations_png(part))
     return found

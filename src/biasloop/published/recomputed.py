@@ -14,7 +14,7 @@ from biasloop.analysis import Evidence
 from biasloop.published import paper
 from biasloop.published.experiment import Experiment
 from biasloop.published.neuron_tables import NeuronFindings
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE
 
 #: Shares and their changes are in % and points. ``reference``, its ``source`` (a key of
@@ -88,15 +88,15 @@ def recomputed(
                 rows.append(_row(figures[key], changes.get(key), references.get(key)))
     for (quantity, metric), count in neurons.counts.items():
         told = (
-            f"{words.number(count.by_chance, 0)} expected by chance alone; "
+            f"{fmt.number(count.by_chance, 0)} expected by chance alone; "
             f"{count.benjamini_hochberg:,} after Benjamini-Hochberg, {count.bonferroni:,} after "
             f"Bonferroni, of {count.tests:,}"
         )
         rows.append(_count(quantity, metric, count.raw, told, references))
     for (quantity, first, second), met in neurons.overlaps.items():
         told = (
-            f"{words.number(met.expected, 1)} expected if independent; hypergeometric "
-            f"{words.pvalue(met.more)} of at least so many"
+            f"{fmt.number(met.expected, 1)} expected if independent; hypergeometric "
+            f"{fmt.pvalue(met.more)} of at least so many"
         )
         rows.append(_count(quantity, f"{first} and {second}", met.both, told, references))
     if any(row["reference"] is not None for row in rows):
@@ -139,11 +139,11 @@ def _adds(row: dict[str, Any]) -> str:
     decimals = digits(row["quantity"])
     parts = []
     if row["low"] is not None:
-        parts.append(words.between(row["low"], row["high"], decimals))
+        parts.append(fmt.between(row["low"], row["high"], decimals))
     if row["change"] is not None:
-        inside = words.between(row["change_low"], row["change_high"], decimals, sign=True)
-        told = f"{words.signed(row['change'], decimals)} since Generation 0 ({inside})"
-        parts.append(f"{told}, {words.pvalue(row['holm'])} after Holm")
+        inside = fmt.between(row["change_low"], row["change_high"], decimals, sign=True)
+        told = f"{fmt.signed(row['change'], decimals)} since Generation 0 ({inside})"
+        parts.append(f"{told}, {fmt.pvalue(row['holm'])} after Holm")
     return "; ".join(parts)
 
 

@@ -7,21 +7,13 @@ import polars as pl
 from biasloop.published import paper
 from biasloop.published.recomputed import digits
 from biasloop.published.reproduction import Reproduction
-from biasloop.report import words
-from biasloop.report.verdicts import VerdictText, tests_text, verdict_text
+from biasloop.report import formatting as fmt
+from biasloop.report.verdicts import bias_sentence, collapse_sentence, tests_sentence
 from biasloop.tables import BASE
 
 _HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
 #: How a source is told in a table.
 _FROM = {"printed": "printed", "release": "from the release", None: "–"}
-
-
-def verdict_texts(reproduction: Reproduction) -> list[VerdictText]:
-    """Put every regime's verdict into words, as the report does."""
-    return [
-        verdict_text(verdict, tests_text(verdict, reproduction.evidence))
-        for verdict in reproduction.verdicts
-    ]
 
 
 def shown_rows(reproduction: Reproduction) -> pl.DataFrame:
@@ -48,10 +40,10 @@ def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
     return [
         (
             _what(row["quantity"], row["regime"], row["generation"]),
-            words.number(row["reference"], digits(row["quantity"])),
+            fmt.number(row["reference"], digits(row["quantity"])),
             _FROM[row["source"]],
-            words.number(row["recomputed"], max(digits(row["quantity"]), _more(row))),
-            "–" if row["difference"] is None else words.signed(row["difference"], _more(row)),
+            fmt.number(row["recomputed"], max(digits(row["quantity"]), _more(row))),
+            "–" if row["difference"] is None else fmt.signed(row["difference"], _more(row)),
             row["adds"],
         )
         for row in shown_rows(reproduction).iter_rows(named=True)
@@ -67,11 +59,11 @@ def _more(row: dict[str, object]) -> int:
 def _what(quantity: str, regime: str, generation: int) -> str:
     name, _, label = quantity.partition(":")
     if name.startswith("neurons"):
-        return f"{name} with p < 0.05 for {words.name(label)}"
+        return f"{name} with p < 0.05 for {fmt.name(label)}"
     if name == "classifier":
         return f"{name}, {label}"
-    what = f"share “{words.name(label)}”, %" if name == "share" else name
-    where = "base model" if regime == BASE else f"{words.name(regime)} {generation}"
+    what = f"share “{fmt.name(label)}”, %" if name == "share" else name
+    where = "base model" if regime == BASE else f"{fmt.name(regime)} {generation}"
     return f"{what}: {where}"
 
 
@@ -85,13 +77,13 @@ def heading(reproduction: Reproduction) -> list[str]:
     met = printed.drop_nulls("recomputed")
     if met.height:
         result.append(
-            f"Agreement: {words.counted(met.height, 'figure')} that the paper or its README prints "
+            f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
             f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
         )
     again = table.filter(source="release")
     if again.height:
         result.append(
-            f"Recomputation: {words.counted(again.height, 'figure')} that were computed from the "
+            f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
             f"same released files; {_worst(again)}. That checks this program, not the paper."
         )
     return result
@@ -110,7 +102,7 @@ def _worst(rows: pl.DataFrame) -> str:
         part = rows.filter(kind)
         if part.height:
             worst = part.select(pl.col("difference").abs().max()).item()
-            parts.append(f"{words.number(worst, decimals)}{what}")
+            parts.append(f"{fmt.number(worst, decimals)}{what}")
     return f"largest difference {', '.join(parts)}"
 
 
@@ -142,19 +134,19 @@ def limits(reproduction: Reproduction) -> list[str]:
         )
     if experiment.ignored:
         found.append(f"Not of these formats, so not read: {', '.join(experiment.ignored)}.")
-    return [words.visible(line) for line in found]
+    return [fmt.visible(line) for line in found]
 
 
 def lines(reproduction: Reproduction) -> list[str]:
     """Write everything for a terminal."""
     experiment = reproduction.experiment
     result = [
-        f"{words.visible(str(experiment.folder))}: {words.counted(len(experiment.files), 'file')}, "
-        f"regimes {', '.join(words.name(r) for r in experiment.regimes) or 'none'}"
+        f"{fmt.visible(str(experiment.folder))}: {fmt.counted(len(experiment.files), 'file')}, "
+        f"regimes {', '.join(fmt.name(r) for r in experiment.regimes) or 'none'}"
     ]
     if experiment.absent:
         result.append("Absent:")
-        result += [f"  {words.visible(name)}" for name in experiment.absent]
+        result += [f"  {fmt.visible(name)}" for name in experiment.absent]
     result += ["", *heading(reproduction), *sources(reproduction)]
     rows = [_HEAD, *cells(reproduction)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -164,12 +156,17 @@ def lines(reproduction: Reproduction) -> list[str]:
         middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
         result.append("  ".join([left, *middle, row[5]]).rstrip())
     result += [""] if reproduction.verdicts else []
-    for verdict in verdict_texts(reproduction):
+    for verdict in reproduction.verdicts:
         answers = [f"collapse: {verdict.collapsed}"]
-        if verdict.amplified:
+        if verdict.leaning:
             answers.insert(0, f"amplification: {verdict.amplified}")
-        result.append(f"{verdict.regime}: {'; '.join(answers)}.")
-        result += [f"  {text}" for text in (verdict.bias, verdict.collapse, verdict.tests) if text]
+        result.append(f"{fmt.name(verdict.regime)}: {'; '.join(answers)}.")
+        told = (
+            bias_sentence(verdict),
+            collapse_sentence(verdict),
+            tests_sentence(verdict, reproduction.evidence),
+        )
+        result += [f"  {text}" for text in told if text]
     result += _compared(reproduction)
     told = limits(reproduction)
     result += ["", "Before you believe these figures:"] if told else []
@@ -182,19 +179,19 @@ def _compared(reproduction: Reproduction) -> list[str]:
     rows = reproduction.evidence.comparisons
     if not rows.height:
         return []
-    result = [f"Change since Generation 0, less that of {words.name(rows['against'][0])}:"]
+    result = [f"Change since Generation 0, less that of {fmt.name(rows['against'][0])}:"]
     for row in rows.iter_rows(named=True):
         scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
         decimals = digits(row["quantity"])
         inside = ""
         if row["low"] is not None:
             ends = scale * row["low"], scale * row["high"]
-            inside = f"{words.between(*ends, decimals, sign=True)}; "
+            inside = f"{fmt.between(*ends, decimals, sign=True)}; "
         name, _, label = row["quantity"].partition(":")
-        what = f"share “{words.name(label)}”" if label else name
+        what = f"share “{fmt.name(label)}”" if label else name
         result.append(
-            f"  {words.name(row['regime'])}, Generation {row['generation']}, {what}: "
-            f"{words.signed(scale * row['value'], decimals)}{unit} ({inside}"
-            f"{words.pvalue(row['holm'])} after Holm)"
+            f"  {fmt.name(row['regime'])}, Generation {row['generation']}, {what}: "
+            f"{fmt.signed(scale * row['value'], decimals)}{unit} ({inside}"
+            f"{fmt.pvalue(row['holm'])} after Holm)"
         )
     return result

@@ -14,7 +14,7 @@ from biasloop.published import paper
 from biasloop.published.figures import looks, pictures
 from biasloop.published.reproduction import Reproduction, series
 from biasloop.published.text import cells, heading, limits, sources
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.cells import regime_tables
 from biasloop.report.statistics import tables_of_tests, verdict_tables
 from biasloop.report.summary_json import strict, verdict_json
@@ -116,7 +116,7 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
             {regime: look.colour for regime, look in looks(reproduction).items()},
         ),
         limits=limits(reproduction),
-        absent=[words.visible(name) for name in experiment.absent],
+        absent=[fmt.visible(name) for name in experiment.absent],
         rows=cells(reproduction),
         pictures=[
             (name, caption, base64.b64encode(content).decode("ascii"))

@@ -1,4 +1,4 @@
-"""The first screen: one sentence that answers the run's question, and one table. Knows words.
+"""The first screen: one sentence that answers the run's question, and one table.
 
 Both are made once: the page shows them, ``summary.json`` keeps them, the command line prints them.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict, trains_on_itself
 from biasloop.config import AnyRegimeConfig
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.cautions import Caution
 from biasloop.report.verdicts import worst_levels, worst_sign
 
@@ -147,7 +147,7 @@ def _rest(verdict: Verdict, labels: Sequence[str]) -> str:
         margin = next(iter(verdict.held.values())).margin
         return f"kept its leaning: it moved by less than {_number(100 * margin)} points"
     if change is None:
-        why = _unreadable(verdict) if verdict.withheld else words.visible(verdict.reason)
+        why = _unreadable(verdict) if verdict.withheld else fmt.visible(verdict.reason)
         text = f"may or may not have moved ({why})"
         if verdict.as_read:
             text += f"; as read: {_between(verdict, verdict.as_read, labels)}"
@@ -182,7 +182,7 @@ def _between(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
         return f"{size} {_towards(verdict.leaning, labels, change.value)}"
     down, up = (_towards(verdict.leaning, labels, sign) for sign in (-1, 1))
     digits = _digits(low, high)
-    return f"from {words.number(-low, digits)} points {down} to {words.number(high, digits)} {up}"
+    return f"from {fmt.number(-low, digits)} points {down} to {fmt.number(high, digits)} {up}"
 
 
 def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str]:
@@ -211,7 +211,7 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
 
 def _kept(told: Sequence[RegimeAnswer]) -> list[str]:
     """Say under which mitigations the text collapsed, too, and under which it did not."""
-    names = {words.name(one.verdict.regime): one.verdict.collapsed for one in told}
+    names = {fmt.name(one.verdict.regime): one.verdict.collapsed for one in told}
     still = [name for name, collapsed in names.items() if collapsed in _COLLAPSED]
     kept = [name for name, collapsed in names.items() if collapsed in ("no", "not in this chain")]
     if len(still) == len(names) > 1:
@@ -230,7 +230,7 @@ def _own_text(regime: AnyRegimeConfig) -> str:
 
 def _remedy(regime: AnyRegimeConfig) -> str:
     """Name a regime by what it does; its own name stands behind that."""
-    named = f" ({words.name(regime.name, 24)})" if regime.name else ""
+    named = f" ({fmt.name(regime.name, 24)})" if regime.name else ""
     return f"{regime.remedy}{named}"
 
 
@@ -265,7 +265,7 @@ def _stands_out(one: RegimeAnswer, own: RegimeAnswer) -> bool:
 def _other(one: RegimeAnswer, labels: Sequence[str]) -> str:
     change = one.verdict.leaning_change
     moved = _movement(one.verdict, change, labels) if change else "moved"
-    return f"{words.name(one.verdict.regime)} {moved}"
+    return f"{fmt.name(one.verdict.regime)} {moved}"
 
 
 def _differs(one: RegimeAnswer) -> bool:
@@ -276,7 +276,7 @@ def _differs(one: RegimeAnswer) -> bool:
 def _cost(one: RegimeAnswer) -> str:
     if one.times is None or abs(one.times - 1) < 0.05:
         return ""
-    return f" at {words.number(one.times, 1)} times"
+    return f" at {fmt.number(one.times, 1)} times"
 
 
 # The table ---------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     uneven = len({other.verdict.last for other in answer.regimes}) > 1
     until = f"; up to Generation {verdict.last}"
     return (
-        Entry(words.name(verdict.regime), one.regime.trains_on + until * uneven),
+        Entry(fmt.name(verdict.regime), one.regime.trains_on + until * uneven),
         _change(verdict, answer.labels),
         _amplified(verdict),
         _collapse(verdict, answer),
@@ -320,14 +320,14 @@ def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
         return Entry("–", _unreadable(verdict) if verdict.withheld else "")
     value, low, high = (100 * end for end in (change.value, change.low, change.high))
     digits = _digits(value, low, high)
-    note = f"{words.signed(low, digits)} to {words.signed(high, digits)}"
+    note = f"{fmt.signed(low, digits)} to {fmt.signed(high, digits)}"
     note += ", less the change under real articles only" * verdict.beyond_fine_tuning
     if verdict.unread >= _SOME and not verdict.withheld:
         note += f"; {_unread(verdict)} of articles cannot be read"
-    way = f" of {words.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
+    way = f" of {fmt.name(verdict.leaning, 24)}" if len(labels) > 2 else ""
     read = ", as read" * verdict.withheld
     note += f"; {_unreadable(verdict)}" * verdict.withheld
-    return Entry(f"{words.signed(value, digits)}{way}{read}", note)
+    return Entry(f"{fmt.signed(value, digits)}{way}{read}", note)
 
 
 def _one_way(answer: RunAnswer) -> str:
@@ -335,7 +335,7 @@ def _one_way(answer: RunAnswer) -> str:
     told = {one.verdict.leaning for one in answer.regimes}
     if len(answer.labels) != 2 or len(told) != 1 or "" in told:
         return ""
-    return f" (+ towards {words.name(*told, 24)})"
+    return f" (+ towards {fmt.name(*told, 24)})"
 
 
 def _collapse(verdict: Verdict, answer: RunAnswer) -> Entry:
@@ -352,8 +352,8 @@ def _tokens(one: RegimeAnswer, answer: RunAnswer) -> Entry:
         return Entry("–")
     times = ""
     if one is not answer.reference and answer.reference and one.times is not None:
-        against = words.name(answer.reference.verdict.regime, 24)
-        times = f"{words.number(one.times, 1)} × {against}"
+        against = fmt.name(answer.reference.verdict.regime, 24)
+        times = f"{fmt.number(one.times, 1)} × {against}"
     return Entry(counted_tokens(one.tokens), times)
 
 
@@ -396,8 +396,8 @@ def _towards(leaning: str, labels: Sequence[str], value: float) -> str:
     """``towards red``: of two labels a fall of one is a rise of the other."""
     others = [label for label in labels if label != leaning]
     if value < 0 and len(others) == 1:
-        return f"towards {words.name(others[0], 24)}"
-    return f"{'towards' if value >= 0 else 'away from'} {words.name(leaning, 24)}"
+        return f"towards {fmt.name(others[0], 24)}"
+    return f"{'towards' if value >= 0 else 'away from'} {fmt.name(leaning, 24)}"
 
 
 def _points(value: float, low: float, high: float) -> str:
@@ -405,8 +405,8 @@ def _points(value: float, low: float, high: float) -> str:
     ends = (low, high) if value >= 0 else (-high, -low)
     size, low, high = (100 * end for end in (abs(value), *ends))
     digits = _digits(size, low, high)
-    inside = words.between(low, high, digits)
-    return f"{words.number(size, digits)} points ({inside})"
+    inside = fmt.between(low, high, digits)
+    return f"{fmt.number(size, digits)} points ({inside})"
 
 
 def _digits(*values: float) -> int:
@@ -416,7 +416,7 @@ def _digits(*values: float) -> int:
 
 
 def _number(value: float) -> str:
-    return words.short(value)
+    return fmt.short(value)
 
 
 #: From this share on, articles that the classifier could not read are told of.
@@ -431,4 +431,4 @@ def _unreadable(verdict: Verdict) -> str:
 
 
 def _unread(verdict: Verdict) -> str:
-    return words.percent(verdict.unread, 0)
+    return fmt.percent(verdict.unread, 0)

@@ -1,22 +1,27 @@
-"""What a reader must know before believing the figures. Reads a run; changes nothing in it."""
+"""What a reader must know before believing the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
-from biasloop.analysis import Verdict, fine_tuned_alone
+from biasloop.analysis import Evidence, Verdict, fine_tuned_alone
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
+from biasloop.report.cells import figure_cell
 from biasloop.tables import BASE, REAL
 
 #: Fewer articles per set than this make a warning.
 FEW_ARTICLES = 50
 #: Where the instrument reads the real articles' shares wrong by more than this, it says so.
 _MISREAD = 0.1
+#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
+_APART = 0.2
+#: Less than this that cannot be read is not worth a word.
+UNREAD = 0.01
 _VACUOUS = "(over all of them the share of a leaning could be nearly anything)"
 
 
@@ -30,7 +35,12 @@ class Caution:
 
 
 def cautions(
-    results: Results, summary: pl.DataFrame, checked: pl.DataFrame, missing: pl.DataFrame
+    results: Results,
+    summary: pl.DataFrame,
+    checked: pl.DataFrame,
+    missing: pl.DataFrame,
+    verdicts: Iterable[Verdict],
+    evidence: Evidence,
 ) -> tuple[Caution, ...]:
     """Collect every warning, the gravest first.
 
@@ -38,8 +48,9 @@ def cautions(
     ----------
     results
         The run.
-    summary, checked, missing
-        What `analysis.summarise`, `analysis.validity` and `analysis.missing_sets` made of it.
+    summary, checked, missing, verdicts, evidence
+        What `analysis.summarise`, `validity`, `missing_sets`, `judge_run` and `evidence` made of
+        it.
     """
     found = [
         *_withheld(checked),
@@ -47,37 +58,33 @@ def cautions(
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
+        *_reading(results),
         *_repeated_texts(results),
         *_few(results),
         *_decoding(results),
         *_own_decodings(results),
+        *_chat(results),
+        *unsubtracted(results, verdicts),
+        *_of_evidence(evidence),
     ]
-    return by_weight(found)
+    return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
 
 
 def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]:
-    """Say of which chains fine-tuning on real articles alone could not be subtracted.
-
-    Parameters
-    ----------
-    results
-        The run.
-    verdicts
-        Its verdicts.
-    """
+    """Say of which chains fine-tuning on real articles alone could not be subtracted."""
     alone = fine_tuned_alone(results.config)
     found = []
     for verdict in verdicts:
         own = results.scores.filter(pl.col("generation") > 0, regime=verdict.regime)
         if alone in (None, verdict.regime) or own.is_empty():
             continue
-        name, other = words.name(verdict.regime), words.name(alone)
+        name, other = fmt.name(verdict.regime), fmt.name(alone)
         end = own["generation"].max()
         seeds = own.filter(generation=verdict.last)["seed"].n_unique()
         if not verdict.beyond_fine_tuning:
             text = f"the change under {other} is not subtracted: it has no Generation 1 yet"
         elif verdict.last != end or verdict.chains < seeds:
-            chains = words.counted(verdict.chains, "chain")
+            chains = fmt.counted(verdict.chains, "chain")
             text = (
                 f"judged up to Generation {verdict.last} in {chains}, as far as {other}, which is "
                 "subtracted, has come"
@@ -88,26 +95,21 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
     return found
 
 
-def by_weight(found: Iterable[Caution]) -> tuple[Caution, ...]:
-    """Put the gravest first, otherwise in order."""
-    return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
-
-
 def _withheld(checked: pl.DataFrame) -> list[Caution]:
     found = []
     held = checked.filter(pl.col("withheld"))
     for regime in held["regime"].unique(maintain_order=True):
         own = held.filter(pl.col("regime") == regime)
         worst = own.sort("outside", descending=True)["reason"][0]
-        shown = words.name(regime)
+        shown = fmt.name(regime)
         if regime in (REAL, BASE):
             who = "The real articles'" if regime == REAL else "The base model's"
-            text = f"{who} leaning figures are withheld: {words.visible(worst)} {_VACUOUS}."
+            text = f"{who} leaning figures are withheld: {fmt.visible(worst)} {_VACUOUS}."
         else:
-            where = words.generations(own["generation"].to_list())
+            where = fmt.generations(own["generation"].to_list())
             text = (
                 f"{shown}, Generation {where}: leaning figures are withheld; at worst "
-                f"{words.visible(worst)} {_VACUOUS}."
+                f"{fmt.visible(worst)} {_VACUOUS}."
             )
         found.append(Caution("Text too damaged to read", text))
     scored = checked.filter(pl.col("outside").is_not_null())
@@ -116,7 +118,7 @@ def _withheld(checked: pl.DataFrame) -> list[Caution]:
         found.append(
             Caution(
                 "Not checked",
-                f"{words.counted(unchecked.height, 'set')} of articles were not held against the "
+                f"{fmt.counted(unchecked.height, 'set')} of articles were not held against the "
                 "classifier's range.",
             )
         )
@@ -127,7 +129,7 @@ def _own_decodings(results: Results) -> list[Caution]:
     return [
         Caution(
             "Decoding of its own",
-            f"{words.name(regime.label)}: its Generation 0 writes with it, too, so a change since "
+            f"{fmt.name(regime.label)}: its Generation 0 writes with it, too, so a change since "
             "Generation 0 leaves out what the decoding does to the leaning at once: compare the "
             "levels of Generation 0.",
         )
@@ -138,7 +140,7 @@ def _own_decodings(results: Results) -> list[Caution]:
 
 def _instruments(results: Results) -> list[Caution]:
     return [
-        Caution(f"Instrument: {words.name(card['metric'])}", words.visible(warning) + ".")
+        Caution(f"Instrument: {fmt.name(card['metric'])}", fmt.visible(warning) + ".")
         for card in results.cards
         for warning in card.get("warnings", ())
     ]
@@ -151,8 +153,8 @@ def _misread(results: Results, summary: pl.DataFrame) -> list[Caution]:
             found.append(
                 Caution(
                     "Instrument: leaning",
-                    f"It reads {words.percent(read)} of the real articles as "
-                    f"“{words.name(label)}”, where {words.percent(true)} are: compare generations "
+                    f"It reads {fmt.percent(read)} of the real articles as "
+                    f"“{fmt.name(label)}”, where {fmt.percent(true)} are: compare generations "
                     "with the real articles as read.",
                 )
             )
@@ -178,14 +180,14 @@ def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
     for (regime,), own in missing.group_by("regime", maintain_order=True):
         places: dict[str, list[str]] = {}
         for (metric,), lacking in own.group_by("metric", maintain_order=True):
-            where = words.generations(lacking["generation"].to_list())
+            where = fmt.generations(lacking["generation"].to_list())
             several = len(results.config.loop.seeds) > 1
             seeds = lacking["seed"].unique().sort().to_list()
-            of = f" (seed {words.generations(seeds)})" if several else ""
+            of = f" (seed {fmt.generations(seeds)})" if several else ""
             places.setdefault(f"at Generation {where}{of}", []).append(str(metric))
         parts = [f"{', '.join(metrics)} {place}" for place, metrics in places.items()]
         found.append(
-            Caution("Unfinished", f"{words.name(str(regime))}: not scored yet: {'; '.join(parts)}.")
+            Caution("Unfinished", f"{fmt.name(str(regime))}: not scored yet: {'; '.join(parts)}.")
         )
     if "leaning" not in results.config.metrics.names:
         found.append(
@@ -204,13 +206,13 @@ def _unfinished(results: Results, missing: pl.DataFrame) -> list[Caution]:
 def _decoding(results: Results) -> list[Caution]:
     found = []
     if adapter := results.decoding.get("adapter"):
-        kind, base = (words.visible(str(adapter[key])[:200]) for key in ("type", "base"))
+        kind, base = (fmt.visible(str(adapter[key])[:200]) for key in ("type", "base"))
         text = f"The base model is {base} with a PEFT adapter ({kind}) merged into it."
         found.append(Caution("Adapter", text, "note"))
     asked = results.decoding.get("not_applied")
     if not asked:
         return found
-    listed = ", ".join(words.visible(f"{name} {value}"[:80]) for name, value in asked.items())
+    listed = ", ".join(fmt.visible(f"{name} {value}"[:80]) for name, value in asked.items())
     text = (
         f"The base model's generation_config.json asks for {listed}. The config's generation "
         "settings decide, in every way of decoding; of that file only the end tokens count."
@@ -218,12 +220,28 @@ def _decoding(results: Results) -> list[Caution]:
     return [*found, Caution("Decoding", text, "note")]
 
 
+def _chat(results: Results) -> list[Caution]:
+    if results.config.training.text == "plain":
+        return []
+    text = (
+        "Models were prompted, and trained, through their chat template. Perplexity, held-out "
+        "perplexity and neurons read articles as plain text, outside it."
+    )
+    return [Caution("Chat template", text, "note")]
+
+
 def _bad_rows(results: Results) -> list[Caution]:
     count = results.bad_rows.height
     if not count:
         return []
-    text = f"{words.counted(count, 'row')} of the corpus could not be used and were left out"
+    text = f"{fmt.counted(count, 'row')} of the corpus could not be used and were left out"
     return [Caution("Skipped rows", f"{text}; they are listed under Provenance.")]
+
+
+def _reading(results: Results) -> list[Caution]:
+    note = results.corpus.get("reading")
+    text = f"The file is {fmt.visible(str(note))}, as its first rows tell."
+    return [Caution("Corpus", text, "note")] if note else []
 
 
 def _repeated_texts(results: Results) -> list[Caution]:
@@ -231,7 +249,7 @@ def _repeated_texts(results: Results) -> list[Caution]:
     if not count:
         return []
     text = (
-        f"{words.counted(count, 'article')} of the corpus {'has' if count == 1 else 'have'} the "
+        f"{fmt.counted(count, 'article')} of the corpus {'has' if count == 1 else 'have'} the "
         "text of another. Equal texts are in one part only, so the classifiers have not learnt "
         "what they judge; intervals over articles still count each copy as an article of its own."
     )
@@ -244,7 +262,7 @@ def _few(results: Results) -> list[Caution]:
         found.append(
             Caution(
                 "Few articles",
-                f"Each figure rests on {words.counted(results.real.height, 'article')}: intervals "
+                f"Each figure rests on {fmt.counted(results.real.height, 'article')}: intervals "
                 "are wide, and from so few a bootstrap interval is rather too narrow.",
             )
         )
@@ -265,6 +283,100 @@ def _few(results: Results) -> list[Caution]:
                 f"Each regime has {seeds} chains: the intervals cover their differences only "
                 "roughly.",
                 "note",
+            )
+        )
+    return found
+
+
+def _of_evidence(evidence: Evidence) -> list[Caution]:
+    """Warn where the corrections, or the classifier itself, should not be trusted."""
+    found = []
+    if evidence.confusion and evidence.confusion.problem:
+        found.append(
+            Caution(
+                "Not corrected",
+                "Shares are not corrected for the classifier's errors: "
+                f"{fmt.visible(evidence.confusion.problem)}.",
+            )
+        )
+    found += _unread(evidence.adjusted)
+    found += _shifted(evidence.shifts)
+    own = evidence.adjusted.filter(
+        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
+    )
+    if own.height:
+        sets = own.select("regime", "generation").unique().height
+        found.append(
+            Caution(
+                "Two corrections disagree",
+                f"In {fmt.counted(sets, 'generation')} the share corrected by the classifier's "
+                "measured errors and that corrected by its probabilities (EM) lie more than "
+                f"{fmt.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
+            )
+        )
+    return found
+
+
+def _bounds(row: dict[str, Any]) -> str:
+    """Say of a row of `analysis.prevalence` what its readable articles show, and what all can."""
+    leans = f"lean “{fmt.name(row['leaning'])}”"
+    text = f"{fmt.percent(row['adjusted'], 0)} of the readable articles {leans}"
+    if row["adjusted_low"] is not None:
+        inside = fmt.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
+        text = f"{text} ({inside})"
+    if row["unread"] < UNREAD:
+        return text
+    text = f"{text}; {fmt.percent(row['unread'], 0)} could not be read"
+    if row["least"] is None:  # too few sources for an interval, so for its bounds
+        return text
+    over = fmt.between(100 * row["least"], 100 * row["most"], 0)
+    return f"{text}; over all articles {over} %"
+
+
+def _unread(adjusted: pl.DataFrame) -> list[Caution]:
+    """Say of each regime's generation with the most unread articles what is known of it."""
+    found = []
+    own = adjusted.filter((pl.col("unread") >= UNREAD) & (pl.col("generation") >= 0))
+    for regime in own["regime"].unique(maintain_order=True):
+        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
+        worst = rows.filter(pl.col("generation") == rows["generation"][0])
+        told = worst.rows(named=True)
+        told = told[-1:] if len(told) == 2 else told
+        text = ". ".join(_bounds(row) for row in told)
+        where = f"{fmt.name(regime)}, Generation {rows['generation'][0]}"
+        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
+    return found
+
+
+#: Measure -> what is told of a set where it fell.
+_SHIFTS = {
+    "confidence": (
+        "the classifier is less sure than on the real ones",
+        "points of mean confidence",
+    ),
+    "agreement": (
+        "a second classifier, of other features, agrees with it less than on the real ones",
+        "points",
+    ),
+}
+
+
+def _shifted(shifts: pl.DataFrame) -> list[Caution]:
+    found = []
+    for measure, (what, unit) in _SHIFTS.items():
+        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
+        doubtful = own.filter("doubtful")
+        if not doubtful.height:
+            continue
+        worst = doubtful.sort("shift").row(0, named=True)
+        inside = f"{fmt.INTERVAL} {figure_cell(worst, 'shift', 100, 1).interval}"
+        found.append(
+            Caution(
+                "Classifier on synthetic text",
+                f"In {doubtful.height} of {fmt.counted(own.height, 'set')} of articles {what}, "
+                f"at worst by {fmt.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
+                f"{fmt.name(worst['regime'])}, Generation {worst['generation']}): its errors "
+                "there may be others than those that were measured.",
             )
         )
     return found

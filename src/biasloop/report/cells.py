@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from biasloop import quantities
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE, REAL
 
 
@@ -38,6 +38,13 @@ class Table:
     parts: tuple[Part, ...]
 
 
+def one_table(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Cell]]]
+) -> Table:
+    """Make a table of one part."""
+    return Table(title, (Part(tuple(columns), tuple((name, tuple(own)) for name, own in rows)),))
+
+
 ABSENT = Cell("–")
 _CHANGE = "change:"
 
@@ -56,10 +63,10 @@ def figure_cell(
     if row is None or row[name] is None:
         return ABSENT
     low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
-    text = (words.signed if signed else words.number)(scale * row[name], digits)
+    text = (fmt.signed if signed else fmt.number)(scale * row[name], digits)
     if low is None or high is None:
         return Cell(text)
-    return Cell(text, words.between(scale * low, scale * high, digits, sign=signed))
+    return Cell(text, fmt.between(scale * low, scale * high, digits, sign=signed))
 
 
 def first_row(frame: pl.DataFrame, **where: object) -> dict[str, Any] | None:
@@ -90,8 +97,8 @@ def regime_tables(
     records = quantities.QUANTITIES.values()
     named = [(one.section, (one.name, one.label)) for one in records if one.label]
     leaning = [
-        *((f"share:{label}", f"“{words.name(label)}”") for label in labels),
-        *((f"{_CHANGE}{label}", f"change of “{words.name(label)}”, points") for label in labels),
+        *((f"share:{label}", f"“{fmt.name(label)}”") for label in labels),
+        *((f"{_CHANGE}{label}", f"change of “{fmt.name(label)}”, points") for label in labels),
         *(column for section, column in named if section == "leaning"),
     ]
     text = [column for part in quantities.SECTIONS for section, column in named if section == part]
@@ -115,7 +122,7 @@ def _rows(
     for regime in regimes:
         own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") >= 0))
         generations = own["generation"].unique().sort().to_list()
-        tables.append((words.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
+        tables.append((fmt.name(regime), [(f"Generation {g}", regime, g) for g in generations]))
     return tables
 
 
@@ -150,15 +157,15 @@ def _cell(quantity: str, row: dict[str, Any] | None) -> Cell:
     if row is None:
         return ABSENT
     if row["withheld"]:
-        return Cell("withheld", "", words.visible(str(row["reason"])))
+        return Cell("withheld", "", fmt.visible(str(row["reason"])))
     value, low, high = row["value"], row["low"], row["high"]
     if value is None or quantity.startswith(_CHANGE):
         return figure_cell(row, "value", 100, 1)
     if quantities.quantity(quantity).percent:
-        return Cell(words.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
+        return Cell(fmt.percent(value), figure_cell(row, "value", 100, 1, signed=False).interval)
     known = low is not None and high is not None
-    ends = f"{words.scaled(low)} to {words.scaled(high)}" if known else ""
-    return Cell(words.scaled(value), ends)
+    ends = f"{fmt.scaled(low)} to {fmt.scaled(high)}" if known else ""
+    return Cell(fmt.scaled(value), ends)
 
 
 def selection_tables(
@@ -180,7 +187,7 @@ def selection_tables(
     for (regime,), rows in found.group_by("regime", maintain_order=True):
         columns = ["articles taken"]
         for label in shown:
-            name = f"“{words.name(label, 24)}”"
+            name = f"“{fmt.name(label, 24)}”"
             columns += [f"{name} of all", f"{name} of those taken", "difference, points"]
         own = detectors.filter(regime=regime)
         if own.height:
@@ -191,19 +198,19 @@ def selection_tables(
             ]
         body = []
         for (generation,), part in rows.group_by("generation", maintain_order=True):
-            cells = [Cell(words.percent(part["taken"][0]))]
+            cells = [Cell(fmt.percent(part["taken"][0]))]
             for label in shown:
                 (row,) = part.filter(leaning=label).to_dicts()
-                ends = words.between(100 * row["low"], 100 * row["high"], 1, sign=True)
-                cells += [Cell(words.percent(row[name])) for name in ("of_all", "of_taken")]
-                cells.append(Cell(words.signed(100 * row["value"]), ends))
+                ends = fmt.between(100 * row["low"], 100 * row["high"], 1, sign=True)
+                cells += [Cell(fmt.percent(row[name])) for name in ("of_all", "of_taken")]
+                cells.append(Cell(fmt.signed(100 * row["value"]), ends))
             if own.height:
                 errors = own.filter(generation=generation)
-                cells.append(Cell(words.number(_mean(errors, "auc"))))
+                cells.append(Cell(fmt.number(_mean(errors, "auc"))))
                 kinds = ("taken_for_human", "taken_for_generated")
-                cells += [Cell(words.percent(_mean(errors, kind))) for kind in kinds]
+                cells += [Cell(fmt.percent(_mean(errors, kind))) for kind in kinds]
             body.append((f"written by Generation {generation}", tuple(cells)))
-        title = f"{words.name(str(regime))}: what it takes of its own articles"
+        title = f"{fmt.name(str(regime))}: what it takes of its own articles"
         tables.append(Table(title, (Part(tuple(columns), tuple(body)),)))
     return tuple(tables)
 

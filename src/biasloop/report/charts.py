@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE, REAL
 
 # Looks: the same in the page and in the PNG figures. The colours are those of Okabe and Ito (2008,
@@ -67,7 +68,72 @@ def look(index: int) -> Look:
     return Look(_COLOURS[colour], _DASHES[dash], _MARKS[index % len(_MARKS)])
 
 
-# Charts -------------------------------------------------------------------------------------------
+# What is drawn -----------------------------------------------------------------------------------
+
+#: ``level`` a horizontal reference, ``chain`` a thin line, ``line`` and ``path`` lines with marks,
+#: ``landmark`` and ``withheld`` marks alone; ``band`` lies between low and high, ``bars`` and
+#: ``whisker`` reach from low to high at each point.
+Kind = Literal["level", "band", "bars", "whisker", "chain", "line", "path", "landmark", "withheld"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One thing that is drawn.
+
+    Attributes
+    ----------
+    kind, name, look
+        How, and of what: traces of one name are shown and hidden together.
+    x, y
+        Points; a line has a gap where ``y`` is None.
+    low, high
+        Of bands and bars, a pair to each point; ``along`` the horizontal axis or the vertical one.
+    hover
+        What the page says of each point, as plotly's markup with the user's text escaped.
+    labels
+        Numbers beside the marks.
+    """
+
+    kind: Kind
+    name: str
+    look: Look
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    along: bool = False
+    hover: Sequence[str] = ()
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis; without ``limits`` all points fit in. ``last`` is set of an axis of generations."""
+
+    title: str
+    limits: tuple[float, float] | None = None
+    log: bool = False
+    last: int | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn in one figure, in the order of drawing; for the rest see `Chart`."""
+
+    stem: str
+    title: str
+    caption: str
+    traces: Sequence[Trace]
+    x: Axis
+    y: Axis
+
+
+def escape(text: str) -> str:
+    """Escape a text for plotly, which reads ``<b>`` and ``<a href>`` as markup."""
+    return html.escape(fmt.visible(text), quote=False)
+
+
+# A quantity over generations ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -184,50 +250,6 @@ class Chart:
         return low, high
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where one generation stands in the two-axis figure; ``x`` quality, ``y`` share in %."""
-
-    generation: int
-    x: tuple[float, float | None, float | None]
-    y: tuple[float, float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Path:
-    """One regime's way through the two-axis figure."""
-
-    name: str
-    look: Look
-    places: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
-class PathChart:
-    """Bias against quality: one path per regime, and where real and base stand."""
-
-    stem: str
-    title: str
-    caption: str
-    x_title: str
-    y_title: str
-    paths: tuple[Path, ...]
-    landmarks: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class CalibrationChart:
-    """Accuracy against confidence on held-out articles; ``lines`` are name, look and bins."""
-
-    stem: str
-    title: str
-    caption: str
-    lines: tuple[tuple[str, Look, tuple[tuple[float, float, int], ...]], ...]
-
-
-AnyChart = Chart | PathChart | CalibrationChart
-
-
 def runs(points: Sequence[Point]) -> list[list[Point]]:
     """Split a line at the generations that have no value."""
     found: list[list[Point]] = [[]]
@@ -241,7 +263,74 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
     return [run for run in found if run]
 
 
-# From summaries -----------------------------------------------------------------------------------
+def drawing_of(chart: Chart) -> Drawing:
+    """Turn a chart into traces."""
+    ends, count = (-0.35, chart.last + 0.35), len(chart.series)
+    found = [
+        Trace("level", one.name, one.look, ends, (one.value,) * 2,
+              hover=(f"{escape(one.name)}: {_amount(chart, one.value)}",) * 2)
+        for one in chart.references
+    ]  # fmt: skip
+    for index, series in enumerate(chart.series):
+        found += _of_series(chart, series, (index - (count - 1) / 2) * min(0.12, 0.5 / count))
+    x, y = Axis("generation", ends, last=chart.last), Axis(chart.unit, chart.limits, chart.log)
+    return Drawing(chart.stem, chart.title, chart.caption, found, x, y)
+
+
+def _of_series(chart: Chart, series: Series, aside: float) -> list[Trace]:
+    """Bands first, then each chain, then the line; one generation alone has an error bar."""
+    name, look, shown = series.name, series.look, f"<b>{escape(series.name)}</b>"
+    shift = aside if chart.last == 0 else 0.0
+    found = []
+    for run in runs(series.points):
+        x, y = [p.generation + shift for p in run], [p.value or 0.0 for p in run]
+        low = [value if p.low is None else p.low for p, value in zip(run, y, strict=True)]
+        high = [value if p.high is None else p.high for p, value in zip(run, y, strict=True)]
+        found.append(Trace("band" if len(run) > 1 else "bars", name, look, x, y, low, high))
+    for points in series.chains:
+        chain = _with_gaps(points)
+        x, y = [p.generation for p in chain], [p.value for p in chain]
+        found.append(Trace("chain", name, look, x, y))
+    line = _with_gaps(series.points)
+    x, y = [p.generation + shift for p in line], [p.value for p in line]
+    hover = [_hover(chart, shown, p) for p in line]
+    found.append(Trace("line", name, look, x, y, hover=hover))
+    held = [p for p in series.points if p.withheld]
+    if held:
+        hover = [
+            f"{shown}, Generation {p.generation}: withheld<br>"
+            + escape(p.reason).replace(" (", "<br>(", 1)
+            for p in held
+        ]
+        x = [p.generation + aside for p in held]
+        found.append(Trace("withheld", name, look, x, [chart.floor] * len(x), hover=hover))
+    return found
+
+
+def _with_gaps(points: Sequence[Point]) -> list[Point]:
+    """Put a point without a value where generations are left out."""
+    found: list[Point] = []
+    for point in points:
+        if found and point.generation > found[-1].generation + 1:
+            found.append(Point(found[-1].generation + 1, None, None, None))
+        found.append(point)
+    return found
+
+
+def _hover(chart: Chart, shown: str, point: Point) -> str:
+    if point.value is None:
+        return ""
+    text = f"{shown}, Generation {point.generation}: {_amount(chart, point.value)}"
+    if point.low is not None and point.high is not None:
+        ends = f"{_amount(chart, point.low)} to {_amount(chart, point.high)}"
+        text += f"<br>{fmt.INTERVAL} {ends}"
+    return text + (f"<br>{fmt.counted(point.n, 'article')}" if point.n else "")
+
+
+def _amount(chart: Chart, value: float) -> str:
+    if chart.unit.endswith("%"):
+        return f"{fmt.number(value, 1)} %"
+    return fmt.scaled(value)
 
 
 def line_chart(
@@ -288,7 +377,7 @@ def line_chart(
         found = own["seed"].drop_nulls().unique().sort().to_list()
         chains = tuple(_points(own.filter(pl.col("seed") == seed), scale) for seed in found)
         several = chains if len(chains) > 1 else ()
-        series.append(Series(words.name(regime), look, _points(pooled, scale), several))
+        series.append(Series(fmt.name(regime), look, _points(pooled, scale), several))
     if not series:
         return None
     levels = tuple(
@@ -326,7 +415,7 @@ def _points(rows: pl.DataFrame, scale: float) -> tuple[Point, ...]:
             _times(row["low"], scale),
             _times(row["high"], scale),
             row["n"],
-            words.visible(row["reason"]),
+            fmt.visible(row["reason"]),
             row["withheld"],
         )
         for row in rows.sort("generation").iter_rows(named=True)
@@ -342,48 +431,89 @@ def _times(value: float | None, scale: float) -> float | None:
     return None if value is None or not math.isfinite(value) else value * scale
 
 
-def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -> PathChart | None:
-    """Draw bias against quality; None where no generation has both."""
-    pooled = summary.filter(pl.col("seed").is_null())
-    paths = [
-        Path(words.name(regime), look, places)
-        for regime, look in looks.items()
-        if (places := _places(pooled, regime, leaning))
-    ]
-    if not paths:
+# Other figures -----------------------------------------------------------------------------------
+
+
+def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -> Drawing | None:
+    """Draw bias against quality, a path per regime; None where no generation has both."""
+    pooled = summary.filter(pl.col("seed").is_null() & pl.col("value").is_not_null())
+    traces = []
+    for regime, look in _REFERENCE_LOOKS.items():
+        name = _REFERENCE_NAMES[regime]
+        for quality, share in _places(pooled, regime, leaning)[:1]:
+            at = ([quality.value or 0.0], [share.value])
+            hover = [_place_hover(name, "", quality, share)]
+            traces.append(Trace("landmark", name, look, *at, hover=hover))
+    landmarks = len(traces)
+    for regime, look in looks.items():
+        places, name = _places(pooled, regime, leaning), fmt.name(regime)
+        if not places:
+            continue
+        x, y = [quality.value or 0.0 for quality, _ in places], [share.value for _, share in places]
+        for figure, along in zip(places[-1], (True, False), strict=True):
+            low, high = (figure.value if e is None else e for e in (figure.low, figure.high))
+            ends = ([low or 0.0], [high or 0.0])
+            traces.append(Trace("whisker", name, look, x[-1:], y[-1:], *ends, along))
+        hover = [_place_hover(name, f", Generation {q.generation}", q, s) for q, s in places]
+        first, last = places[0][0].generation, places[-1][0].generation
+        labels = [str(q.generation) * (q.generation in (first, last)) for q, _ in places]
+        traces.append(Trace("path", name, look, x, y, hover=hover, labels=labels))
+    if len(traces) == landmarks:
         return None
-    landmarks = tuple(
-        Path(_REFERENCE_NAMES[regime], _REFERENCE_LOOKS[regime], places)
-        for regime in (REAL, BASE)
-        if (places := _places(pooled, regime, leaning))
-    )
-    shown = words.name(leaning, _AXIS_NAME)
-    return PathChart(
+    return Drawing(
         "bias_against_quality",
         "Bias against quality",
         "One path per regime; the number at a mark is the generation, the cross at a path's end "
-        f"its {words.INTERVAL}s. To the left text quality falls, up or down the bias moves. "
+        f"its {fmt.INTERVAL}s. To the left text quality falls, up or down the bias moves. "
         "Generations whose leaning figure is withheld are not on the path.",
-        "text quality index (0 noise to 3 clean)",
-        f"share of “{shown}”, %",
-        tuple(paths),
-        landmarks,
+        traces,
+        Axis("text quality index (0 noise to 3 clean)"),
+        Axis(f"share of “{fmt.name(leaning, _AXIS_NAME)}”, %"),
     )
 
 
-def _places(pooled: pl.DataFrame, regime: str, leaning: str) -> tuple[Place, ...]:
-    own = pooled.filter((pl.col("regime") == regime) & pl.col("value").is_not_null())
-    share = {p.generation: p for p in _points(_only(own, f"share:{leaning}"), 100)}
-    quality = {p.generation: p for p in _points(_only(own, "quality"), 1)}
-    return tuple(
-        Place(
-            generation,
-            (quality[generation].value or 0.0, quality[generation].low, quality[generation].high),
-            (share[generation].value or 0.0, share[generation].low, share[generation].high),
-        )
-        for generation in sorted(set(share) & set(quality))
+def _places(pooled: pl.DataFrame, regime: str, leaning: str) -> list[tuple[Point, Point]]:
+    """Give quality and share of every generation that has both."""
+    quality, share = (
+        {p.generation: p for p in _points(pooled.filter(regime=regime, quantity=name), scale)}
+        for name, scale in (("quality", 1), (f"share:{leaning}", 100))
     )
+    return [(quality[g], share[g]) for g in sorted(quality.keys() & share.keys())]
 
 
-def _only(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
-    return rows.filter(pl.col("quantity") == quantity)
+def _place_hover(name: str, generation: str, quality: Point, share: Point) -> str:
+    figures = f"quality {fmt.number(quality.value)}, share {fmt.number(share.value, 1)} %"
+    return f"<b>{escape(name)}</b>{generation}<br>{figures}"
+
+
+_PARTS = {"articles": "unseen articles", "sources": "unseen sources"}
+
+
+def calibration_chart(card: Mapping[str, Any]) -> Drawing | None:
+    """Draw an instrument's accuracy against its confidence on held-out articles, by its card."""
+    held_out = card.get("held_out") or {}
+    parts = {part: bins for part in _PARTS if (bins := (held_out.get(part) or {}).get("bins"))}
+    if not parts:
+        return None
+    lowest = min((bin_["confidence"] for bins in parts.values() for bin_ in bins), default=0.0)
+    start = 100 * max(0.0, min(lowest, 0.5) - 0.05)
+    diagonal = Look(MUTED, ("dot", ":"), ("circle", "o"))
+    traces = [Trace("level", "calibrated", diagonal, (start, 100.0), (start, 100.0))]
+    for part, bins in parts.items():
+        x, y = ([100 * bin_[name] for bin_ in bins] for name in ("confidence", "accuracy"))
+        hover = [
+            f"<b>{_PARTS[part]}</b><br>confidence {fmt.number(confidence, 0)} %, right "
+            f"{fmt.number(accuracy, 0)} % of {bin_['n']:,}"
+            for confidence, accuracy, bin_ in zip(x, y, bins, strict=True)
+        ]
+        own = look(list(_PARTS).index(part))
+        traces.append(Trace("line", _PARTS[part], own, x, y, hover=hover))
+    return Drawing(
+        f"calibration_{fmt.file_stem(card['metric'])}",
+        f"Calibration: {fmt.name(card['metric'])}",
+        "Accuracy against confidence on held-out text; on the diagonal a confidence of "
+        "80\u202f% is right 80\u202f% of the time.",
+        traces,
+        Axis("confidence, %", (start, 103.0)),
+        Axis("right, %", (-3.0, 103.0)),
+    )

@@ -1,4 +1,4 @@
-"""Several runs in one table and one figure: other models, decodings or corpora. Judges nothing."""
+"""Several runs in one table and one figure: other models, decodings or corpora."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from biasloop.analysis import (
 )
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry, shown
 from biasloop.report.charts import Chart, line_chart, look
 from biasloop.report.drawing import png
@@ -80,7 +80,7 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
         found = outcomes(tables_of(results))
         own = shown(run_answer(results, judge_run(results, found), found))
         columns = ("Run", *(column.split(" (+")[0] for column in own.columns))
-        rows += [(Entry(words.name(name)), *row) for row in own.rows]
+        rows += [(Entry(fmt.name(name)), *row) for row in own.rows]
         followed.append((results.labels, followed_leaning(results.config, results.labels)))
         report = results.config.report
         summary = summarise(results, report.bootstrap, results.config.seed, found)
@@ -100,7 +100,7 @@ def compare(runs: Mapping[str, Results]) -> Comparison:
 def _named(summary: pl.DataFrame, run: str) -> pl.DataFrame:
     generated = summary.filter(~pl.col("regime").is_in([REAL, BASE]))
     return generated.with_columns(
-        (pl.lit(words.name(run, 24) + ": ") + pl.col("regime")).alias("regime")
+        (pl.lit(fmt.name(run, 24) + ": ") + pl.col("regime")).alias("regime")
     )
 
 
@@ -111,7 +111,7 @@ def _chart(summary: pl.DataFrame, leaning: str) -> Chart | None:
         f"share:{leaning}",
         {name: look(place) for place, name in enumerate(lines)},
         "compared",
-        f"Articles read as “{words.name(leaning)}”",
+        f"Articles read as “{fmt.name(leaning)}”",
         "Share of each generation's articles whose likeliest leaning this is, as each run's "
         "classifier reads them, nothing subtracted.",
         "share of articles, %",
@@ -134,7 +134,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
             if key or name not in _ASIDE:
                 yield from _flat(inner, f"{key}.{name}" if key else name)
     else:
-        yield key, words.visible(str(value))[:120]
+        yield key, fmt.visible(str(value))[:120]
 
 
 def comparison_page(comparison: Comparison, names: Sequence[str]) -> str:
@@ -146,7 +146,7 @@ def comparison_page(comparison: Comparison, names: Sequence[str]) -> str:
     chart = comparison.chart
     return environment.get_template("compare.html").render(
         style=Markup(style.read_text(encoding="utf-8").strip()),  # noqa: S704 - our own file
-        names=[words.name(name) for name in names],
+        names=[fmt.name(name) for name in names],
         comparison=comparison,
         picture=base64.b64encode(png(chart)).decode("ascii") if chart else "",
     )

@@ -23,7 +23,7 @@ from biasloop.analysis import (
 )
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry
 from biasloop.report.charts import INK, MUTED, look
 from biasloop.report.drawing import picture
@@ -82,7 +82,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
         tried[0].verdict.leaning,
         results.config.report.equivalence_margin,
     )
-    planned = _Planned(results, found, tried, least)
+    planned = _planned(results, found, least)
     sentence = f"{_sentence(least, kind, key, tried, planned)}{_chains(tried)}"
     share, theory = _theory(results, kind, key)
     machine = {
@@ -106,7 +106,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
         sentence,
         (
             f"{key} and what each generation trains on",
-            f"change of {words.name(least.leaning, 24)} in points",
+            f"change of {fmt.name(least.leaning, 24)} in points",
             f"within ±{_points(least.margin)}?",
             "training tokens per chain",
             "real articles after Generation 0",
@@ -115,7 +115,7 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
         theory,
         strict(machine),
         picture(
-            f"Change of “{words.name(least.leaning)}” by {key} of {kind}", _drawn(least, tried, key)
+            f"Change of “{fmt.name(least.leaning)}” by {key} of {kind}", _drawn(least, tried, key)
         ),
     )
 
@@ -125,15 +125,15 @@ def _dose(one: RegimeAnswer, key: str) -> float:
 
 
 def _points(share: float) -> str:
-    return f"{words.short(100 * share)} points"
+    return f"{fmt.short(100 * share)} points"
 
 
 def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
     moved = one.verdict.judged.get(least.leaning)
-    size = Entry("–", DETAIL.sub("", words.visible(one.verdict.reason)))
+    size = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
     if moved:
-        ends = words.between(100 * moved.low, 100 * moved.high, 1, sign=True)
-        size = Entry(words.signed(100 * moved.value), ends)
+        ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
+        size = Entry(fmt.signed(100 * moved.value), ends)
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
         Entry(f"{_dose(one, key):g}", one.regime.trains_on),
@@ -144,38 +144,30 @@ def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entr
     )
 
 
-class _Planned:
-    """How large a run would tell, by what this one says of the next."""
+#: What would tell of a regime, by `needed_to_hold` or `needed_to_exceed`.
+_Plan = Callable[[RegimeAnswer, Callable[..., Needed | None]], str]
 
-    def __init__(
-        self, results: Results, found: Outcomes, tried: Sequence[RegimeAnswer], least: LeastDose
-    ) -> None:
-        self._found, self._tried, self._least = found, tried, least
-        self._confusion = instrument_confusion(results.cards, results.labels)
 
-    def to_hold(self) -> str:
-        return self._words(self._tried[-1], needed_to_hold)
+def _planned(results: Results, found: Outcomes, least: LeastDose) -> _Plan:
+    """Say how large a run would tell, by what this one says of the next."""
+    confusion = instrument_confusion(results.cards, results.labels)
 
-    def to_exceed(self) -> str:
-        return self._words(self._tried[0], needed_to_exceed)
-
-    def _words(self, one: RegimeAnswer, plan: Callable[..., Needed | None]) -> str:
-        least = self._least
+    def told(one: RegimeAnswer, plan: Callable[..., Needed | None]) -> str:
         moved = one.verdict.judged.get(least.leaning)
         if moved is None:
             return "the leaning there cannot be read"
-        needed = needed_for(
-            plan, self._found, one.verdict, least.leaning, least.margin, self._confusion
-        )
-        there = f"were the change the {words.signed(100 * moved.value)} points found there"
+        needed = needed_for(plan, found, one.verdict, least.leaning, least.margin, confusion)
+        there = f"were the change the {fmt.signed(100 * moved.value)} points found there"
         if needed is None:
             return f"no number of articles would, {there}"
-        seeds = words.counted(needed.seeds, "seed")
+        seeds = fmt.counted(needed.seeds, "seed")
         return f"{needed.articles:,} articles and {seeds} would, {there}"
+
+    return told
 
 
 def _sentence(
-    least: LeastDose, kind: str, key: str, tried: Sequence[RegimeAnswer], planned: _Planned
+    least: LeastDose, kind: str, key: str, tried: Sequence[RegimeAnswer], planned: _Plan
 ) -> str:
     within, first, last = f"within ±{_points(least.margin)}", least.values[0], least.values[-1]
     what = f"the least {key} of {kind} that holds bias {within}"
@@ -184,7 +176,7 @@ def _sentence(
             f"Cannot tell {what}: none up to {last:g} is shown to"
             f"{'' if least.low is None else f', {least.low:g} and less are shown not to'}"
             f"{'' if least.estimate is None else f', the fit says {least.estimate:.2g}'}. At "
-            f"{last:g}, {planned.to_hold()}"
+            f"{last:g}, {planned(tried[-1], needed_to_hold)}"
         )
     if least.high == first:
         if first == 0:
@@ -193,7 +185,7 @@ def _sentence(
     if least.low is None:
         return (
             f"Cannot tell {what}, beyond that it is at most {least.high:g}: {first:g} is not shown "
-            f"to move bias by more; {planned.to_exceed()}"
+            f"to move bias by more; {planned(tried[0], needed_to_exceed)}"
         )
     middle = "" if least.estimate is None else f"about {least.estimate:.2g}, "
     return (
@@ -227,7 +219,7 @@ def _theory(results: Results, kind: str, key: str) -> tuple[float | None, str]:
     known = "" if dose == share else f", which is a {key} of {dose:.2g}"
     return share, (
         f"Theory (WMLE on shares of leanings, unlimited data, real articles not filtered): an "
-        f"amplified state lasts below a real share of {words.percent(share, 0)} of each training "
+        f"amplified state lasts below a real share of {fmt.percent(share, 0)} of each training "
         f"set{known}."
     )
 

@@ -6,14 +6,14 @@ page's template.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from biasloop import seeds
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.tables import BASE
 
 #: Longer texts are cut for showing.
@@ -53,27 +53,33 @@ def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
         are withheld, nor of an article too damaged to read.
     """
     ids = _choose(results)
-    seed = results.config.loop.seeds[0]
-    shown = results.articles.filter(
-        pl.col("article_id").is_in(ids) & ((pl.col("seed") == seed) | (pl.col("regime") == BASE))
-    )
-    texts = {
-        (row["article_id"], row["regime"], row["generation"]): row["body"]
-        for row in shown.iter_rows(named=True)
-    }
-    remarks = _Remarks(results, checked, ids, seed)
+    shown = (pl.col("seed") == results.config.loop.seeds[0]) | (pl.col("regime") == BASE)
+    ours = shown & pl.col("article_id").is_in(ids)
+    bodies = _by_text(results.articles.filter(ours))
+    remarks = _remarks(results, checked.filter(shown), ours)
     real = {row["article_id"]: row for row in results.real.iter_rows(named=True)}
     regimes = [BASE, *(regime.label for regime in results.config.regimes)]
-    return tuple(
-        Example(
-            words.visible(real[article]["title"] or ""),
-            words.visible(real[article]["label"]),
-            words.visible(real[article]["source"] or ""),
-            _text("real article", real[article]["body"]),
-            _written(article, regimes, texts, remarks),
+    found = []
+    for article in ids:
+        written = []
+        for regime in regimes:
+            own = tuple(
+                _text(
+                    "untouched" if regime == BASE else f"Generation {key[2]}",
+                    bodies[key]["body"],
+                    remarks.get(key, ()),
+                )
+                for key in sorted(bodies)
+                if key[:2] == (article, regime)
+            )
+            if own:
+                written.append(("base model" if regime == BASE else fmt.name(regime), own))
+        title, label, source, body = (
+            real[article][name] or "" for name in ("title", "label", "source", "body")
         )
-        for article in ids
-    )
+        named = (fmt.visible(text) for text in (title, label, source))
+        found.append(Example(*named, _text("real article", body), tuple(written)))
+    return tuple(found)
 
 
 def _choose(results: Results) -> list[str]:
@@ -88,69 +94,41 @@ def _choose(results: Results) -> list[str]:
     return turns[: results.config.report.examples]
 
 
-def _written(
-    article: str,
-    regimes: Sequence[str],
-    texts: Mapping[tuple[str, str, int], str],
-    remarks: _Remarks,
-) -> tuple[tuple[str, tuple[Text, ...]], ...]:
-    found = []
-    for regime in regimes:
-        generations = sorted(g for a, r, g in texts if a == article and r == regime)
-        own = tuple(
-            _text(
-                "untouched" if regime == BASE else f"Generation {generation}",
-                texts[(article, regime, generation)],
-                remarks.of(article, regime, generation),
-            )
-            for generation in generations
-        )
-        if own:
-            found.append(("base model" if regime == BASE else words.name(regime), own))
-    return tuple(found)
-
-
 def _text(name: str, body: str | None, remarks: tuple[str, ...] = ()) -> Text:
-    shown, left_out = words.cut(body or "", SHOWN_CHARACTERS)
+    shown, left_out = fmt.cut(body or "", SHOWN_CHARACTERS)
     return Text(name, shown, left_out, remarks)
 
 
-class _Remarks:
-    """What the instruments say of single articles."""
+#: Article, regime, generation.
+_Key = tuple[str, str, int]
 
-    def __init__(
-        self, results: Results, checked: pl.DataFrame, ids: Sequence[str], seed: int
-    ) -> None:
-        ours = pl.col("article_id").is_in(ids) & (
-            (pl.col("seed") == seed) | (pl.col("regime") == BASE)
-        )
-        self._scores = {
-            (row["article_id"], row["regime"], row["generation"], row["metric"]): row["value"]
-            for row in results.scores.filter(ours).iter_rows(named=True)
-        }
-        best = results.leaning_scores.filter(ours).sort("probability", descending=True)
-        best = best.unique(["article_id", "regime", "generation"], keep="first")
-        self._leanings = {
-            (row["article_id"], row["regime"], row["generation"]): row
-            for row in best.iter_rows(named=True)
-        }
-        held = checked.filter(
-            pl.col("withheld") & ((pl.col("seed") == seed) | (pl.col("regime") == BASE))
-        )
-        self._held = set(held.select("regime", "generation").iter_rows())
 
-    def of(self, article: str, regime: str, generation: int) -> tuple[str, ...]:
-        """Write what is known of one text."""
-        found = []
-        leaning = self._leanings.get((article, regime, generation))
-        outside = self._scores.get((article, regime, generation, "outside_domain"))
-        if leaning and (outside or (regime, generation) in self._held):
-            found.append("leaning not read: too damaged")
-        elif leaning:
-            shown = words.name(leaning["leaning"])
-            found.append(f"read as “{shown}”, {words.percent(leaning['probability'], 0)}")
-        for metric in ("quality", "perplexity"):
-            value = self._scores.get((article, regime, generation, metric))
-            if value is not None:
-                found.append(f"{metric} {words.scaled(value, 2)}")
-        return tuple(found)
+def _by_text(rows: pl.DataFrame) -> dict[_Key, dict[str, Any]]:
+    return {
+        (row["article_id"], row["regime"], row["generation"]): row
+        for row in rows.iter_rows(named=True)
+    }
+
+
+def _remarks(results: Results, checked: pl.DataFrame, ours: pl.Expr) -> dict[_Key, tuple[str, ...]]:
+    """Say what the instruments make of single texts."""
+    best = results.leaning_scores.filter(ours).sort("probability", descending=True)
+    best = best.unique(["article_id", "regime", "generation"], keep="first")
+    held = set(checked.filter("withheld").select("regime", "generation").iter_rows())
+    scores = {
+        metric: _by_text(results.scores.filter(ours, metric=metric))
+        for metric in ("outside_domain", "quality", "perplexity")
+    }
+    found: dict[_Key, list[str]] = {}
+    for key, leaning in _by_text(best).items():
+        outside = scores["outside_domain"].get(key)
+        shown = fmt.name(leaning["leaning"])
+        told = f"read as “{shown}”, {fmt.percent(leaning['probability'], 0)}"
+        if (outside and outside["value"]) or key[1:] in held:
+            told = "leaning not read: too damaged"
+        found[key] = [told]
+    for metric in ("quality", "perplexity"):
+        for key, row in scores[metric].items():
+            if row["value"] is not None:
+                found.setdefault(key, []).append(f"{metric} {fmt.scaled(row['value'], 2)}")
+    return {key: tuple(told) for key, told in found.items()}

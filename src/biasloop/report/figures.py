@@ -1,25 +1,24 @@
-"""Which figures a report has, and in which section. Draws none of them."""
+"""Which figures a report has, and in which section."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.charts import (
     BASE_LOOK,
-    AnyChart,
-    CalibrationChart,
     Chart,
+    Drawing,
     Look,
     Reference,
+    calibration_chart,
     line_chart,
     look,
     path_chart,
@@ -43,7 +42,7 @@ class Section:
     title: str
     line: str
     text: str
-    charts: tuple[AnyChart, ...]
+    charts: tuple[Chart | Drawing, ...]
     columns: int
 
 
@@ -53,9 +52,9 @@ class Figures:
 
     main: tuple[Chart, ...]
     sections: tuple[Section, ...]
-    calibration: Mapping[str, CalibrationChart]
+    calibration: Mapping[str, Drawing]
 
-    def all(self) -> tuple[AnyChart, ...]:
+    def all(self) -> tuple[Chart | Drawing, ...]:
         """Every chart once, in the order of the page."""
         inside = [chart for section in self.sections for chart in section.charts]
         return (*self.main, *inside, *self.calibration.values())
@@ -104,7 +103,11 @@ def figures(
     return Figures(
         tuple(chart for chart in main if chart),
         tuple(section for section in sections if section),
-        {card["metric"]: _calibration(card) for card in results.cards if _bins(card)},
+        {
+            card["metric"]: drawn
+            for card in results.cards
+            if (drawn := calibration_chart(card)) is not None
+        },
     )
 
 
@@ -113,7 +116,7 @@ def _section(
     title: str,
     line: str,
     text: str,
-    charts: Sequence[AnyChart | None],
+    charts: Sequence[Chart | Drawing | None],
     columns: int,
 ) -> Section | None:
     found = tuple(chart for chart in charts if chart is not None)
@@ -127,14 +130,14 @@ _LEVELS = {REAL: "of the real articles", BASE: "of the untouched base model's"}
 def _share(
     summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str
 ) -> Chart | None:
-    shown, quantity = words.name(leaning), f"share:{leaning}"
+    shown, quantity = fmt.name(leaning), f"share:{leaning}"
     pooled = summary.filter(pl.col("seed").is_null(), quantity=quantity)
     places = {name: pooled.filter(regime=regime) for regime, name in _LEVELS.items()}
     places["in Generation 0"] = pooled.filter(generation=0)
     levels = [
         f"{name} {' to '.join(dict.fromkeys((found[0], found[-1])))}\u202f%"
         for name, rows in places.items()
-        if (found := [words.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
+        if (found := [fmt.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
     ]
     return line_chart(
         summary,
@@ -207,30 +210,3 @@ def _second(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     worst = [tested[name].name for v in verdicts if (name := worst_of(v))]
     usual = ("holdout_perplexity", "distinct_2", "self_bleu", "quality", "perplexity")
     return (*worst[:1], *usual)
-
-
-def _bins(card: Mapping[str, Any]) -> bool:
-    held_out = card.get("held_out") or {}
-    return any(found and found.get("bins") for found in held_out.values())
-
-
-_PARTS = {"articles": "unseen articles", "sources": "unseen sources"}
-
-
-def _calibration(card: Mapping[str, Any]) -> CalibrationChart:
-    lines = tuple(
-        (
-            _PARTS[part],
-            look(index),
-            tuple((b["confidence"], b["accuracy"], b["n"]) for b in found["bins"]),
-        )
-        for index, part in enumerate(_PARTS)
-        if (found := card["held_out"].get(part)) and found.get("bins")
-    )
-    return CalibrationChart(
-        f"calibration_{words.file_stem(card['metric'])}",
-        f"Calibration: {words.name(card['metric'])}",
-        "Accuracy against confidence on held-out text; on the diagonal a confidence of "
-        "80\u202f% is right 80\u202f% of the time.",
-        lines,
-    )

@@ -24,12 +24,11 @@ from biasloop.analysis import (
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report.answer import Shown, shown
-from biasloop.report.cautions import Caution, by_weight, cautions, unsubtracted
+from biasloop.report.cautions import Caution, cautions
 from biasloop.report.figures import Figures, figures
 from biasloop.report.frontier import choices
 from biasloop.report.instruments import require_leaning_card
 from biasloop.report.neurons import Neurons, neurons_of
-from biasloop.report.statistics import evidence_cautions
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,7 @@ def findings(results: Results) -> Findings:
     checked, missing = validity(tables), missing_sets(results)
     verdicts = judge_run(results, outcome)
     tested = evidence(results, leaning, found=outcome)
-    warnings = by_weight(
-        (
-            *cautions(results, summary, checked, missing),
-            *unsubtracted(results, verdicts),
-            *evidence_cautions(tested),
-        )
-    )
+    warnings = cautions(results, summary, checked, missing, verdicts, tested)
     regimes = run_answer(results, verdicts, outcome)
     return Findings(
         results,

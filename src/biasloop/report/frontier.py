@@ -11,7 +11,7 @@ from biasloop.analysis import (
     instrument_confusion,
 )
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.answer import Choices, Entry, counted_tokens
 
 
@@ -25,7 +25,7 @@ def choices(results: Results, answer: RunAnswer, found: Outcomes) -> Choices | N
     verdicts = {one.verdict.regime: one.verdict for one in answer.regimes}
     rows = tuple(
         (
-            Entry(words.name(one.regime), "no other beats it" * one.best),
+            Entry(fmt.name(one.regime), "no other beats it" * one.best),
             Entry(one.bias, _interval(verdicts[one.regime])),
             Entry(one.text),
             Entry("–" if one.tokens is None else counted_tokens(one.tokens)),
@@ -41,7 +41,7 @@ def _interval(verdict: Verdict) -> str:
     moved = verdict.judged.get(verdict.leaning)
     if moved is None:
         return ""
-    return f"{words.between(100 * moved.low, 100 * moved.high, 1, sign=True)} points"
+    return f"{fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)} points"
 
 
 def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> str:
@@ -50,7 +50,7 @@ def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> st
         chosen = next(one for one in best.choices if one.regime == best.recommended)
         tokens = "" if chosen.tokens is None else f" and {counted_tokens(chosen.tokens)} tokens"
         return (
-            f"Take {words.name(chosen.regime)}: {alone}of the regimes shown to hold both bias (its "
+            f"Take {fmt.name(chosen.regime)}: {alone}of the regimes shown to hold both bias (its "
             f"change: {_interval(verdicts[chosen.regime])}) and text, it costs least, "
             f"{chosen.real_articles:,.0f} real articles{tokens} per chain. Each of the two answers "
             "is wrong in at most 5 % of runs."
@@ -62,18 +62,18 @@ def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> st
         )
     text = "These runs cannot tell which regime holds both bias and text"
     if best.nearest is None:
-        names = " and ".join(words.name(regime) for regime in best.open)
+        names = " and ".join(fmt.name(regime) for regime in best.open)
         return f"{text}: {alone}what is not held of {names} is not shown to be lost either."
     moved = verdicts[best.nearest].judged[verdicts[best.nearest].leaning]
-    there = f"its change the {words.signed(100 * moved.value)} points found"
+    there = f"its change the {fmt.signed(100 * moved.value)} points found"
     if best.needed is None:
         return (
-            f"{text}: the least change, of {words.name(best.nearest)}, could not be shown to lie "
-            f"within ±{words.number(100 * margin, 1)} points by any number of articles, were "
+            f"{text}: the least change, of {fmt.name(best.nearest)}, could not be shown to lie "
+            f"within ±{fmt.number(100 * margin, 1)} points by any number of articles, were "
             f"{there}; a larger dose may."
         )
     return (
         f"{text}: {best.needed.articles:,} articles and "
-        f"{words.counted(best.needed.seeds, 'seed')} would, for the bias of "
-        f"{words.name(best.nearest)}, were {there}."
+        f"{fmt.counted(best.needed.seeds, 'seed')} would, for the bias of "
+        f"{fmt.name(best.nearest)}, were {there}."
     )

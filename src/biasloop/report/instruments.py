@@ -8,7 +8,7 @@ from typing import Any
 
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 
 _PARTS = {
     "articles": "unseen articles",
@@ -80,32 +80,32 @@ def instrument(card: Mapping[str, Any]) -> Instrument:
     parts = {part: held_out[part] for part in _PARTS if held_out.get(part)}
     trained = card.get("trained_on") or 0
     return Instrument(
-        metric=words.name(card["metric"]),
-        name=words.visible(card.get("instrument", "")),
+        metric=fmt.name(card["metric"]),
+        name=fmt.visible(card.get("instrument", "")),
         trained_on=f"trained on {trained:,} texts" if trained else "came trained",
         parts=tuple(f"{_PARTS[part]} (n = {found['n']:,})" for part, found in parts.items()),
         errors=tuple(
-            (title, tuple(words.number(found.get(key), 3) for found in parts.values()))
+            (title, tuple(fmt.number(found.get(key), 3) for found in parts.values()))
             for key, title in _ERRORS
             if any(found.get(key) is not None for found in parts.values())
         ),
         confusions=tuple(_confusion(part, found) for part, found in parts.items()),
         candidates=tuple(
-            (words.name(one["name"]), words.number(one["macro_f1"], 3), bool(one["chosen"]))
+            (fmt.name(one["name"]), fmt.number(one["macro_f1"], 3), bool(one["chosen"]))
             for one in card.get("candidates", ())
         ),
         domain=tuple(
-            (title, *(words.number(bounds[measure].get(end)) for end in ("low", "high")))
+            (title, *(fmt.number(bounds[measure].get(end)) for end in ("low", "high")))
             for measure, title in _DAMAGE.items()
             if measure in bounds
         ),
-        warnings=tuple(words.visible(text) for text in card.get("warnings", ())),
-        notes=tuple(words.visible(text) for text in card.get("notes", ())),
+        warnings=tuple(fmt.visible(text) for text in card.get("warnings", ())),
+        notes=tuple(fmt.visible(text) for text in card.get("notes", ())),
     )
 
 
 def _confusion(part: str, found: Mapping[str, Any]) -> ConfusionTable:
-    labels = tuple(words.name(label) for label in found["labels"])
+    labels = tuple(fmt.name(label) for label in found["labels"])
     rows: list[tuple[str, tuple[tuple[str, float], ...]]] = []
     counts: Sequence[Sequence[int]] = found["confusion"]
     for label, row in zip(labels, counts, strict=True):

@@ -22,8 +22,8 @@ from biasloop.neurons import (
     read_ablation,
     read_findings,
 )
-from biasloop.report import words
-from biasloop.report.cells import Cell, Part, Table, figure_cell
+from biasloop.report import formatting as fmt
+from biasloop.report.cells import Cell, Table, figure_cell, one_table
 from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
@@ -95,17 +95,17 @@ def _summary(found: Findings | None) -> dict[str, Any] | None:
 def _association_texts(found: Findings) -> list[str]:
     site, quantity = found.associations.select("site", "quantity").row(0)
     texts = [
-        f"{quantity} at {site} over {words.counted(found.versions, 'model version')}, method "
+        f"{quantity} at {site} over {fmt.counted(found.versions, 'model version')}, method "
         f"“{found.method}” ({method(found.method).says}). An association over generations is not "
         "a cause."
     ]
     meet = found.overlap()
     if meet:
-        first, second = (words.name(name) for name in found.metrics[:2])
+        first, second = (fmt.name(name) for name in found.metrics[:2])
         texts.append(
             f"Neurons with p < {LEVEL:g} for both {first} and {second}: {meet.both:,}, where "
-            f"{words.number(meet.expected, 1)} are expected of independent sets (hypergeometric: "
-            f"at least so many {words.pvalue(meet.more)}, at most {words.pvalue(meet.fewer)}; "
+            f"{fmt.number(meet.expected, 1)} are expected of independent sets (hypergeometric: "
+            f"at least so many {fmt.pvalue(meet.more)}, at most {fmt.pvalue(meet.fewer)}; "
             "neighbours are not independent, so this is too sure)."
         )
     return texts
@@ -113,26 +113,26 @@ def _association_texts(found: Findings) -> list[str]:
 
 def _association_notices(found: Findings, results: Results) -> list[str]:
     notices = [
-        f"{words.name(name)}: {count} of {found.versions} versions are left out, because their "
+        f"{fmt.name(name)}: {count} of {found.versions} versions are left out, because their "
         "leaning figures are withheld."
         for name, count in found.left_out.items()
         if count
     ]
     notices += [
-        f"{words.name(name)}: {count} of {found.versions} versions count although their leaning "
+        f"{fmt.name(name)}: {count} of {found.versions} versions count although their leaning "
         "figures are withheld: what goes with them may go with collapse, read as a leaning."
         for name, count in found.let_in.items()
         if count
     ]
     notices += [
-        f"{words.name(name)}: {count} model versions are few. More unrelated neurons have small "
+        f"{fmt.name(name)}: {count} model versions are few. More unrelated neurons have small "
         "p-values than the column “by chance alone” says."
         for name, count in found.few().items()
     ]
     here = results.neurons.filter(results.neurons["generation"] >= 0)
     if here.select(list(CHAIN)).n_unique() != found.versions:
         notices.append(
-            f"These associations are of {words.counted(found.versions, 'model version')}, the run "
+            f"These associations are of {fmt.counted(found.versions, 'model version')}, the run "
             f"has {here.select(list(CHAIN)).n_unique()} now: run “biasloop neurons” again."
         )
     return notices
@@ -150,11 +150,11 @@ def _counts_table(found: Findings) -> Table:
     for name, count in found.counts().items():
         numbers = (count.tests, count.raw, None, count.benjamini_hochberg, count.bonferroni)
         cells = tuple(
-            Cell(words.number(count.by_chance, 0) if value is None else f"{value:,}")
+            Cell(fmt.number(count.by_chance, 0) if value is None else f"{value:,}")
             for value in numbers
         )
-        rows.append((words.name(name), cells))
-    return Table("Neurons that go with each metric", (Part(columns, tuple(rows)),))
+        rows.append((fmt.name(name), cells))
+    return one_table("Neurons that go with each metric", columns, rows)
 
 
 def _strongest_table(found: Findings) -> Table:
@@ -166,16 +166,13 @@ def _strongest_table(found: Findings) -> Table:
         )
         for row in tested.sort("pvalue", "layer", "neuron").head(_SHOWN).iter_rows(named=True):
             cells = (
-                Cell(words.signed(row["pearson"], 2)),
+                Cell(fmt.signed(row["pearson"], 2)),
                 *(Cell(_three(row[name])) for name in ("coef", "stderr", "pvalue", "qvalue")),
             )
             place = f"layer {row['layer']}, neuron {row['neuron']}"
-            rows.append((f"{words.name(metric)}: {place}", cells))
-    return Table(
-        f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
-        f"{ASSOCIATIONS_FILE}",
-        (Part(columns, tuple(rows)),),
-    )
+            rows.append((f"{fmt.name(metric)}: {place}", cells))
+    title = f"The {_SHOWN} neurons that go most clearly with each metric; all are in "
+    return one_table(f"{title}{ASSOCIATIONS_FILE}", columns, rows)
 
 
 def _three(value: float) -> str:
@@ -185,9 +182,9 @@ def _three(value: float) -> str:
 def _ablation_text(ablation: Ablation) -> str:
     layers = sorted({layer for layer, _ in ablation.neurons})
     return (
-        f"Causal check on {words.name(ablation.regime)}, seed {ablation.seed}, Generation "
+        f"Causal check on {fmt.name(ablation.regime)}, seed {ablation.seed}, Generation "
         f"{ablation.generation}: the {ablation.top} neurons of {ablation.site} that go most "
-        f"clearly with {words.name(ablation.metric)} (layers {words.generations(layers)}), "
+        f"clearly with {fmt.name(ablation.metric)} (layers {fmt.generations(layers)}), "
         f"{_EDITS[ablation.intervention]}, against as many random neurons of the same layers. "
         "p is the share of all sets whose effect is as far from the mean as theirs."
     )
@@ -206,17 +203,17 @@ def _ablation_table(ablation: Ablation) -> Table:
     for row in ablation.effects.iter_rows(named=True):
         share = row["outcome"].startswith("share:")
         scale, digits = (100, 1) if share else (1, 3)
-        name = f"share of “{words.name(row['outcome'][6:])}”, points" if share else row["outcome"]
+        name = f"share of “{fmt.name(row['outcome'][6:])}”, points" if share else row["outcome"]
         cells = (
             *(
                 figure_cell(row, outcome, scale, digits)
                 for outcome in ("drift", "effect", "random", "specific")
             ),
-            Cell(words.pvalue(row["pvalue"]).removeprefix("p ")),
+            Cell(fmt.pvalue(row["pvalue"]).removeprefix("p ")),
             Cell(str(row["draws"])),
         )
         rows.append((name, cells))
-    return Table("What editing them did", (Part(columns, tuple(rows)),))
+    return one_table("What editing them did", columns, rows)
 
 
 def data_uri(png: bytes) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 from biasloop.analysis import sources_apart, tables_of
+from biasloop.config import TrainingConfig
 from biasloop.loop.results import Results
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.answer import QUESTION
 from biasloop.report.cautions import real_shares
 from biasloop.report.cells import regime_tables, selection_tables
-from biasloop.report.charts import BASE_LOOK, REAL_LOOK, CalibrationChart, Chart
-from biasloop.report.drawing import escape, plotly_figure
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
+from biasloop.report.drawing import plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
 from biasloop.report.findings import Findings
@@ -83,12 +84,11 @@ def _trusted(figures: Figures) -> dict[str, str]:
 
     folder = resources.files("biasloop.report") / "templates"
     large = {chart.stem for chart in figures.main}
-    drawn = {
-        chart.stem: plotly_figure(chart, not isinstance(chart, Chart) or chart.stem in large)
-        for chart in figures.all()
-        if not isinstance(chart, CalibrationChart)
-    }
-    drawn |= {chart.stem: plotly_figure(chart) for chart in figures.calibration.values()}
+    small = {chart.stem for chart in figures.calibration.values()}
+    drawn = {}
+    for chart in figures.all():
+        tall = chart.stem in large or not (isinstance(chart, Chart) or chart.stem in small)
+        drawn[chart.stem] = plotly_figure(chart, tall)
     return {
         "plotly": get_plotlyjs().replace("\r\n", "\n").strip(),
         "script": (folder / "report.js").read_text(encoding="utf-8").strip(),
@@ -103,10 +103,10 @@ def _contents(found: Findings) -> dict[str, Any]:
     colours = {regime: look.colour for regime, look in looks(results).items()}
     regimes, labels = list(colours), results.labels
     return {
-        "name": words.name(config.name),
+        "name": fmt.name(config.name),
         "question": QUESTION,
         "answer": found.answer,
-        "colours": {words.name(regime): colour for regime, colour in colours.items()},
+        "colours": {fmt.name(regime): colour for regime, colour in colours.items()},
         "facts": _facts(results),
         "verdicts": verdict_tables(found.verdicts, found.evidence, colours),
         "selections": selection_tables(found.selections, results.detectors, leaning, labels),
@@ -114,17 +114,17 @@ def _contents(found: Findings) -> dict[str, Any]:
         "warnings": found.warnings,
         "figures": figures,
         "legend": _legend(results, figures),
-        "leaning": words.name(leaning) if leaning else None,
+        "leaning": fmt.name(leaning) if leaning else None,
         "tables": regime_tables(summary, regimes, labels) + update_tables(found.updates, leaning),
         "tests": tables_of_tests(found.evidence, regimes, labels, leaning),
         "neurons": found.neurons,
-        "margin": words.short(100 * config.report.equivalence_margin),
+        "margin": fmt.short(100 * config.report.equivalence_margin),
         "examples": examples(results, found.checked),
         "instruments": [
             (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards
         ],
         "real_shares": [
-            (words.name(label), words.percent(true), words.percent(read))
+            (fmt.name(label), fmt.percent(true), fmt.percent(read))
             for label, true, read in real_shares(results, summary)
             if leaning
         ],
@@ -132,7 +132,7 @@ def _contents(found: Findings) -> dict[str, Any]:
         "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
         "resamples": f"{config.report.bootstrap:,}",
-        "outside_share": words.percent(config.report.outside_share, 0),
+        "outside_share": fmt.percent(config.report.outside_share, 0),
         **_provenance(results),
     }
 
@@ -141,8 +141,9 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     seeds = len(config.loop.seeds)
     facts = [
-        ("corpus", words.visible(str(results.corpus.get("name", "")))),
-        ("base model", words.visible(config.base.model)),
+        ("corpus", fmt.visible(str(results.corpus.get("name", "")))),
+        ("base model", fmt.visible(config.base.model)),
+        ("training", _training(config.training)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
         ("chains per regime", str(seeds)),
@@ -150,14 +151,21 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     return [(key, value) for key, value in facts if value]
 
 
+def _training(training: TrainingConfig) -> str:
+    """Say what of the training is not the default."""
+    lora = f"LoRA of rank {training.lora.rank}" if training.method == "lora" else ""
+    chat = "through the chat template" if training.text == "chat" else ""
+    return ", ".join(filter(None, (lora, chat)))
+
+
 def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
     """Name the lines of the figures over generations, keyed as their traces are."""
     shown = {line.name for c in figures.all() if isinstance(c, Chart) for line in c.series}
     levels = {level.name for c in figures.all() if isinstance(c, Chart) for level in c.references}
     found = [
-        (words.name(regime), look)
+        (fmt.name(regime), look)
         for regime, look in looks(results).items()
-        if words.name(regime) in shown
+        if fmt.name(regime) in shown
     ]
     found += [("real articles", REAL_LOOK)] if "real articles" in levels else []
     found += [("base model", BASE_LOOK)] if "base model" in levels else []
@@ -185,39 +193,39 @@ def _provenance(results: Results) -> dict[str, Any]:
     stages = results.stages
     timed = stages.sort(["seconds", "name"], descending=[True, False]) if stages.height else stages
     return {
-        "citation": words.visible(str(corpus.get("citation") or "not stated")),
-        "licence": words.visible(str(corpus.get("licence") or "not stated")),
+        "citation": fmt.visible(str(corpus.get("citation") or "not stated")),
+        "licence": fmt.visible(str(corpus.get("licence") or "not stated")),
         "parts": [
-            (words.name(part), [f"{counts.get(label, 0):,}" for label in results.labels])
+            (fmt.name(part), [f"{counts.get(label, 0):,}" for label in results.labels])
             for part, counts in parts.items()
         ],
-        "labels": [words.name(label) for label in results.labels],
-        "config": words.visible(
+        "labels": [fmt.name(label) for label in results.labels],
+        "config": fmt.visible(
             yaml.safe_dump(
                 strict(results.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
             )
         ),
         "provenance": [
-            (words.visible(key), words.visible(str(value)))
+            (fmt.visible(key), fmt.visible(str(value)))
             for key, value in sorted((results.provenance | _ends(results)).items())
         ],
         "stage_totals": [
-            (row["kind"], f"{row['stages']:,}", words.duration(row["seconds"]))
+            (row["kind"], f"{row['stages']:,}", fmt.duration(row["seconds"]))
             for row in stage_totals(stages)
         ],
-        "all_seconds": words.duration(float(stages["seconds"].sum())) if stages.height else "",
+        "all_seconds": fmt.duration(float(stages["seconds"].sum())) if stages.height else "",
         "stages": [
             (
-                words.visible(row["kind"]),
-                words.visible(row["name"]),
-                words.duration(row["seconds"]),
-                words.visible(str(row["finished"])),
-                words.visible(row["key"])[:12],
+                fmt.visible(row["kind"]),
+                fmt.visible(row["name"]),
+                fmt.duration(row["seconds"]),
+                fmt.visible(str(row["finished"])),
+                fmt.visible(row["key"])[:12],
             )
             for row in timed.iter_rows(named=True)
         ],
         "bad_rows": [
-            (words.visible(row["location"]), words.visible(row["reason"]))
+            (fmt.visible(row["location"]), fmt.visible(row["reason"]))
             for row in results.bad_rows.head(_LISTED_ROWS).iter_rows(named=True)
         ],
         "bad_row_count": results.bad_rows.height,

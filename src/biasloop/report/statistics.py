@@ -1,25 +1,20 @@
-"""The tests behind the verdicts, in tables and warnings."""
+"""The tests behind the verdicts, in tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import polars as pl
 
 from biasloop import quantities
-from biasloop.analysis import Change, Evidence, Verdict, sign_agreement
-from biasloop.report import words
-from biasloop.report.cautions import Caution
-from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row
+from biasloop.analysis import SHIFT_MEASURES, Change, Evidence, Verdict, sign_agreement
+from biasloop.report import formatting as fmt
+from biasloop.report.cautions import UNREAD
+from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row, one_table
 from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
 
 _PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
-#: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
-_APART = 0.2
-#: Less than this that cannot be read is not worth a word.
-_UNREAD = 0.01
 
 
 def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
@@ -31,10 +26,8 @@ def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
         Of each question the answer, the change with its interval, the levels between which it
         lies, and what the answer rests on.
     """
-    rests = (
-        f"{words.counted(verdict.chains, 'chain')} of {words.counted(verdict.articles, 'article')}"
-    )
-    title = f"{words.name(verdict.regime)}: {rests}, Generation 0 to {verdict.last}"
+    rests = f"{fmt.counted(verdict.chains, 'chain')} of {fmt.counted(verdict.articles, 'article')}"
+    title = f"{fmt.name(verdict.regime)}: {rests}, Generation 0 to {verdict.last}"
     title += "; changes less those under real articles only" * verdict.beyond_fine_tuning
     last = f"Generation {verdict.last}"
     columns = ("answer", "change", "Generation 0", last, "real articles", "rests on")
@@ -64,7 +57,7 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
     """Of two leanings one mirrors the other, so only the one that is told has a row."""
     if not verdict.leaning:
         return []
-    judged = verdict.corrected or verdict.changes
+    judged = verdict.judged
     errors = ", corrected for the classifier's errors" * bool(verdict.corrected)
     answer = Cell("cannot be told" if verdict.withheld else verdict.amplified)
     others = [label for label in judged if label != verdict.leaning and len(judged) > 2]
@@ -83,11 +76,11 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
     for label, of, change in told:
         # The real articles' shares are corrected where the judged ones are.
         real = verdict.real.get(label) if of == errors else None
-        share = f"Share of “{words.name(label)}”{of}, %"
+        share = f"Share of “{fmt.name(label)}”{of}, %"
         cells = (
             ABSENT if rows else answer,
             *_levels(change, 100, 1),
-            ABSENT if real is None else Cell(words.number(100 * real, 1)),
+            ABSENT if real is None else Cell(fmt.number(100 * real, 1)),
             Cell("" if rows else _why(verdict)),
         )
         question = "" if rows else "Did it lean further away from the real articles? "
@@ -107,17 +100,17 @@ _WAYS = {
 def _why(verdict: Verdict) -> str:
     """Say in few words what the answer on bias rests on."""
     if verdict.bias in ("withheld", "not measured"):
-        return DETAIL.sub("", words.visible(verdict.reason))
+        return DETAIL.sub("", fmt.visible(verdict.reason))
     way = "away from the real articles" + ", not all chains the same way" * (
         not verdict.same_direction
     )
     way = _WAYS.get(verdict.bias, way)
     if verdict.holm is None:
         return way
-    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= _UNREAD)
+    worst = ", the unreadable articles taken at their worst" * (verdict.unread >= UNREAD)
     return (
-        f"{way}; no movement: {words.pvalue(verdict.pvalue)}{worst}; "
-        f"{words.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
+        f"{way}; no movement: {fmt.pvalue(verdict.pvalue)}{worst}; "
+        f"{fmt.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
     )
 
 
@@ -142,7 +135,7 @@ def _levels(
     """Write a change, and the levels before and after it."""
     if change is None:
         return (ABSENT,) * 3
-    ends = (Cell(words.number(scale * end, digits)) for end in (change.before, change.after))
+    ends = (Cell(fmt.number(scale * end, digits)) for end in (change.before, change.after))
     of_change = digits if of_change is None else of_change
     return (figure_cell(asdict(change), "value", scale, of_change), *ends)
 
@@ -152,11 +145,11 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
     none = (ABSENT,) * 3
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
-        margin = words.short(100 * held.margin)
+        margin = fmt.short(100 * held.margin)
         half = (held.high - held.low) / 2
         open_ = held.answer == "not shown" and half >= held.margin
         note = (
-            f"the interval alone is ±{words.number(100 * half, 1)}; 'biasloop power --margin "
+            f"the interval alone is ±{fmt.number(100 * half, 1)}; 'biasloop power --margin "
             f"{margin}' says how many articles and seeds would show it"
         )
         change = figure_cell(asdict(held), "value", 100, 1)
@@ -167,13 +160,13 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
         slope = figure_cell(trend, "slope", 100, 2)
         question = "How far does it move per generation? Points, on a straight line through all"
         question += ", nothing subtracted" * verdict.beyond_fine_tuning
-        rests = Cell(f"no slope: {words.pvalue(trend['holm'])} corrected for all trends (Holm)")
+        rests = Cell(f"no slope: {fmt.pvalue(trend['holm'])} corrected for all trends (Holm)")
         rows.append((question, (ABSENT, slope, *none, rests)))
-    if verdict.unread >= _UNREAD:
+    if verdict.unread >= UNREAD:
         stands = verdict.bias in ("amplified", "reduced", "moved")
         note = "the answer holds whatever they lean to" * stands
         question = f"How many articles of Generation {verdict.last} are too damaged to read?"
-        unread = Cell(words.percent(verdict.unread, 0))
+        unread = Cell(fmt.percent(verdict.unread, 0))
         rows.append((question, (unread, ABSENT, *none, Cell(note))))
     return rows
 
@@ -209,112 +202,18 @@ def tables_of_tests(
     return tuple(table for table in found if table)
 
 
-def evidence_cautions(evidence: Evidence) -> list[Caution]:
-    """Warn where the corrections, or the classifier itself, should not be trusted."""
-    found = []
-    if evidence.confusion and evidence.confusion.problem:
-        found.append(
-            Caution(
-                "Not corrected",
-                "Shares are not corrected for the classifier's errors: "
-                f"{words.visible(evidence.confusion.problem)}.",
-            )
-        )
-    found += _unread(evidence.adjusted)
-    found += _shifted(evidence.shifts)
-    own = evidence.adjusted.filter(
-        (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
-    )
-    if own.height:
-        sets = own.select("regime", "generation").unique().height
-        found.append(
-            Caution(
-                "Two corrections disagree",
-                f"In {words.counted(sets, 'generation')} the share corrected by the classifier's "
-                "measured errors and that corrected by its probabilities (EM) lie more than "
-                f"{words.number(100 * _APART, 0)} points apart: one of the two is wrong here.",
-            )
-        )
-    return found
-
-
-def spoken_bounds(row: dict[str, Any]) -> str:
-    """Say of a row of `analysis.ADJUSTED` what its readable articles show, and what all can."""
-    leans = f"lean “{words.name(row['leaning'])}”"
-    text = f"{words.percent(row['adjusted'], 0)} of the readable articles {leans}"
-    if row["adjusted_low"] is not None:
-        inside = words.between(100 * row["adjusted_low"], 100 * row["adjusted_high"], 0)
-        text = f"{text} ({inside})"
-    if row["unread"] < _UNREAD:
-        return text
-    text = f"{text}; {words.percent(row['unread'], 0)} could not be read"
-    if row["least"] is None:  # too few sources for an interval, so for its bounds
-        return text
-    over = words.between(100 * row["least"], 100 * row["most"], 0)
-    return f"{text}; over all articles {over} %"
-
-
-def _unread(adjusted: pl.DataFrame) -> list[Caution]:
-    """Say of each regime's generation with the most unread articles what is known of it."""
-    found = []
-    own = adjusted.filter((pl.col("unread") >= _UNREAD) & (pl.col("generation") >= 0))
-    for regime in own["regime"].unique(maintain_order=True):
-        rows = own.filter(pl.col("regime") == regime).sort("unread", descending=True)
-        worst = rows.filter(pl.col("generation") == rows["generation"][0])
-        told = worst.rows(named=True)
-        told = told[-1:] if len(told) == 2 else told
-        text = ". ".join(spoken_bounds(row) for row in told)
-        where = f"{words.name(regime)}, Generation {rows['generation'][0]}"
-        found.append(Caution("Articles that cannot be read", f"{where}: {text}."))
-    return found
-
-
-#: Measure -> what is told of a set where it fell.
-_SHIFTS = {
-    "confidence": (
-        "the classifier is less sure than on the real ones",
-        "points of mean confidence",
-    ),
-    "agreement": (
-        "a second classifier, of other features, agrees with it less than on the real ones",
-        "points",
-    ),
-}
-
-
-def _shifted(shifts: pl.DataFrame) -> list[Caution]:
-    found = []
-    for measure, (what, unit) in _SHIFTS.items():
-        own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
-        doubtful = own.filter("doubtful")
-        if not doubtful.height:
-            continue
-        worst = doubtful.sort("shift").row(0, named=True)
-        inside = f"{words.INTERVAL} {figure_cell(worst, 'shift', 100, 1).interval}"
-        found.append(
-            Caution(
-                "Classifier on synthetic text",
-                f"In {doubtful.height} of {words.counted(own.height, 'set')} of articles {what}, "
-                f"at worst by {words.number(-100 * worst['shift'], 1)} {unit} ({inside}; "
-                f"{words.name(worst['regime'])}, Generation {worst['generation']}): its errors "
-                "there may be others than those that were measured.",
-            )
-        )
-    return found
-
-
 def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    names = {"base": "base model"} | {regime: words.name(regime) for regime in regimes}
+    names = {"base": "base model"} | {regime: fmt.name(regime) for regime in regimes}
     several = shifts["seed"].n_unique() > 1
     sets = shifts.select("regime", "seed", "generation").unique().sort(pl.all())
     rows = []
     for regime, shown in names.items():
         for _, seed, generation in sets.filter(pl.col("regime") == regime).iter_rows():
             cells: list[Cell] = []
-            for measure in _SHIFTS:
+            for measure in SHIFT_MEASURES:
                 where = {"regime": regime, "seed": seed, "generation": generation}
                 row = first_row(shifts, measure=measure, **where)
-                cells.append(Cell(words.percent(row["value"])) if row else ABSENT)
+                cells.append(Cell(fmt.percent(row["value"])) if row else ABSENT)
                 cells.append(figure_cell(row, "shift", 100, 1))
             of_seed = f", seed {seed}" if several and generation >= 0 else ""
             title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
@@ -324,14 +223,14 @@ def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
     less = "less that on the real articles, points"
     columns = ("mean confidence", less, "read alike by a second classifier", less)
     title = "Is the classifier as sure, and as agreed with, as on the real articles?"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _trend_table(
     trends: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]
 ) -> Table | None:
     parts = []
-    names = [(f"share:{label}", f"share of “{words.name(label)}”", 100.0, 2) for label in labels]
+    names = [(f"share:{label}", f"share of “{fmt.name(label)}”", 100.0, 2) for label in labels]
     names += [(name, one.tested, 1.0, one.digits) for name, one in quantities.tested().items()]
     columns = ("per generation", "p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
     for quantity, title, scale, digits in names:
@@ -341,7 +240,7 @@ def _trend_table(
             if row:
                 slope = figure_cell(row, "slope", scale, digits)
                 cells = [_p(row[n]) for n in ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")]
-                rows.append((words.name(regime), (slope, *cells)))
+                rows.append((fmt.name(regime), (slope, *cells)))
         if rows:
             unit = " (points)" if scale == 100 else ""
             parts.append(Part((f"{title}{unit} {columns[0]}", *columns[1:]), tuple(rows)))
@@ -360,13 +259,13 @@ def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: st
                 row = first_row(own, generation=generation, against=against)
                 cells.append(figure_cell(row, "value", 100, 1))
                 cells.append(_p(row["holm"]) if row else ABSENT)
-            rows.append((f"{words.name(regime)}, {generation}", tuple(cells)))
+            rows.append((f"{fmt.name(regime)}, {generation}", tuple(cells)))
         if rows:
             columns = []
             for name in ("Generation 0", "the base model", "the real articles"):
                 columns += [f"less {name}, points", "p after Holm"]
             parts.append(Part(tuple(columns), tuple(rows)))
-    title = f"Share of “{words.name(leaning)}” against each reference"
+    title = f"Share of “{fmt.name(leaning)}” against each reference"
     return Table(title, tuple(parts)) if parts else None
 
 
@@ -379,18 +278,18 @@ def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Tabl
         for row in own.iter_rows(named=True):
             share = row["quantity"].startswith("share:")
             scale, digits = (100, 1) if share else (1, 2)
-            what = f"share of “{words.name(row['quantity'][6:])}”, points" if share else "quality"
+            what = f"share of “{fmt.name(row['quantity'][6:])}”, points" if share else "quality"
             cells = (
                 Cell(what),
                 figure_cell(row, "value", scale, digits),
                 _p(row["pvalue"]),
                 _p(row["holm"]),
             )
-            rows.append((f"{words.name(regime)}, Generation {row['generation']}", cells))
-    against = words.name(comparisons["against"][0])
+            rows.append((f"{fmt.name(regime)}, Generation {row['generation']}", cells))
+    against = fmt.name(comparisons["against"][0])
     columns = ("of", "change less", "p", "p after Holm")
     title = f"Change since Generation 0, less that of {against}"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table | None:
@@ -402,7 +301,7 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
     for regime in ("real", "base", *regimes):
         own = adjusted.filter(pl.col("regime") == regime).sort("generation")
         for row in own.iter_rows(named=True):
-            shown = names.get(regime) or f"{words.name(regime)}, {row['generation']}"
+            shown = names.get(regime) or f"{fmt.name(regime)}, {row['generation']}"
             cells = tuple(
                 figure_cell(row, n, 100, 1, signed=n == "change")
                 for n in ("read", "adjusted", "change", "likelihood")
@@ -419,8 +318,8 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
         "corrected change since Generation 0, points",
         "corrected by EM, %",
     )
-    title = f"Share of “{words.name(leaning)}”, as read and corrected for the classifier's errors"
-    return Table(title, (Part(columns, tuple(rows)),))
+    title = f"Share of “{fmt.name(leaning)}”, as read and corrected for the classifier's errors"
+    return one_table(title, columns, rows)
 
 
 def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
@@ -429,16 +328,16 @@ def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Ta
         row = first_row(correlations, regime=regime)
         if row:
             cells = (figure_cell(row, "levels"), figure_cell(row, "steps"))
-            rows.append((words.name(regime), (*cells, Cell(str(row["generations"])))))
+            rows.append((fmt.name(regime), (*cells, Cell(str(row["generations"])))))
     if not rows:
         return None
     columns = ("of levels", "of steps from generation to generation", "generations")
     title = "Correlation of bias with quality over generations"
-    return Table(title, (Part(columns, tuple(rows)),))
+    return one_table(title, columns, rows)
 
 
 def _p(value: float | None) -> Cell:
-    return Cell(words.pvalue(value).removeprefix("p "))
+    return Cell(fmt.pvalue(value).removeprefix("p "))
 
 
 # Updates ------------------------------------------------------------------------------------------
@@ -464,7 +363,7 @@ def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
     tables = []
     several = table["seed"].n_unique() > 1
     for (regime, seed), rows in table.group_by("regime", "seed", maintain_order=True):
-        title = f"Update on the bias direction, “{words.name(leaning)}”: {words.name(str(regime))}"
+        title = f"Update on the bias direction, “{fmt.name(leaning)}”: {fmt.name(str(regime))}"
         columns = (
             f"projection of the update ({_UNITS[rows['direction'][0]]})",
             "change that followed (mean log-odds)",
@@ -481,7 +380,7 @@ def update_tables(table: pl.DataFrame, leaning: str) -> tuple[Table, ...]:
             )
             for row in rows.sort("generation").iter_rows(named=True)
         )
-        tables.append(Table(f"{title}, seed {seed}" if several else title, (Part(columns, body),)))
+        tables.append(one_table(f"{title}, seed {seed}" if several else title, columns, body))
     return (*tables, *([_agreement(table, leaning)] if tables else []))
 
 
@@ -500,5 +399,5 @@ def _agreement(table: pl.DataFrame, leaning: str) -> Table:
         Cell(f"{found.towards} of {found.towards + found.against}"),
         Cell(shown, pvalue),
     )
-    title = f"Update on the bias direction, “{words.name(leaning)}”: does it foretell the change?"
-    return Table(title, (Part(columns, (("Generation 1 on", cells),)),))
+    title = f"Update on the bias direction, “{fmt.name(leaning)}”: does it foretell the change?"
+    return one_table(title, columns, [("Generation 1 on", cells)])

@@ -5,71 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from biasloop import quantities
 from biasloop.analysis import Change, Equivalence, Evidence, Sign, Verdict
-from biasloop.report import words
+from biasloop.report import formatting as fmt
 from biasloop.report.cells import first_row
 
 #: The measures behind a reason; the warnings list them.
 DETAIL = re.compile(r" \([^)]*\)")
 
 
-@dataclass(frozen=True)
-class VerdictText:
-    """One regime's verdict for a reader.
+def bias_sentence(verdict: Verdict) -> str:
+    """Say what the shares did; empty where the verdict follows no leaning.
 
-    Attributes
-    ----------
-    regime
-        The regime's name.
-    amplified, collapsed
-        The answers, as `analysis.Answer`.
-    bias, collapse
-        One sentence on each; ``collapse`` is empty where nothing of it was scored.
-    rests_on
-        Chains and articles behind the figures.
-    tests
-        What the tests add, in one line; may be empty.
-
-    ``amplified`` and ``bias`` are empty where the verdict follows no leaning.
+    A withheld figure never becomes a number.
     """
-
-    regime: str
-    amplified: str
-    collapsed: str
-    bias: str
-    collapse: str
-    rests_on: str
-    tests: str = ""
-
-
-def verdict_text(verdict: Verdict, tests: str = "") -> VerdictText:
-    """Put a verdict into words; a withheld figure never becomes a number.
-
-    Parameters
-    ----------
-    verdict
-        Of one regime.
-    tests
-        What `tests_text` makes of it.
-    """
-    return VerdictText(
-        regime=words.name(verdict.regime),
-        amplified=verdict.amplified if verdict.leaning else "",
-        collapsed=verdict.collapsed,
-        bias=_bias(verdict) if verdict.leaning else "",
-        collapse=_collapse(verdict),
-        rests_on=f"{words.counted(verdict.chains, 'chain')} of "
-        f"{words.counted(verdict.articles, 'article')}, up to Generation {verdict.last}",
-        tests=tests,
-    )
-
-
-def _bias(verdict: Verdict) -> str:
-    share = f"share of “{words.name(verdict.leaning)}”"
-    reason = words.visible(verdict.reason)
+    if not verdict.leaning:
+        return ""
+    share = f"share of “{fmt.name(verdict.leaning)}”"
+    reason = fmt.visible(verdict.reason)
     if verdict.withheld:
         text = f"The {share} at Generation {verdict.last} is withheld: {DETAIL.sub('', reason)}."
         if verdict.readable:
@@ -81,7 +36,7 @@ def _bias(verdict: Verdict) -> str:
     change = verdict.leaning_change
     if change is None:
         return f"Whether the {share} moved was not measured: {reason}."
-    levels = f"{words.percent(change.before)} to {words.percent(change.after)}"
+    levels = f"{fmt.percent(change.before)} to {fmt.percent(change.after)}"
     moved = _movement(change, 100, "points", 1)
     alone = " more than under fine-tuning on real articles alone" * verdict.beyond_fine_tuning
     where = f"The {share} {moved}{alone} from Generation 0 to {change.end}: {levels}"
@@ -91,32 +46,32 @@ def _bias(verdict: Verdict) -> str:
 def _against_real(verdict: Verdict) -> str:
     """Say where the movement led; of one chain as of that chain only."""
     real = verdict.real.get(verdict.leaning)
-    of = "the real shares" if real is None else f"the real {words.percent(real)}"
+    of = "the real shares" if real is None else f"the real {fmt.percent(real)}"
     if real is not None and len(verdict.real) > 2:
-        of = f"the real shares of all leanings ({words.percent(real)} of this one)"
+        of = f"the real shares of all leanings ({fmt.percent(real)} of this one)"
     where = {
         "amplified": f", away from {of}"
         if verdict.same_direction
-        else f" (real: {words.percent(real)}); each chain went away from the real shares, not all "
+        else f" (real: {fmt.percent(real)}); each chain went away from the real shares, not all "
         "in one direction",
         "reduced": f", towards {of}",
         "moved": f"; whether that is away from {of} is not shown",
         "held": f"; every leaning's change lies within ±{_margin(verdict)} points",
-    }.get(verdict.bias, "" if real is None else f" (real: {words.percent(real)})")
+    }.get(verdict.bias, "" if real is None else f" (real: {fmt.percent(real)})")
     if verdict.bias == "not shown" and verdict.pvalue is not None and verdict.pvalue <= 0.05:
         where += ", not beyond what chance gives among so many regimes"
     return where + ("; of other chains one says nothing" if verdict.chains == 1 else "")
 
 
 def _margin(verdict: Verdict) -> str:
-    return words.short(100 * next(iter(verdict.held.values())).margin)
+    return fmt.short(100 * next(iter(verdict.held.values())).margin)
 
 
 def _unread(verdict: Verdict) -> str:
     if verdict.unread < 0.005:
         return ""
     return (
-        f" {words.percent(verdict.unread, 0)} of the last articles cannot be read; the answer "
+        f" {fmt.percent(verdict.unread, 0)} of the last articles cannot be read; the answer "
         "holds whatever they lean to."
     )
 
@@ -152,7 +107,7 @@ def worst_levels(verdict: Verdict, alone: Verdict | None = None) -> str:
     log = quantities.tested()[worst].log
 
     def level(end: float) -> str:
-        return words.number(math.exp(end), 0) if log else words.number(end, 2)
+        return fmt.number(math.exp(end), 0) if log else fmt.number(end, 2)
 
     text = f"{quantities.signs()[worst].short} {level(own.before)} to {level(own.after)}"
     if real is None or real.end != own.end:
@@ -171,13 +126,16 @@ def negligible_changes() -> dict[str, str]:
     return {
         name: f"{100 * math.expm1(sign.negligible):.0f}\u202f%"
         if quantities.tested()[name].log
-        else words.number(sign.negligible)
+        else fmt.number(sign.negligible)
         for name, sign in quantities.signs().items()
     }
 
 
-def _collapse(verdict: Verdict) -> str:
-    """Tell what got worse, or what was looked at; the change of quality is told in any case."""
+def collapse_sentence(verdict: Verdict) -> str:
+    """Tell what got worse, or what was looked at; the change of quality is told in any case.
+
+    Empty where nothing of it was scored.
+    """
     signs = verdict.signs
     shown = [sign for sign in signs if sign.answer == "yes"]
     others = [sign for sign in signs if sign.answer != "yes"]
@@ -196,7 +154,7 @@ def _collapse(verdict: Verdict) -> str:
     quality = verdict.quality
     if quality and not any(sign.quantity == "quality" for sign in told):
         of = "Text quality" if any(sign.quantity == "quality" for sign in signs) else _NO_SIGN
-        levels = f"{words.number(quality.before)} to {words.number(quality.after)}"
+        levels = f"{fmt.number(quality.before)} to {fmt.number(quality.after)}"
         sentences.append(f"{of} {_movement(quality, 1, '', 2)}, {levels}.")
     return " ".join(sentences)
 
@@ -212,7 +170,7 @@ def _titles(signs: Sequence[Sign]) -> str:
 def _sign(sign: Sign) -> str:
     shown, log = quantities.signs()[sign.quantity], quantities.tested()[sign.quantity].log
     change = in_percent(sign.change) if log else sign.change
-    ends = (words.number(end, shown.digits) for end in (change.before, change.after))
+    ends = (fmt.number(end, shown.digits) for end in (change.before, change.after))
     moved = _movement(change, 1, "%", 0) if log else _movement(change, 1, "", 2)
     return f"{shown.name} {moved}, {' to '.join(ends)}"
 
@@ -232,13 +190,13 @@ def _movement(change: Change, scale: float, unit: str, digits: int) -> str:
     if low > 0 or high < 0:
         word = "rose" if value > 0 else "fell"
         ends = (low, high) if value > 0 else (-high, -low)
-        inside = words.between(*ends, digits)
-        return f"{word} by {words.number(abs(value), digits)}{unit} ({words.INTERVAL} {inside})"
-    inside = words.between(low, high, digits, sign=True)
-    return f"changed by {words.signed(value, digits)}{unit} ({words.INTERVAL} {inside})"
+        inside = fmt.between(*ends, digits)
+        return f"{word} by {fmt.number(abs(value), digits)}{unit} ({fmt.INTERVAL} {inside})"
+    inside = fmt.between(low, high, digits, sign=True)
+    return f"changed by {fmt.signed(value, digits)}{unit} ({fmt.INTERVAL} {inside})"
 
 
-def tests_text(verdict: Verdict, evidence: Evidence) -> str:
+def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
     """Say in a line what the tests add to a regime's verdict; empty where there are none."""
     quantity = f"share:{verdict.leaning}"
     parts = []
@@ -248,8 +206,8 @@ def tests_text(verdict: Verdict, evidence: Evidence) -> str:
             "" if trend["low"] is None else f"{_points_between(trend['low'], trend['high'], 2)}; "
         )
         parts.append(
-            f"Trend {words.signed(100 * trend['slope'], 2)} points per generation ({inside}"
-            f"{words.pvalue(trend['holm'])} after Holm)"
+            f"Trend {fmt.signed(100 * trend['slope'], 2)} points per generation ({inside}"
+            f"{fmt.pvalue(trend['holm'])} after Holm)"
         )
     row = first_row(
         evidence.adjusted,
@@ -261,13 +219,13 @@ def tests_text(verdict: Verdict, evidence: Evidence) -> str:
         inside = _points_between(row["change_low"], row["change_high"], 1)
         parts.append(
             f"corrected for the classifier's errors the change is "
-            f"{words.signed(100 * row['change'], 1)} points ({inside})"
+            f"{fmt.signed(100 * row['change'], 1)} points ({inside})"
         )
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
         parts.append(_equivalence(held))
     if verdict.holm is not None:
-        parts.append(f"no movement at all: {words.pvalue(verdict.holm)} after Holm over regimes")
+        parts.append(f"no movement at all: {fmt.pvalue(verdict.holm)} after Holm over regimes")
     if not parts:
         return ""
     text = "; ".join(parts)
@@ -276,16 +234,16 @@ def tests_text(verdict: Verdict, evidence: Evidence) -> str:
 
 def _equivalence(held: Equivalence) -> str:
     """Say whether a share was held, and where that could not have been shown at all."""
-    margin = words.short(100 * held.margin)
+    margin = fmt.short(100 * held.margin)
     half = (held.high - held.low) / 2
     if half < held.margin or held.answer != "not shown":
         return f"held within ±{margin} points: {held.answer}"
     return (
         f"held within ±{margin} points cannot be shown by so few articles and seeds, whose "
-        f"interval alone is ±{words.number(100 * half, 1)} points ('biasloop power --margin "
+        f"interval alone is ±{fmt.number(100 * half, 1)} points ('biasloop power --margin "
         f"{margin}' says how many would)"
     )
 
 
 def _points_between(low: float, high: float, digits: int) -> str:
-    return words.between(100 * low, 100 * high, digits, sign=True)
+    return fmt.between(100 * low, 100 * high, digits, sign=True)

@@ -1,11 +1,12 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
-from biasloop.stages.finetune import finetune, samples_of
+from biasloop.stages.finetune import finetune, samples_of, training_samples
 from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
 from biasloop.stages.prompts import (
     article_prompts,
     blocks_of,
+    chat_for,
     check_prompts,
     openings_of,
     prompted_by,
@@ -23,6 +24,7 @@ __all__ = [
     "article_prompts",
     "articles_of",
     "blocks_of",
+    "chat_for",
     "check_prompts",
     "collate",
     "continue_with_vllm",
@@ -41,4 +43,5 @@ __all__ = [
     "samples_of",
     "split_blocks",
     "train",
+    "training_samples",
 ]

@@ -5,26 +5,22 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import polars as pl
 
-from biasloop.config import TrainingConfig, as_given
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.models import LoadedModel, begun
+from biasloop.stages.methods import method_of
 from biasloop.stages.objective import Objective
+from biasloop.stages.prompts import chat_for, training_text, turns_of
 from biasloop.stages.train import Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
 Sample: TypeAlias = "array[int]"
-
-
-def training_text(title: str, body: str, template: str = "{title}\n{body}") -> str:
-    """Join an article as one text: as ``training.input`` says, whose default this is.
-
-    Without a title, a first line that is the title alone is left out.
-    """
-    return as_given(template if title else template.removeprefix("{title}\n"), title, body)
 
 
 def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[Sample]:
@@ -59,6 +55,41 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
     return [ids for ids in samples if len(ids) >= 2]
 
 
+def training_samples(
+    loaded: LoadedModel,
+    articles: pl.DataFrame,
+    config: TrainingConfig,
+    prompts: GenerationConfig | None = None,
+) -> tuple[list[Sample], list[int] | None]:
+    """Turn articles into what a fine-tuning reads.
+
+    Parameters
+    ----------
+    loaded, articles, config
+        As for `finetune`.
+    prompts
+        How the model will be prompted, which decides the turns of ``text: chat``.
+
+    Returns
+    -------
+    tuple
+        `samples_of`, and None. For ``text: chat``, token ids of prompt and answer together, cut
+        likewise, and how many of them are the prompt's, on which there is no loss.
+    """
+    chat = chat_for(loaded, config.asks)
+    if chat is None:
+        return samples_of(loaded, articles, config), None
+    if prompts is None:
+        raise ValueError("training.text: chat needs to know how the model will be prompted")
+    length = min(config.max_tokens, loaded.context)
+    found = [
+        (array("i", [*asked, *answer][:length]), len(asked))
+        for asked, answer in turns_of(loaded.tokenizer, articles, prompts, chat)
+        if len(asked) < length
+    ]
+    return [sample for sample, _ in found], [asked for _, asked in found]
+
+
 def finetune(
     loaded: LoadedModel,
     articles: pl.DataFrame,
@@ -70,6 +101,8 @@ def finetune(
     save_to: Path | None = None,
     anchor: LoadedModel | None = None,
     kl: float = 0.0,
+    kept: Path | None = None,
+    prompts: GenerationConfig | None = None,
 ) -> TrainingLog:
     """Fine-tune a model, in place, on a generation's training set.
 
@@ -86,25 +119,38 @@ def finetune(
     checkpoints
         A folder for this training's checkpoints, to resume from; see `train`.
     save_to
-        Where the weights go, whole, if they lie in several processes; see `train`.
+        Where the weights go, whole, if they lie in several processes; see `train`; a
+        method's `gather` then makes a model of them.
     anchor, kl
         A model that this one is held to, and how much; see `objective`.
+    kept
+        Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
+    prompts
+        See `training_samples`.
 
     Raises
     ------
     InputError
-        If no sample has two tokens: there is nothing to train on.
+        If there is nothing to train on: no sample has two tokens. If the model cannot have such
+        adapters, or they cannot be merged.
     """
-    samples, objective = samples_of(loaded, articles, config), None
+    samples, unlearned = training_samples(loaded, articles, config, prompts)
+    objective = None
     if "weight" in articles.columns or (anchor and kl):
-        weights = _weights(loaded, articles, config) if "weight" in articles.columns else None
+        weights = None
+        if "weight" in articles.columns:
+            rows = (articles[row : row + 1] for row in range(articles.height))
+            counts = [len(training_samples(loaded, row, config, prompts)[0]) for row in rows]
+            weights = np.repeat(articles["weight"].to_numpy(), counts).tolist()
         objective = Objective(weights, anchor.model if anchor else None, kl)
-    return train(
-        loaded,
+    method = method_of(config)
+    trained = method.begin(loaded.model, seed)
+    log = train(
+        replace(loaded, model=trained),
         samples,
         seed=seed,
         batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
+        learning_rate=config.rate,
         weight_decay=config.weight_decay,
         epochs=config.epochs,
         schedule=config.schedule,
@@ -114,14 +160,10 @@ def finetune(
         checkpoints=checkpoints,
         checkpoint_minutes=config.checkpoint_minutes,
         save_to=save_to,
+        unlearned=unlearned,
+        method=method.identity,
         objective=objective,
     )
-
-
-def _weights(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[float]:
-    """Give every sample its article's weight."""
-    return [
-        weight
-        for row, weight in enumerate(articles["weight"])
-        for _ in samples_of(loaded, articles[row : row + 1], config)
-    ]
+    if not save_to:
+        method.end(trained, kept)
+    return log

@@ -22,7 +22,13 @@ from biasloop.models.fast.decode import (
 )
 from biasloop.models.fast.sampling import Choice, Nucleus, greedy
 from biasloop.seeds import generator, integer
-from biasloop.stages.prompts import article_prompts, check_prompts, repeated, sample_id
+from biasloop.stages.prompts import (
+    article_prompts,
+    chat_for,
+    check_prompts,
+    repeated,
+    sample_id,
+)
 from biasloop.tables import ARTICLES, BLOCKS, conform
 
 #: Called with the tokens written since the last call.
@@ -117,6 +123,7 @@ def generate_blocks(
     seed: int,
     on_progress: Progress | None = None,
     write: Writer | None = None,
+    instruction: str | None = None,
 ) -> pl.DataFrame:
     """Let a model continue every block of every real article, or write on from its opening.
 
@@ -136,6 +143,8 @@ def generate_blocks(
         Of nucleus sampling.
     write
         What continues prompts, in place of `continue_prompts`.
+    instruction
+        The user's turn of a chat (`TrainingConfig.asks`), which the prompts are then put into.
 
     Returns
     -------
@@ -155,11 +164,12 @@ def generate_blocks(
             f"generation.engine: {config.engine} writes with a model in a folder, and this one is "
             "changed in memory; take generation.engine: transformers for it"
         )
-    check_prompts(real, config, loaded.room)
+    chat = chat_for(loaded, instruction)
+    check_prompts(real, config, loaded, chat)
     names: list[tuple[str, int]] = []
     rows: list[tuple[str, int]] = []
     prompts: list[np.ndarray] = []
-    found = article_prompts(loaded.tokenizer, real, config, loaded.room)
+    found = article_prompts(loaded.tokenizer, real, config, loaded.room, chat)
     for article_id, own in zip(real["article_id"], found, strict=True):
         for sample in range(1, config.samples_per_prompt + 1):
             for block, prompt in enumerate(own):
@@ -233,7 +243,8 @@ def generate_articles(
     config: GenerationConfig,
     seed: int,
     on_progress: Progress | None = None,
+    instruction: str | None = None,
 ) -> pl.DataFrame:
     """Let a model write its articles from the real ones: `generate_blocks`, `articles_of`."""
-    blocks = generate_blocks(loaded, real, config, seed, on_progress)
+    blocks = generate_blocks(loaded, real, config, seed, on_progress, instruction=instruction)
     return articles_of(loaded, real, blocks, config)

@@ -13,7 +13,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError, nearest
 from biasloop.models import LoadedModel, build_scratch_model, tokenized, train_tokenizer
 from biasloop.seeds import generator, integer
-from biasloop.stages.finetune import training_text
+from biasloop.stages.prompts import training_text
 from biasloop.stages.train import Progress, TrainingLog, train
 
 

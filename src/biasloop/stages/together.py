@@ -20,17 +20,18 @@ from pathlib import Path
 import polars as pl
 
 from biasloop import errors
-from biasloop.config import TrainingConfig
+from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import choose_for_training
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import write_json
 from biasloop.models import load_model
 from biasloop.stages.finetune import finetune
+from biasloop.stages.methods import method_of
 from biasloop.stages.train import Progress, TrainingLog
 from biasloop.tables import ARTICLES, read_table, write_table
 
-#: Bytes per parameter in training: weights, gradients and Adam's two moments, all in float32.
-_BYTES = 16
+#: Bytes of a number in float32, and of its gradient and Adam's two moments where it is trained.
+_WEIGHTS, _TRAINED = 4, 12
 
 #: The share of a GPU's memory that these may take; activations need the rest.
 _SHARE = 0.8
@@ -39,7 +40,7 @@ _JOB, _ARTICLES, _LOG, _ERROR = "job.json", "articles.parquet", "log.json", "err
 _STDERR = "stderr"
 
 
-def processes_for(folder: Path, sharding: str) -> int:
+def processes_for(folder: Path, sharding: str, config: TrainingConfig) -> int:
     """Say over how many processes to fine-tune the model in a folder; 1 is this one.
 
     Parameters
@@ -49,6 +50,8 @@ def processes_for(folder: Path, sharding: str) -> int:
     sharding
         ``none``: never more than this process; ``fsdp``: one for each GPU; ``auto``: likewise,
         where the training does not fit one GPU.
+    config
+        Of the training: its method decides how much memory it takes.
 
     Raises
     ------
@@ -66,13 +69,15 @@ def processes_for(folder: Path, sharding: str) -> int:
     if sharding == "none" or gpus < 2:
         return 1
     memory = torch.cuda.get_device_properties(0).total_memory
-    return gpus if sharding == "fsdp" or _needs(folder) > _SHARE * memory else 1
+    return gpus if sharding == "fsdp" or _needs(folder, config) > _SHARE * memory else 1
 
 
-def _needs(folder: Path) -> int:
+def _needs(folder: Path, config: TrainingConfig) -> int:
     """Count the bytes of a model in training, activations left out."""
-    shape = load_model(str(folder), weights=False)
-    return _BYTES * sum(parameter.numel() for parameter in shape.model.parameters())
+    shape = load_model(str(folder), weights=False).model
+    method = method_of(config)
+    numbers = sum(parameter.numel() for parameter in shape.parameters())
+    return _WEIGHTS * numbers + _TRAINED * method.trainable(shape)
 
 
 def finetune_together(
@@ -85,10 +90,13 @@ def finetune_together(
     checkpoints: Path | None,
     out: Path,
     processes: int,
+    kept: Path | None = None,
+    prompts: GenerationConfig | None = None,
 ) -> TrainingLog:
     """Fine-tune the model in a folder in several processes, into the folder ``out``.
 
-    The batch is shared out, so that a step sees what it sees in one process.
+    The batch is shared out, so that a step sees what it sees in one process. Adapters that are
+    kept go to ``kept``; ``prompts`` as for `finetune`.
 
     Raises
     ------
@@ -108,6 +116,7 @@ def finetune_together(
         settings = {
             "model": str(folder.resolve()),
             "training": config.model_dump(mode="json"),
+            "prompts": prompts.model_dump(mode="json") if prompts else None,
             "seed": seed,
             "run_name": run_name,
             "checkpoints": str(checkpoints.resolve()) if checkpoints else None,
@@ -127,6 +136,7 @@ def finetune_together(
             said = " ".join(" ".join(lines).split())[-400:]
             raise BiasloopError(f"{run_name}: a process of the fine-tuning died: {said}")
         log = json.loads((job / _LOG).read_text(encoding="utf-8"))
+        method_of(config).gather(folder, out, kept)
         return TrainingLog(log["steps"], log["tokens"], tuple(log["losses"]))
 
 
@@ -178,6 +188,7 @@ def _main(job: Path) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     settings = json.loads((job / _JOB).read_text(encoding="utf-8"))
     training = TrainingConfig(**settings["training"])
+    own = settings.get("prompts")
     try:
         loaded = load_model(settings["model"], precision="float32", place=False)
         log = finetune(
@@ -189,6 +200,7 @@ def _main(job: Path) -> None:
             (lambda tokens: print(f"tokens {tokens}", flush=True)) if first else None,
             Path(settings["checkpoints"]) if settings["checkpoints"] else None,
             Path(settings["out"]),
+            prompts=GenerationConfig(**own) if own else None,
         )
     except BiasloopError as error:
         # Whichever fails first: the launcher then ends the others, the first of them too.

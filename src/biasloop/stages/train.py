@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,10 @@ class TrainingLog:
 
 
 def collate(
-    samples: Sequence[Sequence[int]], pad_token_id: int, pad_to: int | None = None
+    samples: Sequence[Sequence[int]],
+    pad_token_id: int,
+    pad_to: int | None = None,
+    unlearned: Sequence[int] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Pad a batch on the right, to its own longest sample, with the padding's loss masked.
 
@@ -70,6 +73,8 @@ def collate(
         The token to pad with (the paper pads with end-of-sequence).
     pad_to
         A longer length to pad to; None pads to the longest sample.
+    unlearned
+        How many of a sample's first tokens have no loss; None: one, which nothing predicts.
 
     Returns
     -------
@@ -87,7 +92,8 @@ def collate(
         tokens = torch.as_tensor(sample, dtype=torch.long)
         input_ids[row, : len(sample)] = tokens
         attention_mask[row, : len(sample)] = 1
-        labels[row, 1 : len(sample)] = tokens[1:]
+        first = unlearned[row] if unlearned else 1
+        labels[row, first : len(sample)] = tokens[first:]
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
 
 
@@ -156,13 +162,16 @@ def train(
     checkpoint_minutes: float = 10.0,
     save_to: Path | None = None,
     objective: Objective | None = None,
+    unlearned: Sequence[int] | None = None,
+    method: Mapping[str, Any] | None = None,
 ) -> TrainingLog:
     """Train a model in place on token samples.
 
     Parameters
     ----------
     loaded
-        The model, in float32 (bfloat16 is used through autocast where ``loaded.device`` says so).
+        The model, in float32 (bfloat16 is used through autocast where ``loaded.device`` says so),
+        or one with PEFT's adapters.
     samples
         Token ids of each sample, each of two tokens at least.
     seed
@@ -179,10 +188,15 @@ def train(
         The folder is the caller's to delete once the result is safe.
     checkpoint_minutes
         Wall time between two checkpoints; 0 makes one after every step.
-    save_to
-        Where to gather the weights once trained, if they lie in several processes.
     objective
         What to minimise; None is the mean loss per token.
+    save_to
+        Where to gather the weights once trained, if they lie in several processes; of a model with
+        adapters, only theirs.
+    unlearned
+        How many of each sample's first tokens have no loss; None: one, which nothing predicts.
+    method
+        What else decides the result, so that no other training's checkpoint is resumed from.
 
     Raises
     ------
@@ -218,9 +232,13 @@ def train(
             warmup_steps=warmup_steps,
             schedule=schedule,
             **({"objective": objective.identity} if objective else {}),
+            **({"unlearned": [*unlearned]} if unlearned else {}),
+            **({"method": method} if method else {}),
         )
         kept = Checkpoints(checkpoints, training)
     pad_token_id = loaded.tokenizer.pad_token_id
+    adapted: Any = loaded.model
+    model = adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     watch = _watch(kept, checkpoint_minutes, on_progress)
     with _output(kept) as folder:
@@ -254,14 +272,21 @@ def train(
             # One process is one GPU: more of them would multiply the batch.
             arguments._n_gpu = min(arguments.n_gpu, 1)
             # Over several processes the layers are wrapped, and packing's attention is not tested.
-            packing = can_pack(loaded.model) and processes == 1 and objective is None
+            packing = can_pack(model) and processes == 1 and objective is None
             # A GPU's time goes into starting operations: padding costs it less than joining.
             joined = packing and loaded.device.name == "cpu"
+
+            def batch(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, torch.Tensor]:
+                chosen, first = zip(*rows, strict=True)
+                if joined:
+                    return pack(chosen, first)
+                return collate(chosen, pad_token_id, unlearned=first)
+
             trainer = _trainer()(
                 model=loaded.model,
                 args=arguments,
-                train_dataset=list(samples),  # ty: ignore[invalid-argument-type]
-                data_collator=pack if joined else lambda batch: collate(batch, pad_token_id),
+                train_dataset=[*zip(samples, unlearned or [1] * len(samples), strict=True)],  # ty: ignore[invalid-argument-type]
+                data_collator=batch,
                 callbacks=[watch],
             )
         except (ImportError, RuntimeError, ValueError) as error:
@@ -273,7 +298,7 @@ def train(
             objective.install(trainer)
         loaded.model.train()
         latest = kept.latest() if kept else None
-        attention = packed(loaded.model) if packing else contextlib.nullcontext()
+        attention = packed(model) if packing else contextlib.nullcontext()
         # Autocast gives a layer its type, and so its own product.
         whole = loaded.device == Device("cpu", "float32")
         products = trained_by_onednn(loaded.model) if whole else contextlib.nullcontext()

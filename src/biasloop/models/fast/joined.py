@@ -35,7 +35,12 @@ ARCHITECTURES = frozenset({"gpt2", "gpt_neox", "llama", "qwen2", "qwen3"})
 
 
 def can_pack(model: Any) -> bool:  # noqa: ANN401 - a transformers model
-    """Whether a model's batches may be packed: a known architecture, attending to all."""
+    """Whether a model's batches may be packed: a known architecture, attending to all.
+
+    Its output layer has to be a plain one, without an adapter: the loss reads its weights.
+    """
+    import torch
+
     config = model.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return (
@@ -43,6 +48,7 @@ def can_pack(model: Any) -> bool:  # noqa: ANN401 - a transformers model
         and config.model_type in ARCHITECTURES
         and kinds == {"full_attention"}
         and getattr(config, "_attn_implementation", None) == "sdpa"
+        and type(model.get_output_embeddings()) is torch.nn.Linear
     )
 
 
@@ -85,19 +91,23 @@ def _loss(
     return {"loss": loss}
 
 
-def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
+def pack(
+    samples: Sequence[Sequence[int]], unlearned: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Join a batch's samples as one row, without padding.
 
     Parameters
     ----------
     samples
         Token ids of each sample.
+    unlearned
+        How many of a sample's first tokens have no loss; None: one, which nothing predicts.
 
     Returns
     -------
     dict
         ``input_ids``, ``position_ids`` (from 0 in each sample) and ``labels`` (none for a
-        sample's first token, which nothing predicts), each of shape (1, tokens); the samples'
+        sample's unlearned tokens), each of shape (1, tokens); the samples'
         tokens are followed by a few without a label, up to a length of `few_lengths`, which
         ``attention_mask`` leaves out for those who count.
         ``places``, of shape (samples' tokens,), is where each token lies in the table of samples
@@ -108,17 +118,16 @@ def pack(samples: Sequence[Sequence[int]]) -> dict[str, Any]:
 
     lengths = torch.as_tensor([len(sample) for sample in samples])
     longest = int(lengths.max())
+    first = torch.as_tensor(unlearned or [1] * len(samples))
     if bool((lengths == longest).all()):
         input_ids = torch.as_tensor([list(sample) for sample in samples])
-        labels = input_ids.clone()
-        labels[:, 0] = NO_LOSS
+        labels = input_ids.masked_fill(torch.arange(longest) < first[:, None], NO_LOSS)
         return {"input_ids": input_ids, "labels": labels}
     input_ids = torch.cat([torch.as_tensor(sample, dtype=torch.long) for sample in samples])
     starts = lengths.cumsum(0) - lengths
     rows = torch.repeat_interleave(torch.arange(len(samples)), lengths)
     columns = torch.arange(len(input_ids)) - starts[rows]
-    labels = input_ids.clone()
-    labels[starts] = NO_LOSS
+    labels = input_ids.masked_fill(columns < first[rows], NO_LOSS)
     longest = few_lengths(longest)
     more = (0, few_lengths(len(input_ids)) - len(input_ids))
     pad = torch.nn.functional.pad

@@ -84,8 +84,10 @@ def _function() -> Any:  # noqa: ANN401 - a class of torch's, which is imported 
                     loss += _to_gradient(table, targets[piece]) @ share[:, 0]
                     # The narrow factors are scaled, not the wide table.
                     towards[piece] = product(table, rows) * share
-                    change = _sum(change, product(table.t(), (states * share).to(of)), weight.dtype)
-                    if bias is not None:
+                    if ctx.needs_input_grad[1]:
+                        own = product(table.t(), (states * share).to(of))
+                        change = _sum(change, own, weight.dtype)
+                    if bias is not None and ctx.needs_input_grad[2]:
                         shift = _sum(shift, table.t() @ share[:, 0].to(of), bias.dtype)
             ctx.gradients = towards, change, shift
             return loss

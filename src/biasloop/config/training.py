@@ -1,0 +1,158 @@
+"""How a generation is fine-tuned: by which method, on which form of the text."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from biasloop.config.section import Section
+from biasloop.config.template import Input
+
+
+class LoraConfig(Section):
+    """Low-rank adapters, for ``method: lora`` (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: int = Field(16, ge=1, le=65_536)
+    alpha: float = Field(32.0, gt=0.0, description="an adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="of an adapter's input")
+    target_modules: (
+        Literal["all-linear", "auto"]
+        | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+    ) = Field(
+        "all-linear",
+        description="'all-linear' adapts every linear layer but the output's, 'auto' those that "
+        "PEFT has for the architecture; or names of modules",
+    )
+    learning_rate_factor: float = Field(
+        10.0,
+        gt=0.0,
+        description="times training.learning_rate: adapters take about ten times the rate of all "
+        "weights, whatever their rank (Schulman et al. 2025, LoRA Without Regret)",
+    )
+    keep: bool = Field(
+        False,
+        description="whether each generation's adapter stays beside the model that it is merged "
+        "into, also where loop.keep_models deletes that model",
+    )
+
+
+class TrainingConfig(Section):
+    """Fine-tuning of one generation."""
+
+    epochs: float = Field(5, gt=0)
+    learning_rate: float = Field(5e-5, gt=0.0)
+    batch_size: int = Field(8, ge=1)
+    weight_decay: float = Field(0.01, ge=0.0)
+    max_tokens: int = Field(512, ge=8, description="a sample is cut here")
+    samples: Literal["article", "line"] = Field(
+        "line", description="'line' as in the authors' scripts; 'article' is one sample each"
+    )
+    input: Input = Field(
+        "{title}\n{body}",
+        description="an article's text, which samples are made of; without a title, its line is "
+        "left out. For prompts: blocks; an opening is a title, a line break and a body",
+    )
+    empty_lines: Literal["skip", "keep"] = Field(
+        "skip",
+        description="'keep' takes every line for a sample, as the authors' scripts do: an empty "
+        "one, which teaches nothing, takes a place in a batch. After Generation 0 one follows each "
+        "article, as in the authors' files; for samples: line",
+    )
+    schedule: Literal["linear", "constant", "cosine"] = "linear"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="'auto' is bfloat16 wherever the machine multiplies in it"
+    )
+    checkpoint_minutes: float = Field(
+        10,
+        ge=0,
+        description="a fine-tuning that is stopped goes on from a checkpoint of at most this age; "
+        "0 makes one after every step. The result is the same",
+    )
+    report_to: tuple[str, ...] = Field(
+        (), description="trackers of the transformers Trainer: tensorboard, wandb, mlflow, trackio"
+    )
+    method: Literal["full", "lora"] = Field(
+        "full", description="'full' trains every weight, 'lora' adapters: docs/training.md"
+    )
+    lora: LoraConfig = LoraConfig()
+    text: Literal["plain", "chat"] = Field(
+        "plain",
+        description="'chat' trains and prompts an instruct model through its chat template: "
+        "docs/training.md",
+    )
+    instruction: str = Field(
+        "Continue this article:\n\n{text}",
+        description="the user's turn, for text: chat. {text} is the block or opening, and the "
+        "answer what follows it; {title} in its place asks for the article of a title",
+    )
+
+    @field_validator("instruction")
+    @classmethod
+    def _asks_once(cls, instruction: str) -> str:
+        places = re.findall(r"\{(?:text|title)\}", instruction)
+        if len(places) != 1:
+            raise ValueError(f"has {len(places)} places: it has to have {{text}} or {{title}} once")
+        return instruction
+
+    @model_validator(mode="after")
+    def _settings_apply(self) -> Self:
+        for name, key, needed in (
+            ("lora", "method", "lora"),
+            ("instruction", "text", "chat"),
+            ("input", "text", "plain"),
+            ("empty_lines", "text", "plain"),
+        ):
+            if name in self.model_fields_set and getattr(self, key) != needed:
+                raise ValueError(
+                    f"{name} is a setting of {key}: {needed}, and {key} is {getattr(self, key)}: "
+                    f"leave it out, or set {key}: {needed}"
+                )
+        if self.empty_lines == "keep" and self.samples != "line":
+            raise ValueError(
+                "empty_lines: keep makes samples of empty lines, and samples is 'article': set "
+                "samples: line, or leave it out"
+            )
+        return self
+
+    @property
+    def _idle(self) -> frozenset[str]:
+        """What does not apply, the choices that are the default included."""
+        defaults = type(self).model_fields
+        applies = {
+            "input": self.input != defaults["input"].default,
+            "empty_lines": self.empty_lines != defaults["empty_lines"].default,
+            "method": self.method != "full",
+            "lora": self.method == "lora",
+            "text": self.text != "plain",
+            "instruction": self.text == "chat",
+        }
+        return frozenset(name for name, does in applies.items() if not does)
+
+    @model_serializer(mode="wrap")
+    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A run of what is the default is what it was before there was a choice.
+        return {name: value for name, value in handler(self).items() if name not in self._idle}
+
+    @property
+    def asks(self) -> str | None:
+        """The instruction, where text is chat."""
+        return self.instruction if self.text == "chat" else None
+
+    @property
+    def keeps_adapters(self) -> bool:
+        """Whether each generation's adapters are kept."""
+        return self.method == "lora" and self.lora.keep
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of what is trained."""
+        factor = self.lora.learning_rate_factor if self.method == "lora" else 1.0
+        return self.learning_rate * factor
