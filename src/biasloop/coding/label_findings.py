@@ -21,7 +21,7 @@ from biasloop.analysis import (
     tables_of,
 )
 from biasloop.coding.prediction_powered import LEAST_LABELS, CodedSet, inferences
-from biasloop.coding.sheets import UNCLEAR, Key
+from biasloop.coding.sheets import Key, options_of
 from biasloop.errors import InputError
 from biasloop.loop import Results
 from biasloop.tables import BASE, REAL
@@ -403,7 +403,7 @@ def _against(
 
     The last option stands for what the classifier cannot read, too.
     """
-    options = [*labels, UNCLEAR] if UNCLEAR not in labels else list(labels)
+    options = options_of(labels)
     unread = len(labels)
     rows: dict[tuple[str, int], list[tuple[int, int, str]]] = {one: [] for one in sets}
     together: list[tuple[int, int, str]] = []
@@ -490,16 +490,12 @@ def _with_holm(frame: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     family = frame["leaning"].is_in(list(counted)).fill_null(value=False).to_numpy()
     result = np.full(frame.height, np.nan)
     result[family] = holm(pvalues[family])
+    frame = frame.with_columns(pl.Series("holm", result, dtype=pl.Float64).fill_nan(None))
     if len(labels) == 2:  # a change mirrors the other's
-        own = {
-            regime: result[place]
-            for place, (regime, leaning) in enumerate(frame.select("regime", "leaning").rows())
-            if leaning == labels[1]
-        }
-        for place, (regime, leaning) in enumerate(frame.select("regime", "leaning").rows()):
-            if leaning == labels[0]:
-                result[place] = own[regime]
-    return frame.with_columns(pl.Series("holm", result, dtype=pl.Float64).fill_nan(None))
+        other = pl.col("holm").max().over("regime")
+        mirrored = pl.when(pl.col("leaning") == labels[0]).then(other).otherwise("holm")
+        frame = frame.with_columns(mirrored.alias("holm"))
+    return frame
 
 
 def _both_ways(coded: CodedSet) -> tuple[np.ndarray, np.ndarray]:

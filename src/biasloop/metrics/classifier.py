@@ -126,6 +126,9 @@ def fit_linear(
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     """Find the temperature with the least balanced log-loss on logits that were held out.
 
+    scikit-learn's `CalibratedClassifierCV` would fit every fold's features again, whose held-out
+    logits are there from the choice of the features.
+
     Parameters
     ----------
     logits

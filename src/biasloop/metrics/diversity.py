@@ -61,6 +61,9 @@ def self_bleu(texts: Sequence[Sequence[str]]) -> list[float | None]:
 def bleus(texts: Sequence[Sequence[str]]) -> np.ndarray:
     """BLEU-4 of each text against all the others, and against all the others but one.
 
+    By hand: libraries score one text at a time, and a jackknife needs n squared of them, which all
+    come from the same counts.
+
     Sentence BLEU with uniform weights, clipping by the best of the references, the brevity penalty
     of the reference nearest in length (the shorter of equals), and 0.1 in place of a count of no
     match (Chen and Cherry 2014, method 1).

@@ -103,6 +103,8 @@ def tells_apart(drawn: np.ndarray) -> float:
 def reliability(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, list[dict[str, Any]]]:
     """Compute the expected calibration error and its bins (Guo et al. 2017, equation 3).
 
+    scikit-learn's `calibration_curve` gives no count of a bin, which the error needs.
+
     Parameters
     ----------
     truth

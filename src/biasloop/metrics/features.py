@@ -93,8 +93,9 @@ def weigh(counts: csr_matrix, idf: np.ndarray) -> csr_matrix:
     from scipy.sparse import csr_matrix
     from sklearn.preprocessing import normalize
 
-    # In place, and with the counts' own indices: the matrix is the largest thing in fitting. They
-    # are sorted first, since their order is that in which the fitting adds up.
+    # In place, and with the counts' own indices (scikit-learn's `TfidfTransformer` makes an array
+    # more): the matrix is the largest thing in fitting. They are sorted first, since their order is
+    # that in which the fitting adds up.
     counts.sort_indices()
     values = counts.data.astype(np.float64)
     np.log(values, out=values)

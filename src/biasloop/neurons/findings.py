@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,7 +37,7 @@ ASSOCIATIONS_FILE = "associations.parquet"
 _SUMMARY_FILE = "associations.json"
 _ABLATION_FILE = "ablation.json"
 #: What `_SUMMARY_FILE` holds: everything of `Findings` but the table.
-_SUMMARY = {"metrics", "method", "versions", "left_out", "let_in"}
+_SUMMARY = ("metrics", "method", "versions", "left_out", "let_in")
 _KEY = list(CHAIN)
 
 
@@ -166,13 +167,7 @@ def write_findings(folder: Path, findings: Findings) -> None:
     write_bytes(folder / "correlations.png", correlations_png(findings.associations))
     write_json(
         folder / _SUMMARY_FILE,
-        {
-            "metrics": list(findings.metrics),
-            "method": findings.method,
-            "versions": findings.versions,
-            "left_out": findings.left_out,
-            "let_in": findings.let_in,
-        },
+        {name: getattr(findings, name) for name in _SUMMARY},
     )
 
 
@@ -187,19 +182,13 @@ def read_findings(folder: Path) -> Findings | None:
     if not (folder / _SUMMARY_FILE).is_file():
         return None
     summary = _read_json(folder / _SUMMARY_FILE)
-    if not isinstance(summary, dict) or set(summary) != _SUMMARY:
+    if not isinstance(summary, dict) or set(summary) != set(_SUMMARY):
         raise StoreError(
             f"{folder / _SUMMARY_FILE}: damaged, or of another version of biasloop; run "
             "'biasloop neurons' again"
         )
-    return Findings(
-        read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS),
-        tuple(summary["metrics"]),
-        summary["method"],
-        summary["versions"],
-        summary["left_out"],
-        summary["let_in"],
-    )
+    own: dict[str, Any] = summary | {"metrics": tuple(summary["metrics"])}
+    return Findings(read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS), **own)
 
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:
