@@ -16,7 +16,7 @@ from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
-from biasloop.models import load_tokenizer, require_template, resolve_model
+from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
@@ -165,16 +165,26 @@ def contents_of(config: Config) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If an input is missing.
+        If an input is missing, or the base model cannot be trained as the config says.
     """
-    method_of(config.training).require()
-    if config.training.asks:
-        require_template(load_tokenizer(config.base.model, config.base.revision), config.base.model)
+    _check_training(config)
     return {
         "corpus": fingerprint(config.corpus),
         "base": None if config.base.model == "scratch" else content_of(config.base.model),
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
     }
+
+
+def _check_training(config: Config) -> None:
+    """Refuse a training that the base model is not made for; its weights are not read."""
+    training, base, method = config.training, config.base, method_of(config.training)
+    method.require()
+    if base.model == "scratch" or (training.method == "full" and training.text == "plain"):
+        return
+    shape = load_model(base.model, base.revision, weights=False)
+    if training.text == "chat":
+        require_template(shape.tokenizer, base.model)
+    method.trainable(shape.model)
 
 
 def _name(key: SetKey) -> str:

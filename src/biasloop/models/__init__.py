@@ -7,7 +7,6 @@ from biasloop.models.fast.linear import packed, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
     load_model,
-    load_tokenizer,
     refuse_adapter,
     refuse_tokens,
     resolve_model,
@@ -29,7 +28,6 @@ __all__ = [
     "checkpoint_of",
     "few_lengths",
     "load_model",
-    "load_tokenizer",
     "packed",
     "read_at_once",
     "refuse_adapter",

@@ -244,10 +244,16 @@ def _load_from(
     name: str, location: ModelLocation, device: Device, weights: bool, place: bool
 ) -> LoadedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     adapter = location.adapter
-    tokenizer = _tokenizer(location)
+    if not location.is_local:
+        check_hub(f"'{location.name}'", location.name, "model", location.revision)
+    own_words = adapter and any(
+        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
+    )
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    tokenizer = _load("tokenizer", words, AutoTokenizer)
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
@@ -275,33 +281,6 @@ def _load_from(
         model.to(torch.device(device.name))
     model.eval()
     return LoadedModel(model, tokenizer, device, take_own_settings(model, tokenizer), adapter)
-
-
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer alone.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had.
-    """
-    quiet()
-    with _without_adapter(resolve_model(name, revision)) as location:
-        return _tokenizer(location)
-
-
-def _tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
-    """Load an adapter's own tokenizer, where it has one, or its model's."""
-    from transformers import AutoTokenizer
-
-    adapter = location.adapter
-    if not location.is_local:
-        check_hub(f"'{location.name}'", location.name, "model", location.revision)
-    own_words = adapter and any(
-        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
-    )
-    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-    return _load("tokenizer", words, AutoTokenizer)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
