@@ -262,10 +262,16 @@ def _load_from(
     name: str, location: ModelLocation, device: Device, weights: bool, place: bool
 ) -> LoadedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     adapter = location.adapter
-    tokenizer = _tokenizer(location)
+    if not location.is_local:
+        check_hub(f"'{location.name}'", location.name, "model", location.revision)
+    own_words = adapter and any(
+        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
+    )
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    tokenizer = _load("tokenizer", words, AutoTokenizer)
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
@@ -296,19 +302,6 @@ def _load_from(
     hosted = adapter.hosted if adapter and adapter.hosted else location.hosted
     commit = hosted.commit if hosted else None
     return LoadedModel(model, tokenizer, device, settings, adapter, commit)
-
-
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer alone.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had.
-    """
-    quiet()
-    with without_adapter(resolve_model(name, revision)) as location:
-        return _tokenizer(location)
 
 
 def _tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
