@@ -255,4 +255,6 @@ def test_a_training_of_every_weight_on_plain_text_has_the_key_it_always_had():
     assert own["lora"]["rank"] == 2
     with pytest.raises(ValueError, match="lora is a setting of method: lora, and method is full"):
         TrainingConfig(lora={"rank": 3})
+    with pytest.raises(ValueError, match=r"neither 'all-linear' nor 'auto'; .*: \[q_proj\]"):
+        LoraConfig(target_modules="q_proj")
     assert TrainingConfig(**lora().model_dump(mode="json")) == lora()

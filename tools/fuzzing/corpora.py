@@ -210,7 +210,7 @@ def _json(path: Path, random: Random, fields: tuple[str, ...]) -> None:
     """Write an array of objects, or an object that holds one."""
     content = b",\n".join(_object(row, random) for row in _rows(random, fields))
     start, end = random.choice((
-        (b"[", b"]"), (b"[", b"]"), (b"\xef\xbb\xbf [", b"]\n"), (b'{"data": [', b"]}"),
+        *[(b"[", b"]")] * 5, *[(b'{"data": [', b"]}")] * 3, (b"\xef\xbb\xbf [", b"]\n"),
         (b'{"a": 1, "rows": [', b'], "more": []}'), (b'{"x": [{}], "y": [', b"]}"), (b"[", b",]"),
         (b"[[", b"]]"), (b"", b""),
     ))  # fmt: skip

@@ -43,6 +43,16 @@ class LoraConfig(Section):
         "into, also where loop.keep_models deletes that model",
     )
 
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _modules_are_listed(cls, modules: object) -> object:
+        if isinstance(modules, str) and modules not in ("all-linear", "auto"):
+            raise ValueError(
+                f"'{modules}' is neither 'all-linear' nor 'auto'; names of modules are a list: "
+                f"[{modules}]"
+            )
+        return modules
+
 
 class TrainingConfig(Section):
     """Fine-tuning of one generation."""

@@ -10,7 +10,6 @@ import polars as pl
 
 from biasloop import quantities
 from biasloop.report import formatting as fmt
-from biasloop.tables import BASE, REAL
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ def _rows(
 ) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Name every table and its rows: what a row is called, its regime and generation."""
     there = set(pooled["regime"])
-    names = {REAL: "real articles", BASE: "base model"}
-    levels = [(name, regime, -1) for regime, name in names.items() if regime in there]
+    levels = [(name, regime, -1) for regime, name in fmt.SETS.items() if regime in there]
     tables = [("Real articles and base model", levels)]
     for regime in regimes:
         own = pooled.filter((pl.col("regime") == regime) & (pl.col("generation") >= 0))

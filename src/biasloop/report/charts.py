@@ -381,7 +381,7 @@ def line_chart(
     if not series:
         return None
     levels = tuple(
-        Reference(_REFERENCE_NAMES[regime], value * scale, _REFERENCE_LOOKS[regime])
+        Reference(fmt.SETS[regime], value * scale, _REFERENCE_LOOKS[regime])
         for regime in references
         if (value := _level(rows, regime)) is not None
     )
@@ -389,7 +389,6 @@ def line_chart(
     return _logarithmic(chart)
 
 
-_REFERENCE_NAMES = {REAL: "real articles", BASE: "base model"}
 _REFERENCE_LOOKS = {REAL: REAL_LOOK, BASE: BASE_LOOK}
 #: A leaning's name on an axis is no longer than this.
 _AXIS_NAME = 20
@@ -439,7 +438,7 @@ def path_chart(summary: pl.DataFrame, leaning: str, looks: Mapping[str, Look]) -
     pooled = summary.filter(pl.col("seed").is_null() & pl.col("value").is_not_null())
     traces = []
     for regime, look in _REFERENCE_LOOKS.items():
-        name = _REFERENCE_NAMES[regime]
+        name = fmt.SETS[regime]
         for quality, share in _places(pooled, regime, leaning)[:1]:
             at = ([quality.value or 0.0], [share.value])
             hover = [_place_hover(name, "", quality, share)]
@@ -486,13 +485,11 @@ def _place_hover(name: str, generation: str, quality: Point, share: Point) -> st
     return f"<b>{escape(name)}</b>{generation}<br>{figures}"
 
 
-_PARTS = {"articles": "unseen articles", "sources": "unseen sources"}
-
-
 def calibration_chart(card: Mapping[str, Any]) -> Drawing | None:
     """Draw an instrument's accuracy against its confidence on held-out articles, by its card."""
     held_out = card.get("held_out") or {}
-    parts = {part: bins for part in _PARTS if (bins := (held_out.get(part) or {}).get("bins"))}
+    known = {part: (held_out.get(part) or {}).get("bins") for part in fmt.HELD_OUT}
+    parts = {part: bins for part, bins in known.items() if bins}
     if not parts:
         return None
     lowest = min((bin_["confidence"] for bins in parts.values() for bin_ in bins), default=0.0)
@@ -502,12 +499,12 @@ def calibration_chart(card: Mapping[str, Any]) -> Drawing | None:
     for part, bins in parts.items():
         x, y = ([100 * bin_[name] for bin_ in bins] for name in ("confidence", "accuracy"))
         hover = [
-            f"<b>{_PARTS[part]}</b><br>confidence {fmt.number(confidence, 0)} %, right "
+            f"<b>{fmt.HELD_OUT[part]}</b><br>confidence {fmt.number(confidence, 0)} %, right "
             f"{fmt.number(accuracy, 0)} % of {bin_['n']:,}"
             for confidence, accuracy, bin_ in zip(x, y, bins, strict=True)
         ]
-        own = look(list(_PARTS).index(part))
-        traces.append(Trace("line", _PARTS[part], own, x, y, hover=hover))
+        own = look(list(fmt.HELD_OUT).index(part))
+        traces.append(Trace("line", fmt.HELD_OUT[part], own, x, y, hover=hover))
     return Drawing(
         f"calibration_{fmt.file_stem(card['metric'])}",
         f"Calibration: {fmt.name(card['metric'])}",

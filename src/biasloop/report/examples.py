@@ -73,7 +73,7 @@ def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
                 if key[:2] == (article, regime)
             )
             if own:
-                written.append(("base model" if regime == BASE else fmt.name(regime), own))
+                written.append((fmt.SETS.get(regime) or fmt.name(regime), own))
         title, label, source, body = (
             real[article][name] or "" for name in ("title", "label", "source", "body")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from biasloop.tables import BASE, REAL
 from biasloop.untrusted import visible
 
 #: Between a number and its unit: narrow, and no line break.
@@ -13,6 +14,11 @@ _MINUS = "\u2212"
 
 #: How every interval is called.
 INTERVAL = f"95{_THIN}% interval"
+
+#: How the sets that are no regime's are called.
+SETS = {REAL: "real articles", BASE: "base model"}
+#: How the articles are called on which an instrument was tested.
+HELD_OUT = {"articles": "unseen articles", "sources": "unseen sources"}
 
 _LONGEST_NAME = 48
 

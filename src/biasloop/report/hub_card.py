@@ -142,7 +142,7 @@ def _findings(summary: Mapping[str, Any]) -> list[str]:
     answer = summary["answer"]
     found = ["## What the run found", f"**{in_markdown(answer['sentence'])}**"]
     if answer["untold"]:
-        found.append(in_markdown(answer["untold"]))
+        found.append(f"Not answered: {in_markdown(answer['untold'])}.")
     rows = [[_cell(entry) for entry in row] for row in answer["rows"]]
     found.append(_table(answer["columns"], rows))
     if frontier := answer["frontier"]:

@@ -10,10 +10,6 @@ from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
 
-_PARTS = {
-    "articles": "unseen articles",
-    "sources": "unseen sources",
-}
 #: By what an article is held too damaged to read; confidence, of which the card has a bound, too,
 #: decides nothing.
 _DAMAGE = {
@@ -77,13 +73,13 @@ def instrument(card: Mapping[str, Any]) -> Instrument:
     """Make one card ready to show."""
     held_out = card.get("held_out") or {}
     bounds = card.get("domain") or {}
-    parts = {part: held_out[part] for part in _PARTS if held_out.get(part)}
+    parts = {part: held_out[part] for part in fmt.HELD_OUT if held_out.get(part)}
     trained = card.get("trained_on") or 0
     return Instrument(
         metric=fmt.name(card["metric"]),
         name=fmt.visible(card.get("instrument", "")),
         trained_on=f"trained on {trained:,} texts" if trained else "came trained",
-        parts=tuple(f"{_PARTS[part]} (n = {found['n']:,})" for part, found in parts.items()),
+        parts=tuple(f"{fmt.HELD_OUT[part]} (n = {found['n']:,})" for part, found in parts.items()),
         errors=tuple(
             (title, tuple(fmt.number(found.get(key), 3) for found in parts.values()))
             for key, title in _ERRORS
@@ -111,4 +107,4 @@ def _confusion(part: str, found: Mapping[str, Any]) -> ConfusionTable:
     for label, row in zip(labels, counts, strict=True):
         total = sum(row) or 1
         rows.append((label, tuple((f"{count:,}", count / total) for count in row)))
-    return ConfusionTable(_PARTS[part], labels, tuple(rows))
+    return ConfusionTable(fmt.HELD_OUT[part], labels, tuple(rows))

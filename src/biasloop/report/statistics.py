@@ -13,8 +13,7 @@ from biasloop.report import formatting as fmt
 from biasloop.report.cautions import UNREAD
 from biasloop.report.cells import ABSENT, Cell, Part, Table, figure_cell, first_row, one_table
 from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
-
-_PARTS = {"sources": "unseen sources", "articles": "unseen articles"}
+from biasloop.tables import BASE, REAL
 
 
 def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
@@ -203,7 +202,7 @@ def tables_of_tests(
 
 
 def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    names = {"base": "base model"} | {regime: fmt.name(regime) for regime in regimes}
+    names = {BASE: fmt.SETS[BASE]} | {regime: fmt.name(regime) for regime in regimes}
     several = shifts["seed"].n_unique() > 1
     sets = shifts.select("regime", "seed", "generation").unique().sort(pl.all())
     rows = []
@@ -255,7 +254,7 @@ def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: st
         rows = []
         for generation in own["generation"].unique().sort().to_list():
             cells: list[Cell] = []
-            for against in ("generation 0", "base", "real"):
+            for against in ("generation 0", BASE, REAL):
                 row = first_row(own, generation=generation, against=against)
                 cells.append(figure_cell(row, "value", 100, 1))
                 cells.append(_p(row["holm"]) if row else ABSENT)
@@ -297,11 +296,10 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
     if not adjusted.height or evidence.confusion is None:
         return None
     rows = []
-    names = {"real": "real articles", "base": "base model"}
-    for regime in ("real", "base", *regimes):
+    for regime in (*fmt.SETS, *regimes):
         own = adjusted.filter(pl.col("regime") == regime).sort("generation")
         for row in own.iter_rows(named=True):
-            shown = names.get(regime) or f"{fmt.name(regime)}, {row['generation']}"
+            shown = fmt.SETS.get(regime) or f"{fmt.name(regime)}, {row['generation']}"
             cells = tuple(
                 figure_cell(row, n, 100, 1, signed=n == "change")
                 for n in ("read", "adjusted", "change", "likelihood")
@@ -311,9 +309,10 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
             cells = (*cells[:2], over_all, *cells[2:])
             rows.append((shown, cells))
     counts = int(evidence.confusion.counts.sum())
+    part = fmt.HELD_OUT[evidence.confusion.part]
     columns = (
         "as read, %",
-        f"corrected by errors on {counts:,} {_PARTS[evidence.confusion.part]}, damaged alike, %",
+        f"corrected by errors on {counts:,} {part}, damaged alike, %",
         "cannot be read, % (over all articles the share is)",
         "corrected change since Generation 0, points",
         "corrected by EM, %",
