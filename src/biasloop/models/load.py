@@ -265,11 +265,7 @@ def _load_from(
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     adapter = location.adapter
-    if not location.is_local:
-        check_hub(f"'{location.name}'", location.name, "model", location.revision)
-    own_words = adapter and any(
-        (adapter.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")
-    )
+    own_words = adapter and has_tokenizer(adapter.folder)
     words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
     tokenizer = _load("tokenizer", words, AutoTokenizer)
     options: dict[str, Any] = {"dtype": device.dtype}
@@ -302,16 +298,6 @@ def _load_from(
     hosted = adapter.hosted if adapter and adapter.hosted else location.hosted
     commit = hosted.commit if hosted else None
     return LoadedModel(model, tokenizer, device, settings, adapter, commit)
-
-
-def _tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
-    """Load an adapter's own tokenizer, where it has one, or its model's."""
-    from transformers import AutoTokenizer
-
-    adapter = location.adapter
-    own_words = adapter and has_tokenizer(adapter.folder)
-    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-    return _load("tokenizer", words, AutoTokenizer)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
