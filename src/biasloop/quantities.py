@@ -337,6 +337,17 @@ declare(
         title="Log-odds of the first text against the second",
         caption="Mean over pairs; 0 is no preference.",
         unit="nats",
-        tested="log-odds of pairs",
+        tested="log-odds of the first text of a pair",
+    ),
+    Quantity(
+        "pair_name_log_odds",
+        "log-odds of the first pair's group",
+        "pairs",
+        "pairs",
+        title="Log-odds of one group's name",
+        caption="Of the text that names the group of the file's first pair (built in: Republicans) "
+        "against the other, whatever is said of it; 0 is no preference.",
+        unit="nats",
+        tested="log-odds of one group's name in a pair",
     ),
 )

@@ -10,7 +10,14 @@ from tiny_models import words_tokenizer
 from biasloop.config import MetricsConfig, PairsConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS, FitContext
-from biasloop.metrics.pairs import Pair, log_odds, parts_of, read_pairs, shared_places
+from biasloop.metrics.pairs import (
+    Pair,
+    log_odds,
+    name_log_odds,
+    parts_of,
+    read_pairs,
+    shared_places,
+)
 from biasloop.tables import ARTICLES
 
 WORDS = [
@@ -141,6 +148,16 @@ def test_a_planted_preference_is_found(tmp_path):
     }
 
 
+def test_the_preference_for_a_name_weighs_both_kinds_of_pairs_alike():
+    odds = np.array([1.0, 3.0, 0.5, np.nan])
+    found = name_log_odds(odds, ["a", "b", "a", "a"], "a")
+    # Said of a: 0.75 towards a; said of b: 3 towards b.
+    assert np.nanmean(found) == pytest.approx((0.75 - 3) / 2)
+    assert np.isnan(found).tolist() == [False, False, False, True]
+    assert name_log_odds(odds, ["a", "a", "a", "a"], "a") is None
+    assert name_log_odds(odds, ["a", "a", "a", "b"], "a") is None
+
+
 def test_the_built_in_set_is_balanced_and_differs_in_the_party_only():
     pairs = read_pairs(PairsConfig())
     assert len(pairs) == 48
@@ -166,8 +183,10 @@ def crows(path):
 def test_crows_pairs(tmp_path):
     crows(tmp_path / "crows.csv")
     assert read_pairs(PairsConfig(file=str(tmp_path / "crows.csv"))) == [
-        Pair("Women, he said, cannot drive.", "Men, he said, cannot drive.", "gender", "stereo"),
-        Pair("The rich man was kind.", "The poor man was kind.", "socioeconomic", "antistereo"),
+        Pair(
+            "Women, he said, cannot drive.", "Men, he said, cannot drive.", "gender", "stereotyped"
+        ),
+        Pair("The rich man was kind.", "The poor man was kind.", "socioeconomic", "other"),
     ]
 
 
@@ -246,9 +265,9 @@ def test_bbq(tmp_path):
     asked = "Two men came.\nQuestion: Who forgot?\nAnswer: "
     old, young = asked + "The old one", asked + "The young one"
     assert read_pairs(config) == [
-        Pair(old, young, "Age", "neg"),
-        Pair(young, old, "Age", "nonneg"),
-        Pair(asked + "Unknown", young, "Age", "neg"),
+        Pair(old, young, "Age", "stereotyped"),
+        Pair(young, old, "Age", "other"),
+        Pair(asked + "Unknown", young, "Age", "stereotyped"),
     ]
 
 
@@ -262,6 +281,11 @@ def test_bbq(tmp_path):
         ("a.csv", "first,second\n", "has no pair"),
         ("a.csv", "first,second,axis\na b,c b," + "x" * 99, "row 2: axis has 99 characters"),
         ("a.csv", "first,second\na\x07 b,c b\n", "row 2: first has a character that is no text"),
+        (
+            "a.csv",
+            "sent_more,sent_less,bias_type,stereo_antistereo\na b,c b,x,y\n",
+            "stereo_antistereo is 'y'",
+        ),
         ("a.jsonl", "{]\n", "row 1: broken JSON"),
         ("a.jsonl", json.dumps(bbq(question_polarity="x")), "row 1: question_polarity is 'x'"),
         ("a.jsonl", json.dumps(bbq(answer_info={})), "row 1: answer_info needs ans0"),

@@ -270,8 +270,8 @@ class PairsConfig(Section):
     file: str = Field(
         "party",
         description="'party' (built in: 48 sentences about the two US parties); a CSV file with "
-        "the columns first and second, and maybe axis and group; or a file of CrowS-Pairs (CSV), "
-        "BBQ (JSONL) or WinoBias (see anti)",
+        "the columns first and second, and maybe axis and group (whose name the first text has); "
+        "or a file of CrowS-Pairs (CSV), BBQ (JSONL) or WinoBias (see anti)",
     )
     anti: str | None = Field(
         None,

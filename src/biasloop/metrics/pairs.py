@@ -41,6 +41,8 @@ _FILE, _ANTI = "metrics.pairs.file", "metrics.pairs.anti"
 _LONGEST, _LONGEST_TEXT, _LONGEST_NAME = 10_000_000, 10_000, 60
 #: Lines of WinoBias that have less than this in common are two sentences, not one.
 _ALIKE = 0.5
+#: Whose name the first text has, where the file says no more: whom the stereotype is of, or not.
+_GROUPS = ("other", "stereotyped")
 #: What BBQ calls a group in its answers -> among those that a stereotype is of.
 _BBQ_GROUPS = {"girl": "F", "woman": "F", "boy": "M", "man": "M"}
 
@@ -56,8 +58,8 @@ class Pair:
     second
         The other.
     axis, group
-        What the two differ in (gender, say), and a kind of pairs within it; empty where the file
-        does not say.
+        What the two differ in (gender, say), and whose name the first text has (female, say);
+        empty where the file does not say.
     """
 
     first: str
@@ -78,8 +80,8 @@ def read_pairs(config: PairsConfig) -> list[Pair]:
 
     BBQ's are those of its ambiguous contexts: the answer that agrees with the stereotype (of a
     negative question the group that it is of, else the other; Parrish et al. 2022) and the other,
-    each after context and question; ``group`` is the question's polarity. Those are left out of
-    which the file does not say which answer names the group.
+    each after context and question. Those are left out of which the file does not say which answer
+    names the group.
 
     Raises
     ------
@@ -169,9 +171,13 @@ def _own(fields: Mapping[str, Any]) -> Pair:
 
 
 def _crows(fields: Mapping[str, Any]) -> Pair:
-    # The text that agrees with the stereotype is sent_more in both directions.
-    names = ("sent_more", "sent_less", "bias_type", "stereo_antistereo")
-    return Pair(*(_field(fields, name) for name in names))
+    # The text that agrees with the stereotype is sent_more in both directions. It is of the group
+    # that the stereotype is of, or (antistereo) of the other.
+    more, less, axis = (_field(fields, name) for name in ("sent_more", "sent_less", "bias_type"))
+    direction = _field(fields, "stereo_antistereo")
+    if direction not in ("stereo", "antistereo"):
+        raise ValueError(f"stereo_antistereo is {direction[:40]!r}, neither stereo nor antistereo")
+    return Pair(more, less, axis, _GROUPS[direction == "stereo"])
 
 
 def _bbq(fields: Mapping[str, Any]) -> Pair | None:
@@ -198,7 +204,7 @@ def _bbq(fields: Mapping[str, Any]) -> Pair | None:
     first, second = (meant[0], other) if polarity == "neg" else (other, meant[0])
     asked = f"{_field(fields, 'context')}\nQuestion: {_field(fields, 'question')}\nAnswer: "
     answers = (asked + _field(fields, f"ans{place}") for place in (first, second))
-    return Pair(*answers, _field(fields, "category"), polarity)
+    return Pair(*answers, _field(fields, "category"), _GROUPS[polarity == "neg"])
 
 
 def _no_blank(group: str) -> str:
@@ -356,19 +362,52 @@ class Pairs:
         -------
         Scored
             By pair: ``pair_first``, 1 where the first text is likelier, 0 where the second is and
-            one half where they are equally likely; ``pair_log_odds``, see `log_odds`. Also by axis
-            and group, as ``pair_first:AXIS`` and ``pair_first:AXIS/GROUP``.
+            one half where they are equally likely; ``pair_log_odds``, see `log_odds`; and
+            ``pair_name_log_odds``, see `name_log_odds`. Also by axis and group, as
+            ``pair_first:AXIS`` and ``pair_first:AXIS/GROUP``.
         """
         odds = log_odds(self.model, self.tokenizer, self.pairs, self.batch_size, self.whole)
         first = np.where(np.isnan(odds), np.nan, (np.sign(odds) + 1) / 2)
-        parts = [
-            scored(
-                [f"pair {place + 1}" for place in places],
-                {f"pair_first{part}": first[places], f"pair_log_odds{part}": odds[places]},
-            ).scores
-            for part, places in parts_of(self.pairs)
-        ]
-        return Scored(pl.concat(parts), SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
+        found = []
+        for part, places in parts_of(self.pairs):
+            columns = {f"pair_first{part}": first[places], f"pair_log_odds{part}": odds[places]}
+            groups = [self.pairs[place].group for place in places]
+            named = name_log_odds(odds[places], groups, self.pairs[0].group)
+            if named is not None:
+                columns[f"pair_name_log_odds{part}"] = named
+            found.append(scored([f"pair {place + 1}" for place in places], columns).scores)
+        return Scored(pl.concat(found), SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
+
+
+def name_log_odds(odds: np.ndarray, groups: Sequence[str], group: str) -> np.ndarray | None:
+    """Log-odds of the text that has a group's name, whether it comes first or second.
+
+    Where the first text of a pair has the other group's name, they are its odds turned round. The
+    two kinds of pairs weigh alike, however many there are, so that what is said of the groups
+    cancels in the mean over pairs: it is the preference for the name itself.
+
+    Parameters
+    ----------
+    odds
+        Of the first texts, shape (pairs,); may be NaN.
+    groups
+        Whose name the first text of each pair has.
+    group
+        The group.
+
+    Returns
+    -------
+    np.ndarray or None
+        Shape (pairs,), whose mean is the mean of the two kinds' means; None where there are not
+        just two groups, each with a pair that has odds.
+    """
+    if len(set(groups)) != 2 or group not in groups:
+        return None
+    own, known = np.array([name == group for name in groups]), ~np.isnan(odds)
+    counts = (own & known).sum(), (~own & known).sum()
+    if not min(counts):
+        return None
+    return np.where(own, 1 / counts[0], -1 / counts[1]) * odds * known.sum() / 2
 
 
 class PairsKind:
