@@ -107,6 +107,11 @@ def _loaded(store: Store, plan: Plan) -> list[Metric]:
     paths = {"corpus": store.checked(plan.corpus), "base": store.path(plan.base)}
     loaded = []
     for metric, stage in plan.instruments.items():
+        if metric_kind(metric).reads_model:
+            raise InputError(
+                f"metric '{metric}' reads the models of a run, not articles: name it in "
+                "metrics.names of a run's config"
+            )
         if not store.has(stage):
             raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
         loaded.append(stage.load(paths, store.checked(stage)))

@@ -18,6 +18,7 @@ from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import metric_kind
+from biasloop.metrics.pairs import files_of, read_pairs
 from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
@@ -159,6 +160,9 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
+    if metric == "pairs":
+        read_pairs(config.metrics.pairs)
+        content["files"] = [sha256_file(path) for path in files_of(config.metrics.pairs)]
     if "minilm" in getattr(section, "candidates", ()):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))

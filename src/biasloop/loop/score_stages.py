@@ -169,6 +169,17 @@ class ScoreHoldout(Stage):
 
 
 @dataclass(frozen=True, eq=False)
+class ScoreModel(Score):
+    """Score a ``model`` itself by the ``instrument`` of a metric that reads one."""
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write the three tables of scores."""
+        own = self.instrument.load({**paths, "base": paths["model"]}, paths["instrument"])
+        found = own.score(ARTICLES.to_frame())
+        _write(out, found.scores, found.leaning_scores, found.set_scores)
+
+
+@dataclass(frozen=True, eq=False)
 class Detect(Stage):
     """Say of ``articles`` how likely each is human text, by a detector trained on ``corpus``, too.
 
@@ -233,6 +244,12 @@ def score_set(
     parts: dict[str, Stage] = {}
     for metric, instrument in instruments.items():
         config, read = instrument.config, {**inputs, "instrument": instrument}
+        if metric_kind(metric).reads_model:
+            if model:
+                read = {"corpus": inputs["corpus"], "instrument": instrument, "model": model}
+                whole = ScoreModel(config, f"{name}: score {metric}", read, instrument)
+                parts[f"{metric}-0"] = whole
+            continue
         whole = Score(config, f"{name}: score {metric}", read, instrument)
         parts[f"{metric}-0"] = (
             whole if metric_kind(metric).whole_set else in_shards(whole, f"{name}: join {metric}")

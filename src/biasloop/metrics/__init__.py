@@ -8,6 +8,7 @@ from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.leaning import LeaningKind
+from biasloop.metrics.pairs import PairsKind
 from biasloop.metrics.perplexity import PerplexityKind, perplexities
 from biasloop.metrics.quality import QualityKind
 
@@ -17,6 +18,7 @@ METRICS: dict[str, MetricKind] = {
     "quality": QualityKind(),
     "perplexity": PerplexityKind(),
     "diversity": DiversityKind(),
+    "pairs": PairsKind(),
 }
 
 

@@ -94,9 +94,13 @@ class MetricKind(Protocol):
     whole_set
         Whether its figures need the whole set of articles at once. Where not, every article is
         scored by itself, so that a set can be scored in parts.
+    reads_model
+        Whether it reads the model that wrote the articles, not these: that is then the base model
+        of the context that it is loaded with.
     """
 
     whole_set: bool
+    reads_model: bool
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write the instrument's files into an existing, empty folder; equal input, equal bytes.

@@ -205,6 +205,7 @@ class DiversityKind:
     """The registry's entry: nothing to fit."""
 
     whole_set = True
+    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ from biasloop.models import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 #: A text is cut here, or at the model's context where that is shorter.
@@ -70,52 +71,98 @@ def perplexities(
     BiasloopError
         If the model gives no finite probabilities, as a diverged one does.
     """
-    import torch
-
     limit = min(max_tokens, checkpoint_of(model, tokenizer).context)
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
+    summed = _losses(model, [ids[row] for row in judged], batch_size, limit, "sum")
+    for row, losses in zip(judged, summed, strict=True):
+        result[row] = sum(float(part) for part in losses) / (len(ids[row]) - 1)
+    if np.isnan(result[judged]).any():
+        raise _diverged("perplexity")
+    return np.exp(result)
+
+
+def token_log_probabilities(
+    model: PreTrainedModel, ids: Sequence[np.ndarray], batch_size: int, limit: int
+) -> list[np.ndarray]:
+    """Log-probability of each token after those before it, in nats.
+
+    Parameters
+    ----------
+    model
+        A causal language model, on its device.
+    ids
+        Texts as tokens, each of two tokens at least and of ``limit`` at most.
+    batch_size
+        As for `perplexities`.
+    limit
+        The model's context.
+
+    Returns
+    -------
+    list of np.ndarray
+        Per text, of its tokens 2, 3, ...: shape (tokens - 1,), float64.
+
+    Raises
+    ------
+    BiasloopError
+        If one is not finite, as of a diverged model.
+    """
+    found = [
+        -np.concatenate([part.cpu().numpy().astype(float) for part in losses])
+        for losses in _losses(model, ids, batch_size, limit, "none")
+    ]
+    if not all(np.isfinite(own).all() for own in found):
+        raise _diverged("pairs")
+    return found
+
+
+def _diverged(metric: str) -> BiasloopError:
+    return BiasloopError(
+        f"{metric}: the model gives probabilities that are not numbers; its training has "
+        "diverged. Lower training.learning_rate"
+    )
+
+
+def _losses(
+    model: PreTrainedModel,
+    ids: Sequence[np.ndarray],
+    batch_size: int,
+    limit: int,
+    reduction: Literal["sum", "none"],
+) -> list[list[Tensor]]:
+    """Cross-entropies of each text of at least two tokens, in nats.
+
+    In parts of ``_JUDGED_AT_ONCE`` tokens, each summed or token by token.
+    """
+    import torch
+
+    found: list[list[Tensor]] = [[] for _ in ids]
+
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), prepacked(model):
-            lengths = [len(ids[row]) for row in judged]
-            for batch in batches(lengths, batch_size, read_at_once(model)):
-                rows = [judged[place] for place in batch]
-                result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows], limit))
+            for batch in batches([len(row) for row in ids], batch_size, read_at_once(model)):
+                longest = min(few_lengths(max(len(ids[row]) for row in batch)), limit)
+                padded = torch.zeros((len(batch), longest), dtype=torch.long)
+                for place, row in enumerate(batch):
+                    padded[place, : len(ids[row])] = torch.from_numpy(ids[row])
+                padded = padded.to(model.device)
+                logits = model(input_ids=padded, use_cache=False).logits
+                for place, row in enumerate(batch):
+                    last = len(ids[row]) - 1
+                    for at in range(0, last, _JUDGED_AT_ONCE):
+                        end = min(at + _JUDGED_AT_ONCE, last)
+                        own = logits[place, at:end].float()
+                        target = padded[place, at + 1 : end + 1]
+                        found[row].append(
+                            torch.nn.functional.cross_entropy(own, target, reduction=reduction)
+                        )
     finally:
         model.train(was_training)
-    if np.isnan(result[judged]).any():
-        raise BiasloopError(
-            "perplexity: the model gives probabilities that are not numbers; its training has "
-            "diverged. Lower training.learning_rate"
-        )
-    return result
-
-
-def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray], limit: int) -> list[float]:
-    """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
-    import torch
-
-    longest = min(few_lengths(max(len(ids) for ids in batch)), limit)
-    padded = torch.zeros((len(batch), longest), dtype=torch.long)
-    for row, ids in enumerate(batch):
-        padded[row, : len(ids)] = torch.from_numpy(ids)
-    padded = padded.to(model.device)
-    logits = model(input_ids=padded, use_cache=False).logits
-    means = []
-    for row, ids in enumerate(batch):
-        total = 0.0
-        for at in range(0, len(ids) - 1, _JUDGED_AT_ONCE):
-            end = min(at + _JUDGED_AT_ONCE, len(ids) - 1)
-            total += float(
-                torch.nn.functional.cross_entropy(
-                    logits[row, at:end].float(), padded[row, at + 1 : end + 1], reduction="sum"
-                )
-            )
-        means.append(total / (len(ids) - 1))
-    return means
+    return found
 
 
 @dataclass(frozen=True)
@@ -139,6 +186,7 @@ class PerplexityKind:
     """The registry's entry: nothing to fit; the base model is loaded."""
 
     whole_set = False
+    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument but the base model itself."""
