@@ -264,12 +264,30 @@ class PerplexityConfig(GrownSection):
     )
 
 
+class EmbeddingConfig(Section):
+    """Vendi score and MAUVE: what the metric ``embedding`` compares articles by."""
+
+    encoder: Literal["word-tfidf", "character-tfidf", "minilm"] = Field(
+        "word-tfidf",
+        description="what makes a vector of an article; 'minilm' needs the asset 'minilm'",
+    )
+    articles: int = Field(
+        200, ge=20, description="articles of a set that are compared, and of real ones for MAUVE"
+    )
+    mauve_seeds: int = Field(5, ge=1, description="clusterings that MAUVE is the mean of")
+
+
 class MetricsConfig(GrownSection):
     """What every generation is scored for."""
 
-    later = frozenset({"perplexity"})
+    later = frozenset({"perplexity", "embedding"})
 
-    names: tuple[str, ...] = Field(("leaning", "quality", "perplexity", "diversity"), min_length=1)
+    names: tuple[str, ...] = Field(
+        ("leaning", "quality", "perplexity", "diversity"),
+        min_length=1,
+        description="also 'embedding' (Vendi score and MAUVE) and 'own_entropy'",
+    )
+    embedding: EmbeddingConfig = EmbeddingConfig()
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity: PerplexityConfig = PerplexityConfig()

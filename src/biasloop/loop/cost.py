@@ -282,6 +282,8 @@ def _read_tokens(
     total = (models + 1) * held_out
     if "perplexity" in config.metrics.names:
         total += sets * lengths.prompts * config.generation.new_tokens + whole
+    if "own_entropy" in config.metrics.names:
+        total += sets * lengths.prompts * config.generation.new_tokens
     if config.neurons.sites:
         limit = config.neurons.max_tokens
         bodies = encode(material.parts["real"]["body"].to_list(), add_special_tokens=False)

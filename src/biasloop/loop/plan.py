@@ -17,7 +17,7 @@ from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
-from biasloop.metrics import metric_kind
+from biasloop.metrics import MODEL_METRICS, metric_kind
 from biasloop.models import load_tokenizer, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
@@ -159,7 +159,7 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
-    if "minilm" in getattr(section, "candidates", ()):
+    if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
         )
@@ -227,7 +227,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     InputError
         If an input is missing, or a regime or metric is not known.
     """
-    for metric in config.metrics.names:
+    of_model = [name for name in config.metrics.names if name in MODEL_METRICS]
+    fitted = [name for name in config.metrics.names if name not in MODEL_METRICS]
+    for metric in fitted:
         metric_kind(metric)
     contents = contents_of(config) if contents is None else contents
     corpus = Corpus(config, "corpus", {}, contents["corpus"])
@@ -247,8 +249,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             metric,
             contents["instruments"].get(metric, {}),
         )
-        for metric in config.metrics.names
+        for metric in fitted
     }
+    scored_models = {metric: contents["instruments"].get(metric, {}) for metric in of_model}
     models: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {}
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
@@ -265,7 +268,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         name, model = _name(key), models[key]
         generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
-        scored[key] = score_set(name, inputs, instruments, model)
+        scored[key] = score_set(name, inputs, instruments, model, scored_models)
         if config.neurons.sites:
             inputs = {"corpus": corpus, "model": model}
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)

@@ -24,7 +24,14 @@ from biasloop.loop.article_stages import (
     units,
 )
 from biasloop.loop.stage import Paths, Progress, Stage
-from biasloop.metrics import FitContext, Metric, detect, metric_kind, perplexities
+from biasloop.metrics import (
+    MODEL_METRICS,
+    FitContext,
+    Metric,
+    detect,
+    metric_kind,
+    perplexities,
+)
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
 from biasloop.models import load_model
 from biasloop.stages import prompted_by
@@ -169,6 +176,32 @@ class ScoreHoldout(Stage):
 
 
 @dataclass(frozen=True, eq=False)
+class ScoreModel(Stage):
+    """Score a ``model``, which wrote ``articles``, by a metric of models."""
+
+    kind = "score"
+    metric: str
+    content: Mapping[str, Any]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The metric's own, how models are read, and the hash of what the metric points to."""
+        metrics = self.config.metrics
+        own = instrument_settings(self.config, self.metric)
+        read = [metrics.perplexity_batch_size, metrics.perplexity_precision]
+        named = {"metric": self.metric, "metrics": own, "read": read}
+        return {**named, "content": self.content, "seed": self.config.seed}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write the three tables of scores."""
+        metrics = self.config.metrics
+        articles = read_table(paths["articles"] / "articles.parquet", ARTICLES)
+        loaded = load_model(str(paths["model"] / "model"), precision=metrics.perplexity_precision)
+        found = MODEL_METRICS[self.metric](loaded, articles, metrics, self.config.seed)
+        _write(out, found.scores, found.leaning_scores, found.set_scores)
+
+
+@dataclass(frozen=True, eq=False)
 class Detect(Stage):
     """Say of ``articles`` how likely each is human text, by a detector trained on ``corpus``, too.
 
@@ -216,6 +249,7 @@ def score_set(
     inputs: Mapping[str, Stage],
     instruments: Mapping[str, Instrument],
     model: Stage | None = None,
+    of_model: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Stage:
     """Lay out how a set of articles is scored.
 
@@ -229,6 +263,8 @@ def score_set(
         By metric.
     model
         Which wrote the set, and is to be scored on held-out text.
+    of_model
+        Metrics that it is scored by, too, each with the content of what it points to.
     """
     parts: dict[str, Stage] = {}
     for metric, instrument in instruments.items():
@@ -241,4 +277,8 @@ def score_set(
     if model:
         read = {"corpus": inputs["corpus"], "model": model}
         parts["holdout"] = ScoreHoldout(config, f"{name}: score on held-out text", read)
+        for metric, content in (of_model or {}).items():
+            read = {"articles": inputs["articles"], "model": model}
+            title = f"{name}: score {metric} of the model"
+            parts[metric] = ScoreModel(config, title, read, metric, content)
     return JoinScores(config, f"{name}: join scores", parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from biasloop.errors import InputError, nearest
-from biasloop.metrics.base import FitContext, Metric, MetricKind, Scored
+from biasloop.metrics.base import FitContext, Metric, MetricKind, ModelMetric, Scored
 from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
+from biasloop.metrics.embedding import EmbeddingKind
 from biasloop.metrics.leaning import LeaningKind
-from biasloop.metrics.perplexity import PerplexityKind, perplexities
+from biasloop.metrics.perplexity import PerplexityKind, own_entropy, perplexities
 from biasloop.metrics.quality import QualityKind
 
 #: Every metric by its name in the config. One line adds one.
@@ -17,7 +18,11 @@ METRICS: dict[str, MetricKind] = {
     "quality": QualityKind(),
     "perplexity": PerplexityKind(),
     "diversity": DiversityKind(),
+    "embedding": EmbeddingKind(),
 }
+
+#: Every metric of a model by its name in the config, likewise.
+MODEL_METRICS: dict[str, ModelMetric] = {"own_entropy": own_entropy}
 
 
 def metric_kind(name: str) -> MetricKind:
@@ -26,23 +31,29 @@ def metric_kind(name: str) -> MetricKind:
     Raises
     ------
     InputError
-        If there is none of that name; the message says which are near.
+        If there is none of that name (the message says which are near), or it is of a model.
     """
+    if name in MODEL_METRICS:
+        raise InputError(
+            f"metrics.names: '{name}' reads the model that wrote the articles: only a run scores it"
+        )
     try:
         return METRICS[name]
     except KeyError:
         raise InputError(
-            f"metrics.names: unknown metric '{name}'; {nearest(name, METRICS)}"
+            f"metrics.names: unknown metric '{name}'; {nearest(name, [*METRICS, *MODEL_METRICS])}"
         ) from None
 
 
 __all__ = [
     "METRICS",
+    "MODEL_METRICS",
     "DamageCurve",
     "Detected",
     "FitContext",
     "Metric",
     "MetricKind",
+    "ModelMetric",
     "Scored",
     "detect",
     "metric_kind",

@@ -1,8 +1,12 @@
-"""The metric ``perplexity``: how expected an article is to a causal language model."""
+"""How expected an article is to a causal language model, and how sure the model is of its own.
+
+The metric ``perplexity`` reads articles under the base model; `own_entropy` reads those of a
+generation under the model that wrote them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from biasloop.config import as_given
+from biasloop.config import MetricsConfig, as_given
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models import (
+    LoadedModel,
     batches,
     begun,
     checkpoint_of,
@@ -22,9 +27,29 @@ from biasloop.models import (
     prepacked,
     read_at_once,
 )
+from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    #: Logits, shape (tokens, vocabulary), and the tokens that follow -> their sum.
+    _Total = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+declare(
+    Quantity(
+        "own_entropy",
+        "entropy on own text",
+        "own_entropy",
+        "diversity",
+        bounds=(0.0, None),
+        title="Entropy on own text",
+        caption="Mean entropy of what each model predicts next in the articles that it wrote. "
+        "A fall is worse: the model grows sure of itself.",
+        unit="nats per token",
+        tested="entropy on own text",
+    )
+)
 
 #: A text is cut here, or at the model's context where that is shorter.
 MAX_TOKENS = 1024
@@ -70,6 +95,46 @@ def perplexities(
     BiasloopError
         If the model gives no finite probabilities, as a diverged one does.
     """
+    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, _cross_entropy))
+
+
+def entropies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    max_tokens: int = MAX_TOKENS,
+) -> np.ndarray:
+    """Mean entropy of what a model predicts for tokens 2, 3, ... of each text, in nats.
+
+    Of the model itself, at temperature 1, whatever decoding wrote the text. Parameters, NaN and
+    errors as of `perplexities`; between 0 and the logarithm of the vocabulary.
+    """
+    return _by_token(model, tokenizer, texts, batch_size, max_tokens, _entropy)
+
+
+def _cross_entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits, follows, reduction="sum")
+
+
+def _entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    del follows
+    return torch.special.entr(torch.softmax(logits, dim=-1)).sum()
+
+
+def _by_token(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    max_tokens: int,
+    total: _Total,
+) -> np.ndarray:
+    """Mean over each text's tokens 2, 3, ... of what ``total`` sums up; see `perplexities`."""
     import torch
 
     limit = min(max_tokens, checkpoint_of(model, tokenizer).context)
@@ -83,7 +148,7 @@ def perplexities(
             lengths = [len(ids[row]) for row in judged]
             for batch in batches(lengths, batch_size, read_at_once(model)):
                 rows = [judged[place] for place in batch]
-                result[rows] = np.exp(_cross_entropies(model, [ids[row] for row in rows], limit))
+                result[rows] = _means(model, [ids[row] for row in rows], limit, total)
     finally:
         model.train(was_training)
     if np.isnan(result[judged]).any():
@@ -94,8 +159,10 @@ def perplexities(
     return result
 
 
-def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray], limit: int) -> list[float]:
-    """Mean cross-entropy of each row, in nats; rows have at least two tokens."""
+def _means(
+    model: PreTrainedModel, batch: list[np.ndarray], limit: int, total: _Total
+) -> list[float]:
+    """Mean of each row, which has at least two tokens."""
     import torch
 
     longest = min(few_lengths(max(len(ids) for ids in batch)), limit)
@@ -106,15 +173,11 @@ def _cross_entropies(model: PreTrainedModel, batch: list[np.ndarray], limit: int
     logits = model(input_ids=padded, use_cache=False).logits
     means = []
     for row, ids in enumerate(batch):
-        total = 0.0
+        summed = 0.0
         for at in range(0, len(ids) - 1, _JUDGED_AT_ONCE):
             end = min(at + _JUDGED_AT_ONCE, len(ids) - 1)
-            total += float(
-                torch.nn.functional.cross_entropy(
-                    logits[row, at:end].float(), padded[row, at + 1 : end + 1], reduction="sum"
-                )
-            )
-        means.append(total / (len(ids) - 1))
+            summed += float(total(logits[row, at:end].float(), padded[row, at + 1 : end + 1]))
+        means.append(summed / (len(ids) - 1))
     return means
 
 
@@ -161,3 +224,13 @@ class PerplexityKind:
         return Perplexity(
             loaded.model, loaded.tokenizer, own.perplexity_batch_size, own.perplexity.input
         )
+
+
+def own_entropy(
+    loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int
+) -> Scored:
+    """Score a model on the articles that it wrote: ``own_entropy``, see `entropies`."""
+    del seed
+    batch = config.perplexity_batch_size
+    values = entropies(loaded.model, loaded.tokenizer, articles["body"].to_list(), batch)
+    return scored(articles["article_id"].to_list(), {"own_entropy": values})
