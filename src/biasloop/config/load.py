@@ -199,6 +199,7 @@ _INPUTS = {
     "base.model": ("scratch",),
     "metrics.leaning.classifier": ("builtin",),
     "metrics.quality.classifier": ("builtin",),
+    "metrics.lm_eval.folder": (),
 }
 _REGIME_FILE = re.compile(r"regimes\.\d+\.file")
 
@@ -224,15 +225,17 @@ def _absolute(name: str, folder: Path) -> str:
 
 
 def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
-    """Rename every input that may be a path: corpus, base model, classifiers, regimes' files."""
+    """Rename every input that may be a path: corpus, base, classifiers, tasks, regimes' files."""
 
     def renamed(name: str, *built_in: str) -> str:
         # A folder that happens to be called so is named ./conventions.
         return name if name in built_in else path_renamed(name)
 
     corpus, base, metrics = config.corpus, config.base, config.metrics
-    leaning, quality = metrics.leaning, metrics.quality
-    classifiers = {
+    leaning, quality, lm_eval = metrics.leaning, metrics.quality, metrics.lm_eval
+    folder = lm_eval.folder and path_renamed(lm_eval.folder)
+    read_by = {
+        "lm_eval": lm_eval.model_copy(update={"folder": folder}),
         "leaning": leaning.model_copy(
             update={
                 "classifier": renamed(leaning.classifier, *_INPUTS["metrics.leaning.classifier"])
@@ -250,7 +253,7 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
                 update={"source": renamed(corpus.source, *_INPUTS["corpus.source"])}
             ),
             "base": base.model_copy(update={"model": renamed(base.model, *_INPUTS["base.model"])}),
-            "metrics": metrics.model_copy(update=classifiers),
+            "metrics": metrics.model_copy(update=read_by),
             "regimes": tuple(
                 regime.model_copy(update={"file": path_renamed(regime.input_file)})
                 if regime.input_file

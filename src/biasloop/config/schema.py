@@ -277,10 +277,24 @@ class EmbeddingConfig(Section):
     mauve_seeds: int = Field(5, ge=1, description="clusterings that MAUVE is the mean of")
 
 
+class LmEvalConfig(Section):
+    """Tasks of the LM Evaluation Harness that every model is scored by."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="names of tasks, groups or tags of tasks; empty runs none"
+    )
+    folder: str | None = Field(
+        None,
+        description="a folder of task files to take them from; null takes the harness's own, whose "
+        "data sets it fetches from the hub. A task file may name Python code, which is run",
+    )
+    limit: int | None = Field(None, ge=1, description="examples of a task; null takes all")
+
+
 class MetricsConfig(GrownSection):
     """What every generation is scored for."""
 
-    later = frozenset({"perplexity", "embedding"})
+    later = frozenset({"perplexity", "embedding", "lm_eval"})
 
     names: tuple[str, ...] = Field(
         ("leaning", "quality", "perplexity", "diversity"),
@@ -288,6 +302,9 @@ class MetricsConfig(GrownSection):
         description="also 'embedding' (Vendi score and MAUVE) and 'own_entropy'",
     )
     embedding: EmbeddingConfig = EmbeddingConfig()
+    lm_eval: LmEvalConfig = Field(
+        LmEvalConfig(), description="a list of tasks, or a section that has them"
+    )
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity: PerplexityConfig = PerplexityConfig()
@@ -298,6 +315,16 @@ class MetricsConfig(GrownSection):
         "has by how much",
     )
     self_bleu_articles: int = Field(30, ge=3, description="sample size of self-BLEU")
+
+    @field_validator("lm_eval", mode="before")
+    @classmethod
+    def _bare_tasks(cls, value: object) -> object:
+        return {"tasks": value} if isinstance(value, (list, tuple)) else value
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names, and ``lm_eval`` where tasks are named."""
+        return tuple(dict.fromkeys((*self.names, *(["lm_eval"] if self.lm_eval.tasks else []))))
 
 
 class ReportConfig(Section):

@@ -17,7 +17,7 @@ from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
-from biasloop.metrics import MODEL_METRICS, metric_kind
+from biasloop.metrics import MODEL_METRICS, benchmarks_content, metric_kind
 from biasloop.models import load_tokenizer, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
@@ -156,7 +156,7 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     """Name what an instrument's settings point to: a classifier's files, an asset's version."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = benchmarks_content(config.metrics) if metric == "lm_eval" else {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
     if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
@@ -193,7 +193,7 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     return {
         "corpus": fingerprint(config.corpus),
         "base": content_of(base.model, base.revision) if loaded else None,
-        "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
+        "instruments": {name: _instrument_content(config, name) for name in config.metrics.wanted},
         **({"regimes": files} if files else {}),
     }
 
@@ -227,8 +227,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     InputError
         If an input is missing, or a regime or metric is not known.
     """
-    of_model = [name for name in config.metrics.names if name in MODEL_METRICS]
-    fitted = [name for name in config.metrics.names if name not in MODEL_METRICS]
+    of_model = [name for name in config.metrics.wanted if name in MODEL_METRICS]
+    fitted = [name for name in config.metrics.wanted if name not in MODEL_METRICS]
     for metric in fitted:
         metric_kind(metric)
     contents = contents_of(config) if contents is None else contents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from biasloop.errors import InputError, nearest
 from biasloop.metrics.base import FitContext, Metric, MetricKind, ModelMetric, Scored
+from biasloop.metrics.benchmarks import benchmarks_content, lm_eval
 from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
@@ -22,7 +23,7 @@ METRICS: dict[str, MetricKind] = {
 }
 
 #: Every metric of a model by its name in the config, likewise.
-MODEL_METRICS: dict[str, ModelMetric] = {"own_entropy": own_entropy}
+MODEL_METRICS: dict[str, ModelMetric] = {"own_entropy": own_entropy, "lm_eval": lm_eval}
 
 
 def metric_kind(name: str) -> MetricKind:
@@ -55,6 +56,7 @@ __all__ = [
     "MetricKind",
     "ModelMetric",
     "Scored",
+    "benchmarks_content",
     "detect",
     "metric_kind",
     "perplexities",
