@@ -186,7 +186,7 @@ def _charts(
     graded = results.config.metrics.quality.classifier != "builtin"
     index = "a fall is collapse." if graded else "the built-in index is no sign of collapse."
     found = {}
-    for record in quantities.shown(summary["quantity"]):
+    for record in quantities.shown(summary["quantity"].unique()):
         if not record.title or record.section != section:
             continue
         name = record.name
