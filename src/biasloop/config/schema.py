@@ -33,6 +33,17 @@ class Columns(GrownSection):
         None, description="the event or story that an article is about; for report.cluster: event"
     )
 
+    @field_validator("body", mode="before")
+    @classmethod
+    def _one_column(cls, body: object) -> object:
+        if isinstance(body, (list, tuple)):
+            names = ", ".join(str(name)[:40] for name in body[:4])
+            raise ValueError(
+                f"an article's text stands in one column, and these are {len(body)} ({names}): "
+                "join them into one column of the file, and name that; a headline is a title"
+            )
+        return body
+
 
 class ControlCorpusConfig(Section):
     """The made-up corpus ``corpus.source: control``, in which a direction is planted."""

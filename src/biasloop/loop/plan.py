@@ -18,7 +18,7 @@ from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
 from biasloop.metrics import MODEL_METRICS, benchmarks_content, metric_kind
-from biasloop.models import load_tokenizer, require_template, resolve_model
+from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
@@ -182,12 +182,11 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If an input is missing.
+        If an input is missing, or the base model cannot be trained as the config says.
     """
     files = {one.label: _content_of_file(one) for one in config.regimes if one.input_file}
-    method_of(config.training).require()
-    if config.training.asks and reads_base:
-        require_template(load_tokenizer(config.base.model, config.base.revision), config.base.model)
+    if reads_base:
+        _check_training(config)
     base = config.base
     loaded = reads_base and base.model != "scratch"
     return {
@@ -204,6 +203,18 @@ def _content_of_file(regime: AnyRegimeConfig) -> str:
         raise InputError(f"regime '{regime.label}': file {path}: there is no such file")
     make_regime(regime).read_input()
     return sha256_file(path)
+
+
+def _check_training(config: Config) -> None:
+    """Refuse a training that the base model is not made for; its weights are not read."""
+    training, base, method = config.training, config.base, method_of(config.training)
+    method.require()
+    if base.model == "scratch" or (training.method == "full" and training.text == "plain"):
+        return
+    shape = load_model(base.model, base.revision, weights=False)
+    if training.text == "chat":
+        require_template(shape.tokenizer, base.model)
+    method.trainable(shape.model)
 
 
 def _name(key: SetKey) -> str:

@@ -1,6 +1,6 @@
 """The metric ``diversity``: distinct n-grams, repetition, self-BLEU and vocabulary.
 
-Words are `text.words`. No instrument: nothing is fitted and there is no card.
+Words are `tokenization.words`. No instrument: nothing is fitted and there is no card.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.text import distinct, interned, ngrams, repetition, words
+from biasloop.metrics.tokenization import distinct, interned, ngrams, repetition, words
 
 _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
