@@ -17,8 +17,7 @@ from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
-from biasloop.metrics import metric_kind
-from biasloop.metrics.pairs import files_of, read_pairs
+from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
 from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
@@ -157,13 +156,10 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     """Name what an instrument's settings point to: a classifier's files, an asset's version."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
-    content: dict[str, Any] = {}
+    content = CONTENTS[metric](config.metrics) if metric in CONTENTS else {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
-    if metric == "pairs":
-        read_pairs(config.metrics.pairs)
-        content["files"] = [sha256_file(path) for path in files_of(config.metrics.pairs)]
-    if "minilm" in getattr(section, "candidates", ()):
+    if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
         )
@@ -196,7 +192,7 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     return {
         "corpus": fingerprint(config.corpus),
         "base": content_of(base.model, base.revision) if loaded else None,
-        "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
+        "instruments": {name: _instrument_content(config, name) for name in config.metrics.wanted},
         **({"regimes": files} if files else {}),
     }
 
@@ -242,7 +238,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     InputError
         If an input is missing, or a regime or metric is not known.
     """
-    for metric in config.metrics.names:
+    of_model = [name for name in config.metrics.wanted if name in MODEL_METRICS]
+    fitted = [name for name in config.metrics.wanted if name not in MODEL_METRICS]
+    for metric in fitted:
         metric_kind(metric)
     contents = contents_of(config) if contents is None else contents
     corpus = Corpus(config, "corpus", {}, contents["corpus"])
@@ -262,8 +260,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             metric,
             contents["instruments"].get(metric, {}),
         )
-        for metric in config.metrics.names
+        for metric in fitted
     }
+    scored_models = {metric: contents["instruments"].get(metric, {}) for metric in of_model}
     models: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {}
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
@@ -280,7 +279,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         name, model = _name(key), models[key]
         generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
-        scored[key] = score_set(name, inputs, instruments, model)
+        scored[key] = score_set(name, inputs, instruments, model, scored_models)
         if config.neurons.sites:
             inputs = {"corpus": corpus, "model": model}
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)

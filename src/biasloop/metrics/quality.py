@@ -120,7 +120,6 @@ class QualityKind:
     """The registry's entry: fits the grader that the config names."""
 
     whole_set = False
-    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Fit or load the grader, measure its error, and write both.
