@@ -40,6 +40,7 @@ _LONGEST, _LONGEST_TEXT, _LONGEST_NAME = 10_000_000, 10_000, 60
 _ALIKE = 0.5
 #: Whose name the first text has, where the file says no more: whom the stereotype is of, or not.
 _GROUPS = ("other", "stereotyped")
+_PRONOUN = re.compile(r"\[\s*((?P<male>he|his|him|himself)|she|hers?|herself)\s*\]", re.IGNORECASE)
 #: What BBQ calls a group in its answers -> among those that a stereotype is of.
 _BBQ_GROUPS = {"girl": "F", "woman": "F", "boy": "M", "man": "M"}
 
@@ -220,14 +221,14 @@ def _wino_bias(pro: Path, anti: Path) -> list[Pair]:
     for row, (first, second) in enumerate(zip(firsts, seconds, strict=True), start=1):
         bare = [re.sub(r"[\[\]]", "", text) for text in (first, second)]
         alike = SequenceMatcher(None, *(text.split() for text in bare), autojunk=False).ratio()
-        pronoun = re.search(r"\[\s*(he|his|him|she|her)\s*\]", first, re.IGNORECASE)
+        pronoun = _PRONOUN.search(first)
         try:
             if alike < _ALIKE:
                 raise ValueError(f"is not the sentence of {pro.name}, row {row}, with another word")
             if pronoun is None:
                 raise ValueError(f"{pro.name} has no [pronoun] in brackets there")
-            male = pronoun[1].lower() in ("he", "his", "him")
-            found.append(_checked(Pair(*bare, "gender", "male" if male else "female")))
+            group = "male" if pronoun["male"] else "female"
+            found.append(_checked(Pair(*bare, "gender", group)))
         except ValueError as error:
             raise InputError(f"{_ANTI}: {anti}: row {row}: {error}") from error
     return found
