@@ -117,6 +117,13 @@ SECTIONS: dict[str, tuple[str, str, str, int]] = {
         "",
         3,
     ),
+    "pairs": (
+        "Pairs of texts",
+        "which of two texts that differ in one name a model finds likelier: no classifier reads it",
+        "What comes after the name counts, so that no name counts by being frequent (unless "
+        "metrics.pairs.likelihood is whole). Intervals are over pairs.",
+        2,
+    ),
     "benchmarks": (
         "Benchmarks",
         "tasks of the LM Evaluation Harness",
@@ -338,5 +345,39 @@ declare(
             "Does it forget real text? Perplexity of held-out real articles (change in %)",
             digits=1,
         ),
+    ),
+    Quantity(
+        "pair_first",
+        "first text likelier",
+        "pairs",
+        "pairs",
+        bounds=_UNIT,
+        percent=True,
+        binary=True,
+        title="Pairs whose first text is likelier",
+        caption="Share of pairs; of a stereotype, the first text agrees with it. 50\u202f% is no "
+        "preference.",
+        unit="share of pairs, %",
+    ),
+    Quantity(
+        "pair_log_odds",
+        "log-odds of the first text",
+        "pairs",
+        "pairs",
+        title="Log-odds of the first text against the second",
+        caption="Mean over pairs; 0 is no preference.",
+        unit="nats",
+        tested="log-odds of the first text of a pair",
+    ),
+    Quantity(
+        "pair_name_log_odds",
+        "log-odds of the first pair's group",
+        "pairs",
+        "pairs",
+        title="Log-odds of one group's name",
+        caption="Of the text that names the group of the file's first pair (built in: Republicans) "
+        "against the other, whatever is said of it; 0 is no preference.",
+        unit="nats",
+        tested="log-odds of one group's name in a pair",
     ),
 )

@@ -26,8 +26,9 @@ from biasloop.tables import CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform
 #: Regime, seed, generation.
 SetKey = tuple[str, int, int]
 
-#: Metrics with this prefix are of held-out real articles, not of a set's own.
-HOLDOUT = "holdout_"
+#: What a figure is a mean over, where that is not a set's own articles: held-out real articles, or
+#: pairs of texts -> how the names of its metrics begin.
+_UNITS = {"holdout": "holdout_", "pairs": "pair_"}
 
 _KEY = list(CHAIN)
 #: Before the name of an article whose errors hang together with no other.
@@ -203,16 +204,27 @@ class Grid:
         return result
 
 
+def unit_of(metric: str) -> str:
+    """Say what a metric's figures are means over: ``articles``, ``holdout`` or ``pairs``."""
+    starts = _UNITS.items()
+    return next((unit for unit, start in starts if metric.startswith(start)), "articles")
+
+
+def grids(tables: Tables, keys: Sequence[SetKey]) -> dict[str, Grid]:
+    """Make the grid of each unit: of the articles, it has every one that a set was scored on."""
+    metrics = tables.scores["metric"]
+    found = {}
+    for unit in ("articles", *_UNITS):
+        names = [name for name in metrics.unique() if unit_of(name) == unit]
+        own = tables.scores.filter(metrics.is_in(names))["article_id"]
+        read = [tables.leaning_scores["article_id"]] if unit == "articles" else []
+        found[unit] = Grid(keys, _distinct(own, *read))
+    return found
+
+
 def article_grid(tables: Tables, keys: Sequence[SetKey]) -> Grid:
-    """Make the grid of the prompts: every article that a set was scored on."""
-    own = tables.scores.filter(~pl.col("metric").str.starts_with(HOLDOUT))["article_id"]
-    return Grid(keys, _distinct(own, tables.leaning_scores["article_id"]))
-
-
-def holdout_grid(tables: Tables, keys: Sequence[SetKey]) -> Grid:
-    """Make the grid of the held-out real articles."""
-    held_out = tables.scores.filter(pl.col("metric").str.starts_with(HOLDOUT))["article_id"]
-    return Grid(keys, _distinct(held_out))
+    """Make the grid of the prompts."""
+    return grids(tables, keys)["articles"]
 
 
 def _distinct(*columns: pl.Series) -> list[str]:

@@ -11,15 +11,14 @@ import numpy as np
 from biasloop import quantities
 from biasloop.analysis.classifier_errors import Readings, curve_readings
 from biasloop.analysis.grids import (
-    HOLDOUT,
     SetKey,
     Tables,
-    article_grid,
-    holdout_grid,
+    grids,
     leaning_probabilities,
     metric_values,
     set_keys,
     source_codes,
+    unit_of,
     validity,
 )
 
@@ -37,7 +36,7 @@ class Outcomes:
         article whose likeliest leaning is LABEL, else 0, NaN where the article cannot be read (its
         level of damage is one on which the classifier does not tell the leanings apart) and
         throughout in sets whose leaning figures are withheld; the others are
-        `quantities.tested`, those of held-out real articles by their columns.
+        `quantities.tested`, those of held-out real articles, or of pairs, by their columns.
     labels
         The label set.
     sources
@@ -218,8 +217,9 @@ def outcomes(tables: Tables) -> Outcomes:
         If the tables contradict themselves; see `summarise`.
     """
     keys = set_keys(tables)
-    own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
-    of_own, of_held_out = (source_codes(tables, g.article_ids) for g in (own, held_out))
+    by_unit = grids(tables, keys)
+    codes = {unit: source_codes(tables, grid.article_ids) for unit, grid in by_unit.items()}
+    own = by_unit["articles"]
     values: dict[str, np.ndarray] = {}
     withheld: dict[SetKey, str] = {}
     read: dict[str, np.ndarray] = {}
@@ -243,12 +243,12 @@ def outcomes(tables: Tables) -> Outcomes:
             read[label] = np.where(outside | (reading < 0), np.nan, hit)
             values[f"share:{label}"] = np.where(held[:, None], np.nan, read[label])
     there = set(tables.scores["metric"].unique())
-    sources = dict.fromkeys(values, of_own)
+    sources = dict.fromkeys(values, codes["articles"])
     for name, record in quantities.tested().items():
         if record.name in there:
-            at_holdout = record.name.startswith(HOLDOUT)
-            sources[name] = of_held_out if at_holdout else of_own
-            found = metric_values(tables, held_out if at_holdout else own, record.name)
+            unit = unit_of(record.name)
+            sources[name] = codes[unit]
+            found = metric_values(tables, by_unit[unit], record.name)
             values[name] = _logarithms(found) if record.log else found
     return Outcomes(
         keys,

@@ -46,15 +46,14 @@ from biasloop.analysis.bootstrap import (
 )
 from biasloop.analysis.changes import change, estimate_of
 from biasloop.analysis.grids import (
-    HOLDOUT,
     SetKey,
     Tables,
-    article_grid,
-    holdout_grid,
+    grids,
     leaning_probabilities,
     metric_values,
     source_codes,
     tables_of,
+    unit_of,
 )
 from biasloop.analysis.inference import debiased_distance, edge_variance, source_jackknife
 from biasloop.analysis.outcomes import Outcomes, outcomes
@@ -180,12 +179,13 @@ class Estimate:
 
 def _estimates(tables: Tables, found: Outcomes, resamples: int, seed: int) -> Iterator[Estimate]:
     keys = found.keys
-    own, held_out = article_grid(tables, keys), holdout_grid(tables, keys)
-    codes, held_out_codes = (source_codes(tables, grid.article_ids) for grid in (own, held_out))
-    weights, holdout_weights = (
-        article_weights(of, resamples, seeds.generator(seed, "bootstrap", name))
-        for of, name in ((codes, "articles"), (held_out_codes, "holdout"))
-    )
+    by_unit = grids(tables, keys)
+    sources = {unit: source_codes(tables, grid.article_ids) for unit, grid in by_unit.items()}
+    drawn = {
+        unit: article_weights(of, resamples, seeds.generator(seed, "bootstrap", unit))
+        for unit, of in sources.items()
+    }
+    own, codes, weights = by_unit["articles"], sources["articles"], drawn["articles"]
     if tables.leaning_scores.height:
         probabilities = leaning_probabilities(tables, own)
         for index, label in enumerate(found.labels):
@@ -197,16 +197,14 @@ def _estimates(tables: Tables, found: Outcomes, resamples: int, seed: int) -> It
             yield replace(mean, of_leaning=True)
         yield from distance_estimate(found)
     for metric in tables.scores["metric"].unique().sort().to_list():
-        at_holdout = metric.startswith(HOLDOUT)
-        grid, drawn = (held_out, holdout_weights) if at_holdout else (own, weights)
-        sources = held_out_codes if at_holdout else codes
-        values = metric_values(tables, grid, metric)
-        mean = _mean(metric, values, sources, drawn)
+        unit = unit_of(metric)
+        values = metric_values(tables, by_unit[unit], metric)
+        mean = _mean(metric, values, sources[unit], drawn[unit])
         record = quantities.quantity(metric)
         yield replace(mean, edges=_share_edges(mean)) if record.binary else mean
         if record.geometric:
             with np.errstate(divide="ignore"):
-                logs = _mean(f"{metric}:geometric", np.log(values), sources, drawn)
+                logs = _mean(f"{metric}:geometric", np.log(values), sources[unit], drawn[unit])
             yield replace(logs, value=np.exp(logs.value), draws=np.exp(logs.draws))
 
 

@@ -199,6 +199,8 @@ _INPUTS = {
     "base.model": ("scratch",),
     "metrics.leaning.classifier": ("builtin",),
     "metrics.quality.classifier": ("builtin",),
+    "metrics.pairs.file": ("party",),
+    "metrics.pairs.anti": (),
     "metrics.lm_eval.folder": (),
 }
 _REGIME_FILE = re.compile(r"regimes\.\d+\.file")
@@ -225,17 +227,24 @@ def _absolute(name: str, folder: Path) -> str:
 
 
 def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
-    """Rename every input that may be a path: corpus, base, classifiers, tasks, regimes' files."""
+    """Rename every input that may be a path: of corpus, base model, metrics and regimes."""
 
     def renamed(name: str, *built_in: str) -> str:
         # A folder that happens to be called so is named ./conventions.
         return name if name in built_in else path_renamed(name)
 
     corpus, base, metrics = config.corpus, config.base, config.metrics
-    leaning, quality, lm_eval = metrics.leaning, metrics.quality, metrics.lm_eval
-    folder = lm_eval.folder and path_renamed(lm_eval.folder)
-    read_by = {
-        "lm_eval": lm_eval.model_copy(update={"folder": folder}),
+    leaning, quality, pairs = metrics.leaning, metrics.quality, metrics.pairs
+    lm_eval = metrics.lm_eval
+    tasks = lm_eval.folder and path_renamed(lm_eval.folder)
+    named = {
+        "lm_eval": lm_eval.model_copy(update={"folder": tasks}),
+        "pairs": pairs.model_copy(
+            update={
+                "file": renamed(pairs.file, *_INPUTS["metrics.pairs.file"]),
+                "anti": pairs.anti and path_renamed(pairs.anti),
+            }
+        ),
         "leaning": leaning.model_copy(
             update={
                 "classifier": renamed(leaning.classifier, *_INPUTS["metrics.leaning.classifier"])
@@ -253,7 +262,7 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
                 update={"source": renamed(corpus.source, *_INPUTS["corpus.source"])}
             ),
             "base": base.model_copy(update={"model": renamed(base.model, *_INPUTS["base.model"])}),
-            "metrics": metrics.model_copy(update=read_by),
+            "metrics": metrics.model_copy(update=named),
             "regimes": tuple(
                 regime.model_copy(update={"file": path_renamed(regime.input_file)})
                 if regime.input_file

@@ -275,6 +275,28 @@ class PerplexityConfig(GrownSection):
     )
 
 
+class PairsConfig(Section):
+    """Pairs of texts that differ in one name, and how their likelihoods are compared."""
+
+    file: str = Field(
+        "party",
+        description="'party' (built in: 48 sentences about the two US parties); a CSV file with "
+        "the columns first and second, and maybe axis and group (whose name the first text has); "
+        "or a file of CrowS-Pairs (CSV), BBQ (JSONL) or WinoBias (see anti)",
+    )
+    anti: str | None = Field(
+        None,
+        description="of WinoBias: the anti-stereotyped sentences, line by line those of file, "
+        "which has the pro-stereotyped ones",
+    )
+    likelihood: Literal["shared", "whole"] = Field(
+        "shared",
+        description="'shared': the probability of the tokens that both texts have, given each "
+        "name before them, as CrowS-Pairs does; 'whole': of all tokens, the names included, which "
+        "for two answers to one question is that of the answers (BBQ needs it)",
+    )
+
+
 class EmbeddingConfig(Section):
     """Vendi score and MAUVE: what the metric ``embedding`` compares articles by."""
 
@@ -305,7 +327,7 @@ class LmEvalConfig(Section):
 class MetricsConfig(GrownSection):
     """What every generation is scored for."""
 
-    later = frozenset({"perplexity", "embedding", "lm_eval"})
+    later = frozenset({"perplexity", "pairs", "embedding", "lm_eval"})
 
     names: tuple[str, ...] = Field(
         ("leaning", "quality", "perplexity", "diversity"),
@@ -319,6 +341,7 @@ class MetricsConfig(GrownSection):
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity: PerplexityConfig = PerplexityConfig()
+    pairs: PairsConfig = PairsConfig()
     perplexity_batch_size: int = Field(64, ge=1, description="texts read at once, at most")
     perplexity_precision: Literal["float32", "bfloat16"] = Field(
         "float32",

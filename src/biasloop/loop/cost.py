@@ -22,6 +22,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.loop.plan import SetKey, make_plan
 from biasloop.metrics import perplexities
+from biasloop.metrics.pairs import read_pairs
 from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
@@ -282,6 +283,9 @@ def _read_tokens(
     total = (models + 1) * held_out
     if "perplexity" in config.metrics.names:
         total += sets * lengths.prompts * config.generation.new_tokens + whole
+    if "pairs" in config.metrics.names:
+        texts = [t for pair in read_pairs(config.metrics.pairs) for t in (pair.first, pair.second)]
+        total += (models + 1) * sum(map(len, encode(texts, add_special_tokens=False)["input_ids"]))
     if "own_entropy" in config.metrics.names:
         total += sets * lengths.prompts * config.generation.new_tokens
     if config.neurons.sites:

@@ -17,7 +17,7 @@ from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
-from biasloop.metrics import MODEL_METRICS, benchmarks_content, metric_kind
+from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
 from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
@@ -156,7 +156,7 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     """Name what an instrument's settings point to: a classifier's files, an asset's version."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
-    content: dict[str, Any] = benchmarks_content(config.metrics) if metric == "lm_eval" else {}
+    content = CONTENTS[metric](config.metrics) if metric in CONTENTS else {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
     if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config, without_folders
+from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.article_stages import (
     UNIT,
@@ -25,6 +26,7 @@ from biasloop.loop.article_stages import (
 )
 from biasloop.loop.stage import Paths, Progress, Stage
 from biasloop.metrics import (
+    CONTENTS,
     MODEL_METRICS,
     FitContext,
     Metric,
@@ -195,6 +197,11 @@ class ScoreModel(Stage):
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the three tables of scores."""
         metrics = self.config.metrics
+        if self.metric in CONTENTS and CONTENTS[self.metric](metrics) != self.content:
+            raise InputError(
+                f"metrics.{self.metric}: what it reads has changed since the run began; what is "
+                "finished is kept"
+            )
         articles = read_table(paths["articles"] / "articles.parquet", ARTICLES)
         loaded = load_model(str(paths["model"] / "model"), precision=metrics.perplexity_precision)
         found = MODEL_METRICS[self.metric](loaded, articles, metrics, self.config.seed)

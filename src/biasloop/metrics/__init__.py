@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from biasloop.config import MetricsConfig
 from biasloop.errors import InputError, nearest
 from biasloop.metrics.base import FitContext, Metric, MetricKind, ModelMetric, Scored
 from biasloop.metrics.benchmarks import benchmarks_content, lm_eval
@@ -10,6 +14,7 @@ from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.embedding import EmbeddingKind
 from biasloop.metrics.leaning import LeaningKind
+from biasloop.metrics.pairs import pairs, pairs_content
 from biasloop.metrics.perplexity import PerplexityKind, own_entropy, perplexities
 from biasloop.metrics.quality import QualityKind
 
@@ -23,7 +28,17 @@ METRICS: dict[str, MetricKind] = {
 }
 
 #: Every metric of a model by its name in the config, likewise.
-MODEL_METRICS: dict[str, ModelMetric] = {"own_entropy": own_entropy, "lm_eval": lm_eval}
+MODEL_METRICS: dict[str, ModelMetric] = {
+    "own_entropy": own_entropy,
+    "pairs": pairs,
+    "lm_eval": lm_eval,
+}
+
+#: Those that read files -> what these are, as part of what a stage is known by.
+CONTENTS: dict[str, Callable[[MetricsConfig], dict[str, Any]]] = {
+    "pairs": pairs_content,
+    "lm_eval": benchmarks_content,
+}
 
 
 def metric_kind(name: str) -> MetricKind:
@@ -47,6 +62,7 @@ def metric_kind(name: str) -> MetricKind:
 
 
 __all__ = [
+    "CONTENTS",
     "METRICS",
     "MODEL_METRICS",
     "DamageCurve",
@@ -56,7 +72,6 @@ __all__ = [
     "MetricKind",
     "ModelMetric",
     "Scored",
-    "benchmarks_content",
     "detect",
     "metric_kind",
     "perplexities",

@@ -6,7 +6,7 @@ generation under the model that wrote them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,50 +135,98 @@ def _by_token(
     total: _Total,
 ) -> np.ndarray:
     """Mean over each text's tokens 2, 3, ... of what ``total`` sums up; see `perplexities`."""
-    import torch
-
     limit = min(max_tokens, checkpoint_of(model, tokenizer).context)
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
+    sums = [0.0] * len(judged)
+    for place, logits, follows in _predictions(
+        model, [ids[row] for row in judged], batch_size, limit
+    ):
+        sums[place] += float(total(logits, follows))
+    for place, row in enumerate(judged):
+        result[row] = sums[place] / (len(ids[row]) - 1)
+    if np.isnan(result[judged]).any():
+        raise _diverged("perplexity")
+    return result
+
+
+def token_log_probabilities(
+    model: PreTrainedModel, ids: Sequence[np.ndarray], batch_size: int, limit: int
+) -> list[np.ndarray]:
+    """Log-probability of each token after those before it, in nats.
+
+    Parameters
+    ----------
+    model
+        A causal language model, on its device.
+    ids
+        Texts as tokens, each of two tokens at least and of ``limit`` at most.
+    batch_size
+        As for `perplexities`.
+    limit
+        The model's context.
+
+    Returns
+    -------
+    list of np.ndarray
+        Per text, of its tokens 2, 3, ...: shape (tokens - 1,), float64.
+
+    Raises
+    ------
+    BiasloopError
+        If one is not finite, as of a diverged model.
+    """
+    import torch
+
+    parts: list[list[np.ndarray]] = [[] for _ in ids]
+    for place, logits, follows in _predictions(model, ids, batch_size, limit):
+        losses = torch.nn.functional.cross_entropy(logits, follows, reduction="none")
+        parts[place].append(-losses.cpu().numpy().astype(float))
+    found = [np.concatenate(own) for own in parts]
+    if not all(np.isfinite(own).all() for own in found):
+        raise _diverged("pairs")
+    return found
+
+
+def _diverged(metric: str) -> BiasloopError:
+    return BiasloopError(
+        f"{metric}: the model gives probabilities that are not numbers; its training has "
+        "diverged. Lower training.learning_rate"
+    )
+
+
+def _predictions(
+    model: PreTrainedModel, ids: Sequence[np.ndarray], batch_size: int, limit: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Let a model read texts of two tokens at least.
+
+    Yields
+    ------
+    tuple
+        A text's place; logits, shape (tokens, vocabulary), of `_JUDGED_AT_ONCE` tokens at most;
+        and the tokens that follow. A text's own come in order.
+    """
+    import torch
+
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), prepacked(model):
-            lengths = [len(ids[row]) for row in judged]
-            for batch in batches(lengths, batch_size, read_at_once(model)):
-                rows = [judged[place] for place in batch]
-                result[rows] = _means(model, [ids[row] for row in rows], limit, total)
+            for batch in batches([len(own) for own in ids], batch_size, read_at_once(model)):
+                longest = min(few_lengths(max(len(ids[place]) for place in batch)), limit)
+                padded = torch.zeros((len(batch), longest), dtype=torch.long)
+                for row, place in enumerate(batch):
+                    padded[row, : len(ids[place])] = torch.from_numpy(ids[place])
+                padded = padded.to(model.device)
+                logits = model(input_ids=padded, use_cache=False).logits
+                for row, place in enumerate(batch):
+                    last = len(ids[place]) - 1
+                    for at in range(0, last, _JUDGED_AT_ONCE):
+                        end = min(at + _JUDGED_AT_ONCE, last)
+                        yield place, logits[row, at:end].float(), padded[row, at + 1 : end + 1]
     finally:
         model.train(was_training)
-    if np.isnan(result[judged]).any():
-        raise BiasloopError(
-            "perplexity: the model gives probabilities that are not numbers; its training has "
-            "diverged. Lower training.learning_rate"
-        )
-    return result
-
-
-def _means(
-    model: PreTrainedModel, batch: list[np.ndarray], limit: int, total: _Total
-) -> list[float]:
-    """Mean of each row, which has at least two tokens."""
-    import torch
-
-    longest = min(few_lengths(max(len(ids) for ids in batch)), limit)
-    padded = torch.zeros((len(batch), longest), dtype=torch.long)
-    for row, ids in enumerate(batch):
-        padded[row, : len(ids)] = torch.from_numpy(ids)
-    padded = padded.to(model.device)
-    logits = model(input_ids=padded, use_cache=False).logits
-    means = []
-    for row, ids in enumerate(batch):
-        summed = 0.0
-        for at in range(0, len(ids) - 1, _JUDGED_AT_ONCE):
-            end = min(at + _JUDGED_AT_ONCE, len(ids) - 1)
-            summed += float(total(logits[row, at:end].float(), padded[row, at + 1 : end + 1]))
-        means.append(summed / (len(ids) - 1))
-    return means
 
 
 @dataclass(frozen=True)
