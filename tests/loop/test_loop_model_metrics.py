@@ -106,6 +106,10 @@ def test_tasks_of_the_harness_are_columns_and_figures_of_every_model(bare, tmp_p
     assert make_plan(parse_config(bare, [*SMALL, *own])).scored["synthetic", 0, 1].key != plan
     with pytest.raises(InputError, match="no task 'toi'"):
         make_plan(parse_config(bare, ["metrics.lm_eval.tasks=[toi]", own[1]]))
+    with pytest.raises(InputError, match="names no task"):
+        make_plan(parse_config(bare, ["metrics.names=[lm_eval]", own[1]]))
+    with pytest.raises(InputError, match="no such folder"):
+        make_plan(parse_config(bare, [own[0], "metrics.lm_eval.folder=nowhere"]))
 
 
 def test_a_family_has_a_record_for_each_member():

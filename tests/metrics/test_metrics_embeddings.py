@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from biasloop.errors import InputError
-from biasloop.metrics import features
+from biasloop.metrics import METRICS, features
 from biasloop.metrics.classifier import CANDIDATES, fit_builtin, load_builtin
+from biasloop.metrics.embedding import vendi
 from biasloop.metrics.features import MiniLmEncoder
 
 
@@ -50,6 +51,17 @@ def test_as_a_candidate_it_is_fitted_and_read_back(asset, corpus, tmp_path):
     fitted.classifier.save(out)
     expected = fitted.classifier.probabilities(texts)
     assert np.array_equal(load_builtin(out).probabilities(texts), expected)
+
+
+def test_the_vendi_score_is_of_its_vectors(asset, corpus, make_context, tmp_path):
+    context = make_context(corpus, embedding={"encoder": "minilm", "articles": 20})
+    out = tmp_path / "out"
+    out.mkdir()
+    METRICS["embedding"].fit(context, out)
+    scores = METRICS["embedding"].load(context, out).score(corpus[:20]).scores
+    vectors = MiniLmEncoder(asset).encode(corpus["body"][:20].to_list())
+    expected = vendi(vectors @ vectors.T)
+    assert scores.filter(metric="vendi")["value"].mean() == pytest.approx(expected)
 
 
 def test_another_encoder_is_refused(asset, tmp_path):

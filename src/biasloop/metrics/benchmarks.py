@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -80,10 +80,7 @@ def benchmarks_content(config: MetricsConfig) -> dict[str, Any]:
         If the harness is not installed, or a task is not known.
     """
     _manager(config)
-    try:
-        found: dict[str, Any] = {"version": version("lm-eval")}
-    except PackageNotFoundError as error:
-        raise InputError(f"{_KEY}: the harness's version is not known: install it anew") from error
+    found: dict[str, Any] = {"version": version("lm-eval")}
     if config.lm_eval.folder:
         folder = Path(config.lm_eval.folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())

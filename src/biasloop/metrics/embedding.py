@@ -147,6 +147,7 @@ def mauve_values(kernel: np.ndarray, real: int, repeats: Sequence[int]) -> np.nd
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import KernelCenterer
+    from threadpoolctl import threadpool_limits
 
     count = len(kernel) - real
     if min(count, real) < 3:
@@ -159,7 +160,8 @@ def mauve_values(kernel: np.ndarray, real: int, repeats: Sequence[int]) -> np.nd
     points = vectors[:, :kept] * np.sqrt(values[:kept])
     found = np.zeros(count)
     for seed in repeats:
-        with warnings.catch_warnings():
+        # On several threads the sums depend on which is first.
+        with warnings.catch_warnings(), threadpool_limits(1, "openmp"):
             # Of a collapsed model: fewer different articles than clusters.
             warnings.simplefilter("ignore", ConvergenceWarning)
             place = KMeans(clusters, n_init=_RESTARTS, random_state=seed).fit_predict(points)

@@ -367,8 +367,8 @@ class MiniLmCandidate:
         encoder = self._encoder()
         if encoder.weights_sha256 != meta["encoder_sha256"]:
             raise InputError(
-                f"{encoder.folder}: not the sentence encoder that the leaning classifier was "
-                "fitted with; fetch that one again or start in a new output folder"
+                f"{encoder.folder}: not the sentence encoder that the instrument was fitted with; "
+                "fetch that one again or start in a new output folder"
             )
         return encoder
 
