@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class BiasloopError(Exception):
@@ -44,3 +47,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(f"'{option}'" for option in near) + "?"
     return "known: " + ", ".join(options)
+
+
+def registered(registry: Mapping[str, T], name: str, where: str) -> T:
+    """Look up in a registry of the code what a config that was checked names.
+
+    Parameters
+    ----------
+    registry
+        By name.
+    where
+        The registry's own name and file, for the message.
+
+    Raises
+    ------
+    NotImplementedError
+        If the config knows the name, and its line in the registry was forgotten.
+    """
+    if name not in registry:
+        raise NotImplementedError(f"'{name}' has no line in {where}")
+    return registry[name]

@@ -145,11 +145,18 @@ def declare(*records: Quantity) -> None:
     Raises
     ------
     ValueError
-        If a name is taken.
+        If a name is taken, a section is unknown, or what asks for one or for a test has none.
     """
     for record in records:
         if record.name in QUANTITIES:
             raise ValueError(f"the quantity '{record.name}' is declared twice")
+        own, known = f"the quantity '{record.name}'", ("leaning", *SECTIONS)
+        if record.section not in ("", *known):
+            raise ValueError(f"{own} has the section '{record.section}'; known: {', '.join(known)}")
+        if (record.label or record.title) and not record.section:
+            raise ValueError(f"{own} has a label or title, and no section to be shown in")
+        if record.collapse and not record.tested:
+            raise ValueError(f"{own} is a sign of collapse, and its change is not tested")
         QUANTITIES[record.name] = record
 
 

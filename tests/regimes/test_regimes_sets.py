@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.config import RegimeConfig, TrainingConfig, parse_config
+from biasloop.config import AnyRegimeConfig, RegimeConfig, TrainingConfig, parse_config
 from biasloop.errors import InputError
 from biasloop.regimes import REGIMES, make_regime
 from biasloop.tables import ARTICLES
@@ -168,6 +168,13 @@ def test_fresh_real_articles_are_of_another_part_each_generation():
     }
     regime = make_regime(parse_config(values).regimes[0])
     assert len({regime.part(generation) for generation in (1, 2, 3)}) == 3
+
+
+@pytest.mark.parametrize("kind", sorted(REGIMES))
+def test_every_setting_that_only_its_kind_has_is_part_of_a_models_key(kind):
+    regime = regime_of(kind, **({"perplexity": [0, 9]} if kind == "verified" else {}))
+    own = {*type(regime.config).model_fields} - {*AnyRegimeConfig.model_fields}
+    assert set(regime.settings()) == own - {"file"}
 
 
 def test_every_kind_in_the_config_is_a_regime():

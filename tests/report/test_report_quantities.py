@@ -77,6 +77,20 @@ def test_a_set_lacks_a_metric_where_it_lacks_the_metrics_first_quantity(chatteri
     assert missing_sets(cut)["generation"].to_list() == [2, 2]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"section": "words"}, "the section 'words'; known: leaning, perplexity, diversity"),
+        ({"section": ""}, "no section to be shown in"),
+        ({"tested": ""}, "its change is not tested"),
+    ],
+)
+def test_a_record_that_would_not_be_shown_or_tested_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        quantities.declare(dataclasses.replace(CHATTER, **changes))
+    assert CHATTER.name not in quantities.QUANTITIES
+
+
 def test_a_name_is_declared_once():
     with pytest.raises(ValueError, match="twice"):
         quantities.declare(Quantity("quality"))

@@ -21,7 +21,7 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.config import LeaningConfig, as_given
-from biasloop.errors import InputError, StoreError, nearest
+from biasloop.errors import InputError, StoreError, nearest, registered
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
 from biasloop.metrics.classifier import (
@@ -60,6 +60,7 @@ _FOLDS = 5
 _META = "leaning.json"
 _SECOND = "second"
 _EMBEDDING = "embedding"
+_BUILTIN = "metrics/classifier.py"
 _ONCE = "what an article says again is not read, here and in every generation"
 
 
@@ -250,10 +251,9 @@ def _fit_builtin(
     domain, curve = _damaged(context, texts, truth, held_out.folds, read)
     card = Card(
         metric="leaning",
-        instrument=DESCRIPTIONS.get(
-            fitted.classifier.candidate,
-            f"sentence embeddings of {settings.classifier} + logistic regression",
-        ),
+        instrument=f"sentence embeddings of {settings.classifier} + logistic regression"
+        if fitted.classifier.candidate == _EMBEDDING
+        else registered(DESCRIPTIONS, fitted.classifier.candidate, f"DESCRIPTIONS of {_BUILTIN}"),
         labels=labels,
         trained_on=len(texts),
         by_article=by_articles,
@@ -419,7 +419,8 @@ def _load_trained(
     settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
 ) -> tuple[TrainedClassifier, Callable[[Sequence[str]], np.ndarray]]:
     """Load the classifier that a config names, and give texts -> probabilities as configured."""
-    found = _LOADERS[settings.kind](settings, labels, revision)
+    load = registered(_LOADERS, settings.kind, "_LOADERS of metrics/leaning.py")
+    found = load(settings, labels, revision)
     return found, lambda texts: found.probabilities(texts, settings.batch_size, settings.max_tokens)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from biasloop.config import AnyRegimeConfig
+from biasloop.errors import registered
 from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
 from biasloop.regimes.anchored import Anchored
 from biasloop.regimes.base import Regime
@@ -40,7 +41,7 @@ REGIMES: dict[str, type[Regime[Any]]] = {
 
 def make_regime(config: AnyRegimeConfig) -> Regime[Any]:
     """Build the regime that a config names."""
-    return REGIMES[config.kind](config)
+    return registered(REGIMES, config.kind, "REGIMES of regimes/__init__.py")(config)
 
 
 __all__ = [

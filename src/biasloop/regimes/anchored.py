@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from biasloop.config.regimes import AnchoredConfig
@@ -27,11 +25,6 @@ class Anchored(OwnText[AnchoredConfig]):
     def anchor(self) -> str | None:
         """Name the anchor."""
         return self.config.to
-
-    def settings(self) -> dict[str, Any]:
-        """Name the interpolation and the anchor, too."""
-        own = {"interpolate": self.config.interpolate, "to": self.config.to}
-        return super().settings() | own
 
     def change_model(
         self, trained: LoadedModel, anchor: LoadedModel | None, real: pl.DataFrame

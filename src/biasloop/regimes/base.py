@@ -53,9 +53,12 @@ class Regime(Generic[Settings]):
         return self.config.metrics
 
     def settings(self) -> dict[str, Any]:
-        """Name the settings, beside the kind, that decide a training set: by default its dose."""
-        dose = self.config.dose
-        return {} if dose is None else {dose: getattr(self.config, dose)}
+        """Name the settings, beside the kind, that decide a model: all that only its kind has.
+
+        Of a file the content is named elsewhere.
+        """
+        own = {*type(self.config).model_fields} - {*AnyRegimeConfig.model_fields, "file"}
+        return self.config.model_dump(mode="json", include=own)
 
     def part(self, generation: int) -> str:
         """Say which part of the corpus ``generation`` has its real articles from."""

@@ -89,8 +89,7 @@ class Verified(Regime[VerifiedConfig]):
 
     def settings(self) -> dict[str, Any]:
         """Name the bounds that are set."""
-        bounds = {"quality": self.config.quality, "perplexity": self.config.perplexity}
-        return {name: value for name, value in bounds.items() if value is not None}
+        return {name: value for name, value in super().settings().items() if value is not None}
 
     def training_set(
         self,
@@ -195,10 +194,6 @@ class Reweighted(Regime[ReweightedConfig]):
     j weigh v(j) on average: sum over r of P(read r | is j) w(r) = v(j). The errors are those on
     the real articles, whose labels are known and which the instrument was not fitted on.
     """
-
-    def settings(self) -> dict[str, Any]:
-        """Name the clip, too."""
-        return super().settings() | {"clip": self.config.clip}
 
     def training_set(
         self,

@@ -6,7 +6,6 @@ import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -87,11 +86,6 @@ class Counterfactual(Regime[CounterfactualConfig]):
     def read_input(self) -> Pairs:
         """Read the pairs, from wherever they are."""
         return read_pairs(Path(self.config.file)) if self.config.file else self.config.pairs
-
-    def settings(self) -> dict[str, Any]:
-        """Name the pairs, too; of a file the content is named elsewhere."""
-        pairs = [list(pair) for pair in self.config.pairs]
-        return super().settings() | {"keep_both": self.config.keep_both, "pairs": pairs}
 
     def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
         """Count an article that is kept in both versions twice."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -39,11 +38,6 @@ class Edited(OwnText[EditedConfig]):
     def anchor(self) -> str | None:
         """Restore from Generation 0; a mean needs no other model."""
         return "generation_0" if self.config.intervention == "restore" else None
-
-    def settings(self) -> dict[str, Any]:
-        """Name what is edited, and how."""
-        own = {"metric": self.config.metric, "intervention": self.config.intervention}
-        return super().settings() | own
 
     def read_input(self) -> tuple[str, Units]:
         """Read the site, and the neurons to edit.

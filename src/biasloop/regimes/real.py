@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,10 +18,6 @@ class Real(Regime[RealConfig]):
     def reads(self, generation: int) -> tuple[int, ...]:
         """Need no generation's articles."""
         return ()
-
-    def settings(self) -> dict[str, Any]:
-        """Name whether they are fresh."""
-        return {"fresh": self.config.fresh}
 
     def part(self, generation: int) -> str:
         """Take fresh articles from the generation's own part."""

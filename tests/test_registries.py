@@ -1,0 +1,35 @@
+"""Every name that a config may have has its line in the registry that looks it up."""
+
+from typing import get_args
+
+import pytest
+
+from biasloop.config import LeaningConfig, TrainingConfig
+from biasloop.errors import registered
+from biasloop.metrics.classifier import CANDIDATES, DESCRIPTIONS
+from biasloop.metrics.leaning import _LOADERS, _NAMED_IN
+from biasloop.stages.methods import METHODS, method_of
+
+
+def names(section, field):
+    return set(get_args(section.model_fields[field].annotation))
+
+
+def test_every_training_method_of_the_config_is_there_and_no_other():
+    assert names(TrainingConfig, "method") == set(METHODS)
+
+
+def test_every_kind_of_classifier_is_loaded_but_the_one_that_is_trained_here():
+    kinds = names(LeaningConfig, "kind") - {"embedding"}
+    assert kinds == set(_LOADERS) == set(_NAMED_IN)
+
+
+def test_a_card_has_words_for_all_features_of_the_built_in_classifier():
+    assert set(DESCRIPTIONS) == set(CANDIDATES)
+
+
+def test_a_forgotten_line_is_named(monkeypatch):
+    monkeypatch.delitem(METHODS, "full")
+    with pytest.raises(NotImplementedError, match=r"'full' has no line in METHODS of stages/meth"):
+        method_of(TrainingConfig())
+    assert registered({"a": 1}, "a", "nowhere") == 1
