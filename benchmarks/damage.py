@@ -48,7 +48,7 @@ from biasloop.metrics.damage import (
     unknown_words,
 )
 from biasloop.metrics.evaluation import group_ids
-from biasloop.metrics.text import words
+from biasloop.metrics.tokenization import words
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 
 SHARES = (0.2, 0.5, 0.8)

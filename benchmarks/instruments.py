@@ -20,7 +20,7 @@ from sklearn.metrics import confusion_matrix
 
 from biasloop.metrics.classifier import CANDIDATES, fit_linear
 from biasloop.metrics.evaluation import macro_f1
-from biasloop.metrics.text import cut
+from biasloop.metrics.tokenization import cut
 
 MAX_WORDS = 500
 RESAMPLES = 1000

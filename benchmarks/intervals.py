@@ -37,12 +37,14 @@ from biasloop.analysis import (
     prevalence,
 )
 from biasloop.analysis.bootstrap import joined_interval, weighted_means
-from biasloop.analysis.classifier_errors import Confusion, saerens_shares
+from biasloop.analysis.classifier_errors import Confusion
 from biasloop.analysis.collapse import collapse_signs
 from biasloop.analysis.inference import tost
 from biasloop.analysis.trends import linear_trend, mann_kendall, paired_kendall
 from biasloop.metrics.diversity import bleus, self_bleu
+from biasloop.metrics.embedding import mauve_values, vendi_values
 from biasloop.metrics.evaluation import design_effect
+from biasloop.metrics.quantification import saerens_shares
 from biasloop.tables import LEANING_SCORES, REAL, SCORES, SET_SCORES
 
 LABELS = ("left", "center", "right")
@@ -291,6 +293,33 @@ def self_bleus(simulations: int, seed: int = 8, articles: int = 30) -> dict:
     return result
 
 
+def embeddings(simulations: int, seed: int = 12, articles: int = 60, mauve: bool = True) -> dict:
+    """Coverage of the t intervals of the Vendi score and of MAUVE, by their jackknife's values.
+
+    Vectors around twelve centres, whose shares differ from the real ones; the real articles are
+    the same throughout. The truth is the mean over the simulations, as of self-BLEU.
+    """
+    random = np.random.default_rng(seed)
+    centres, shares = random.normal(size=(12, 40)), random.dirichlet(np.ones(12))
+
+    def vectors(shares: np.ndarray) -> np.ndarray:
+        rows = centres[random.choice(12, articles, p=shares)]
+        rows = rows + 0.7 * random.normal(size=rows.shape)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    real, found = vectors(np.full(12, 1 / 12)), []
+    for _ in range(simulations):
+        own = vectors(shares)
+        both = np.concatenate([real, own])
+        values = [vendi_values(own @ own.T)]
+        values += [mauve_values(both @ both.T, articles, range(5))] if mauve else []
+        found.append([(mean.value, *mean.interval()) for mean in map(paired_mean, values)])
+    value, low, high = np.array(found).transpose(2, 0, 1)
+    truth = value.mean(axis=0)
+    held = ((low <= truth) & (truth <= high)).mean(axis=0)
+    return dict(zip(("Vendi score", "MAUVE"), held.tolist(), strict=False))
+
+
 def likelihood_error(simulations: int, seed: int = 6, articles: int = 400) -> dict:
     """Mean error of the share by EM from calibrated probabilities, and of the share as read."""
     random = np.random.default_rng(seed)
@@ -493,6 +522,7 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
         ),
         "false equivalence at 5 %, ten times as many": false_equivalence(10 * simulations),
         "coverage of self-BLEU, 30 articles, half as many": self_bleus(max(simulations // 2, 20)),
+        "coverage by embeddings, 60 articles, half as many": embeddings(max(simulations // 2, 20)),
         "power, 80 % asked for": powers(simulations),
         "bias of the estimate (a share, not a rate)": likelihood_error(max(simulations // 5, 20)),
     }

@@ -8,8 +8,8 @@ Convention passages have neither titles nor empty lines: --news takes articles t
 title, body, label and source, such as those of Article-Bias-Prediction), cut to 150 words. Each
 option is run against the default; what it does not change is taken from the default's run. The
 figures are of the last generation; intervals are over articles, by source, and chains, and a
-difference is paired. Prints the table of docs/protocols.md. Some 5 minutes a corpus on two free
-cores.
+difference is paired. Prints the table of docs/protocols.md. Some 6 minutes of processor time a
+corpus.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("regimes", nargs="*", metavar="REGIME")
     parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if unknown := set(given.regimes) - set(REGIMES):
         sys.exit(f"no regime {', '.join(sorted(unknown))}; there are {', '.join(REGIMES)}")
     os.environ.setdefault("BIASLOOP_CACHE", str(given.out / "cache"))

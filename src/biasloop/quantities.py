@@ -7,7 +7,8 @@ too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -73,6 +74,8 @@ class Quantity:
         Is its logarithm tested?
     collapse
         Set where its worsening is a sign of collapse; it must be tested.
+    family
+        Does it stand for every ``NAME:MEMBER``? See `shown`.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Quantity:
     digits: int = 3
     log: bool = False
     collapse: Collapse | None = None
+    family: bool = False
 
     @property
     def outcome(self) -> str:
@@ -120,9 +124,16 @@ SECTIONS: dict[str, tuple[str, str, str, int]] = {
         "metrics.pairs.likelihood is whole). Intervals are over pairs.",
         2,
     ),
+    "benchmarks": (
+        "Benchmarks",
+        "tasks of the LM Evaluation Harness",
+        "Of the models, not of what they write; of each task, the metrics that the harness gives.",
+        3,
+    ),
 }
 
 _UNIT = (0.0, 1.0)
+_NAMED = ("label", "title")
 
 #: Name -> record, in the order of columns and figures within a section, and of signs of collapse.
 QUANTITIES: dict[str, Quantity] = {}
@@ -145,6 +156,25 @@ def declare(*records: Quantity) -> None:
 def quantity(name: str) -> Quantity:
     """Give the record of a quantity, or of its family (``share:left`` is of ``share``)."""
     return QUANTITIES.get(name) or QUANTITIES.get(name.partition(":")[0]) or Quantity(name)
+
+
+def shown(names: Iterable[str]) -> list[Quantity]:
+    """List the records of columns and figures; of a family, one for each member among ``names``.
+
+    A member's label and title have it in the place of ``{member}``.
+    """
+    there = sorted(set(names))
+    found = []
+    for record in QUANTITIES.values():
+        if not record.family:
+            found.append(record)
+            continue
+        for name in there:
+            family, _, member = name.partition(":")
+            if family == record.name:
+                texts = {key: getattr(record, key).replace("{member}", member) for key in _NAMED}
+                found.append(replace(record, name=name, **texts))
+    return found
 
 
 def tested() -> dict[str, Quantity]:

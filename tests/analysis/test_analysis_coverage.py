@@ -83,3 +83,8 @@ def test_self_bleu_covers_by_jackknife_and_not_by_articles_of_their_own(
     assert found["self-BLEU, articles' own (words shared)"] < 0.9
     # Where whole sentences are shared the jackknife errs on the safe side.
     assert found["self-BLEU, jackknife (sentences shared)"] > 0.93
+
+
+def test_the_vendi_score_covers_by_jackknife(benchmark: ModuleType) -> None:
+    found = benchmark.embeddings(200, seed=18, articles=40, mauve=False)
+    assert _within(found["Vendi score"], 200, 0.93, 0.97), found

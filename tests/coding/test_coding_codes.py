@@ -71,11 +71,11 @@ def test_a_row_that_one_coder_coded_in_two_files_is_refused(tmp_path, drawn, key
         read_codes(files, key)
 
 
-def test_a_file_with_semicolons_is_told_what_to_do(tmp_path, key):
+def test_a_file_with_semicolons_is_read(tmp_path, drawn, key):
+    one = next(iter(drawn.texts))
     path = tmp_path / "anna.csv"
-    path.write_text("id;label\nx;left\n")
-    with pytest.raises(InputError, match="no column 'id'; save it with commas"):
-        read_codes([path], key)
+    path.write_text(f"id;label;text\n{one};left;a, b\n")
+    assert read_codes([path], key).rows() == [("anna", one, "left")]
 
 
 def test_the_key_of_another_run_is_refused(folder, results):

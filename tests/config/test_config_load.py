@@ -73,6 +73,7 @@ def test_overrides_reach_sections_lists_and_exponents():
         ({"name": "../../x"}, "name"),
         ({"loop": {"seeds": [1, 1]}}, "a seed stands twice"),
         ({"corpus": {"labels": [None, "left"]}}, "(it is None): if it is meant as text, put it in"),
+        ({"corpus": {"columns": {"body": ["a", "b"]}}}, "one column, and these are 2 (a, b): join"),
         ({"corpus": {"labels": {"left": 0}}}, "corpus.labels: input should be a valid list"),
         ({"base": {"scratch": {"width": 10, "heads": 4}}}, "not a multiple of heads"),
     ],

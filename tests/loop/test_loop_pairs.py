@@ -47,7 +47,7 @@ def test_a_run_scores_every_model_by_pairs(with_pairs, tmp_path):
     before = rows.filter(generation=0, metric="pair_log_odds")["value"]
     assert change["value"] == pytest.approx((last - before).mean())
     assert "Pairs whose first text is likelier" in run.report().read_text("utf-8")
-    with pytest.raises(InputError, match="'pairs' reads the models of a run, not articles"):
+    with pytest.raises(InputError, match="'pairs' reads the model that wrote the articles"):
         bl.score(run.results.real, ["pairs"], run=run)
 
     # Articles' own intervals are what they are without pairs.
@@ -78,7 +78,7 @@ def test_pairs_change_no_other_stage(with_pairs, tmp_path):
     keys = [{key for key, stage in plan if stage.kind != "join"} for plan in plans]
     added = [own - keys[0] for own in keys]
     assert all(keys[0] <= own for own in keys)
-    assert [len(own) for own in added] == [0, 4, 4, 4]  # an instrument and three models
+    assert [len(own) for own in added] == [0, 3, 3, 3]  # of the base model and two generations
     assert not (added[1] & added[2])
     assert not (added[1] & added[3])
 

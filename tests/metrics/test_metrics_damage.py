@@ -18,7 +18,7 @@ from biasloop.metrics.damage import (
     shortened,
     unknown_words,
 )
-from biasloop.metrics.text import words
+from biasloop.metrics.tokenization import words
 
 LEVELS = (Level((10, float("inf")), (0.0, 0.2)), Level((5, 10), (0.0, 0.2)))
 

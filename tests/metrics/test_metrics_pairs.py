@@ -9,15 +9,16 @@ from tiny_models import words_tokenizer
 
 from biasloop.config import MetricsConfig, PairsConfig
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS, FitContext
 from biasloop.metrics.pairs import (
     Pair,
     log_odds,
     name_log_odds,
+    pairs,
     parts_of,
     read_pairs,
     shared_places,
 )
+from biasloop.models import load_model
 from biasloop.tables import ARTICLES
 
 WORDS = [
@@ -130,10 +131,8 @@ def test_a_planted_preference_is_found(tmp_path):
         "the team is red,the team is blue,end,\n"
     )
     config = MetricsConfig(names=("pairs",), pairs=PairsConfig(file=str(tmp_path / "pairs.csv")))
-    context = FitContext(config, ("a", "b"), ARTICLES.to_frame(), str(tmp_path / "model"), 0)
-    METRICS["pairs"].fit(context, tmp_path)
-    (tmp_path / "pairs.csv").unlink()  # a finished instrument needs it no more
-    found = METRICS["pairs"].load(context, tmp_path).score(ARTICLES.to_frame()).scores
+    loaded = load_model(str(tmp_path / "model"), precision="float32")
+    found = pairs(loaded, ARTICLES.to_frame(), config, 0).scores
     odds = found.filter(metric="pair_log_odds").sort("article_id")["value"].to_list()
     # P(won | red) is 0.9 and P(won | blue) 0.1, whatever red and blue are.
     assert odds[:2] == pytest.approx([np.log(9)] * 2, abs=0.25)

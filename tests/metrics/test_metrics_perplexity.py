@@ -9,7 +9,7 @@ import pytest
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics import METRICS, perplexities
 from biasloop.metrics import perplexity as module
-from biasloop.metrics.perplexity import Perplexity
+from biasloop.metrics.perplexity import Perplexity, entropies
 
 CONTEXT = 64
 
@@ -52,6 +52,22 @@ def _by_hand(model, tokenizer, text, limit=CONTEXT):
 
 
 TEXTS = ["Hello there.", "a" * 200, "ab", "The end of a long, long day \U0001f600.", "x y z " * 9]
+
+
+def test_entropies_are_those_of_every_prediction(tiny):
+    import torch
+
+    model, tokenizer = tiny
+    model.eval()
+    expected = []
+    for text in TEXTS:
+        with torch.no_grad():
+            logits = model(torch.tensor([tokenizer(text)["input_ids"][:CONTEXT]])).logits[0, :-1]
+        logs = torch.log_softmax(logits.double(), dim=-1)
+        expected.append(-(logs.exp() * logs).sum(dim=-1).mean().item())
+    found = entropies(model, tokenizer, [*TEXTS, "a", ""], 3)
+    np.testing.assert_allclose(found[: len(TEXTS)], expected, rtol=1e-5)
+    assert np.isnan(found[len(TEXTS) :]).all()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])

@@ -15,7 +15,7 @@ from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.quality import Quality, quality_index
 from biasloop.metrics.quality_classifier import expand, fit_quality, load_quality
 from biasloop.metrics.sentence_features import Reading, read_sentences
-from biasloop.metrics.text import sentences, tokens
+from biasloop.metrics.tokenization import sentences, tokens
 
 
 @pytest.fixture(scope="module")

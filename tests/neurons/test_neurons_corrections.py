@@ -19,7 +19,7 @@ from biasloop.neurons import (
     permute_chains,
 )
 from biasloop.neurons.ablation import Measured, effects, measured_outcomes
-from biasloop.neurons.findings import find, read_ablation, read_findings, write_findings
+from biasloop.neurons.association_findings import find, read_ablation, read_findings, write_findings
 
 
 @settings(deadline=None)
@@ -128,7 +128,7 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
 
     import test_neurons_associate as world
 
-    from biasloop.neurons import findings
+    from biasloop.neurons import association_findings as findings
 
     neurons, scores, _, _ = world.world(0, planted=(3,))
     leanings = pl.concat(
@@ -190,7 +190,7 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
 
 
 def test_the_overlap_is_of_neurons_tested_for_both():
-    from biasloop.neurons import ASSOCIATIONS, Findings
+    from biasloop.neurons import ASSOCIATIONS, AssociationFindings
 
     nan = float("nan")
     pvalues = {"a": [0.01, 0.01, 0.9, nan, 0.01], "b": [0.01, 0.9, 0.01, 0.01, nan]}
@@ -200,5 +200,5 @@ def test_the_overlap_is_of_neurons_tested_for_both():
         for n, p in enumerate(own)
     ]
     table = pl.DataFrame(rows, schema=ASSOCIATIONS, orient="row")
-    meet = Findings(table, ("a", "b"), "differences", 9, {}).overlap()
+    meet = AssociationFindings(table, ("a", "b"), "differences", 9, {}).overlap()
     assert (meet.first, meet.second, meet.both, meet.total) == (2, 2, 1, 3)

@@ -4,7 +4,13 @@ import json
 
 import polars as pl
 
-from biasloop.neurons import ASSOCIATIONS, Ablation, Findings, write_ablation, write_findings
+from biasloop.neurons import (
+    ASSOCIATIONS,
+    Ablation,
+    AssociationFindings,
+    write_ablation,
+    write_findings,
+)
 from biasloop.neurons.ablation import DRAWS, EFFECTS
 from biasloop.report import write_report
 
@@ -19,7 +25,7 @@ def findings(metric):
     ]
     table = pl.DataFrame(rows, schema=ASSOCIATIONS, orient="row")
     quality = table.with_columns(pl.lit("quality").alias("metric"))
-    return Findings(
+    return AssociationFindings(
         pl.concat([table, quality]),
         (metric, "quality"),
         "differences",

@@ -15,7 +15,6 @@ from biasloop.models import (
     build_scratch_model,
     chat_of,
     load_model,
-    load_tokenizer,
     save_model,
 )
 from biasloop.models.fast.joined import NO_LOSS, pack
@@ -201,9 +200,9 @@ def test_a_template_that_cannot_take_the_turns_is_refused(template, words):
 
 
 def test_a_model_without_a_template_is_refused_before_anything_is_computed(folder, tmp_path):
-    plain = load_tokenizer(str(folder))
-    plain.chat_template = None
-    save_model(replace(load_model(str(folder)), tokenizer=plain), tmp_path / "plain")
+    plain = load_model(str(folder))
+    plain.tokenizer.chat_template = None
+    save_model(plain, tmp_path / "plain")
     config = {"base": {"model": str(tmp_path / "plain")}, "training": {"text": "chat"}}
     with pytest.raises(InputError, match=r"chat needs a model with a chat template, and .*plain"):
         api.run(config, tmp_path / "run")

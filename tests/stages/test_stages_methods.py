@@ -228,8 +228,12 @@ def test_memory_is_that_of_the_weights_and_of_the_adapters_in_training(folders):
     ],
 )
 def test_modules_that_are_not_there_or_tied_are_refused(folders, modules, words):
+    config = lora(target_modules=modules)
     with pytest.raises(InputError, match=words):
-        finetune(load(folders / "gpt2"), articles(), lora(target_modules=modules), 5)
+        finetune(load(folders / "gpt2"), articles(), config, 5)
+    base = {"model": str(folders / "gpt2")}
+    with pytest.raises(InputError, match=words):  # before anything is computed
+        contents_of(Config.model_validate({"base": base, "training": config.model_dump()}))
 
 
 def test_without_peft_nothing_is_begun(monkeypatch):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from biasloop.loop import Listener, Results
-    from biasloop.neurons import Ablation, Findings
+    from biasloop.neurons import Ablation, AssociationFindings
 
 
 def _followed(results: Results) -> str:
@@ -31,7 +31,7 @@ def find_neurons(
     method: str = "differences",
     include_withheld: bool = False,
     out: str | Path | None = None,
-) -> Findings:
+) -> AssociationFindings:
     """Say which neurons go with bias, which with quality, and how far the two sets meet.
 
     Parameters

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from biasloop.metrics.text import words
+from biasloop.metrics.tokenization import words
 
 #: Words of a run. Shorter ones are common phrases, longer ones end at every typing error.
 RUN = 8

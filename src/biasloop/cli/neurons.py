@@ -13,7 +13,7 @@ from biasloop.errors import InputError
 
 if TYPE_CHECKING:
     from biasloop.loop import Listener
-    from biasloop.neurons import Ablation, Findings
+    from biasloop.neurons import Ablation, AssociationFindings
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="a run folder or its URL")]
 _Metric = Annotated[
@@ -103,7 +103,7 @@ def neurons(
         print(f"report: {report.resolve()}")
 
 
-def _print_findings(found: Findings) -> None:
+def _print_findings(found: AssociationFindings) -> None:
     from biasloop.neurons import LEVEL
 
     for name, count in found.counts().items():

@@ -201,6 +201,7 @@ _INPUTS = {
     "metrics.quality.classifier": ("builtin",),
     "metrics.pairs.file": ("party",),
     "metrics.pairs.anti": (),
+    "metrics.lm_eval.folder": (),
 }
 _REGIME_FILE = re.compile(r"regimes\.\d+\.file")
 
@@ -234,7 +235,10 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
 
     corpus, base, metrics = config.corpus, config.base, config.metrics
     leaning, quality, pairs = metrics.leaning, metrics.quality, metrics.pairs
+    lm_eval = metrics.lm_eval
+    tasks = lm_eval.folder and path_renamed(lm_eval.folder)
     named = {
+        "lm_eval": lm_eval.model_copy(update={"folder": tasks}),
         "pairs": pairs.model_copy(
             update={
                 "file": renamed(pairs.file, *_INPUTS["metrics.pairs.file"]),

@@ -33,6 +33,17 @@ class Columns(GrownSection):
         None, description="the event or story that an article is about; for report.cluster: event"
     )
 
+    @field_validator("body", mode="before")
+    @classmethod
+    def _one_column(cls, body: object) -> object:
+        if isinstance(body, (list, tuple)):
+            names = ", ".join(str(name)[:40] for name in body[:4])
+            raise ValueError(
+                f"an article's text stands in one column, and these are {len(body)} ({names}): "
+                "join them into one column of the file, and name that; a headline is a title"
+            )
+        return body
+
 
 class ControlCorpusConfig(Section):
     """The made-up corpus ``corpus.source: control``, in which a direction is planted."""
@@ -286,12 +297,47 @@ class PairsConfig(Section):
     )
 
 
+class EmbeddingConfig(Section):
+    """Vendi score and MAUVE: what the metric ``embedding`` compares articles by."""
+
+    encoder: Literal["word-tfidf", "character-tfidf", "minilm"] = Field(
+        "word-tfidf",
+        description="what makes a vector of an article; 'minilm' needs the asset 'minilm'",
+    )
+    articles: int = Field(
+        200, ge=20, description="articles of a set that are compared, and of real ones for MAUVE"
+    )
+    mauve_seeds: int = Field(5, ge=1, description="clusterings that MAUVE is the mean of")
+
+
+class LmEvalConfig(Section):
+    """Tasks of the LM Evaluation Harness that every model is scored by."""
+
+    tasks: tuple[str, ...] = Field(
+        (), description="names of tasks, groups or tags of tasks; empty runs none"
+    )
+    folder: str | None = Field(
+        None,
+        description="a folder of task files to take them from; null takes the harness's own, whose "
+        "data sets it fetches from the hub. A task file may name Python code, which is run",
+    )
+    limit: int | None = Field(None, ge=1, description="examples of a task; null takes all")
+
+
 class MetricsConfig(GrownSection):
     """What every generation is scored for."""
 
-    later = frozenset({"perplexity", "pairs"})
+    later = frozenset({"perplexity", "pairs", "embedding", "lm_eval"})
 
-    names: tuple[str, ...] = Field(("leaning", "quality", "perplexity", "diversity"), min_length=1)
+    names: tuple[str, ...] = Field(
+        ("leaning", "quality", "perplexity", "diversity"),
+        min_length=1,
+        description="also 'embedding' (Vendi score and MAUVE) and 'own_entropy'",
+    )
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    lm_eval: LmEvalConfig = Field(
+        LmEvalConfig(), description="a list of tasks, or a section that has them"
+    )
     leaning: LeaningConfig = LeaningConfig()
     quality: QualityConfig = QualityConfig()
     perplexity: PerplexityConfig = PerplexityConfig()
@@ -303,6 +349,16 @@ class MetricsConfig(GrownSection):
         "has by how much",
     )
     self_bleu_articles: int = Field(30, ge=3, description="sample size of self-BLEU")
+
+    @field_validator("lm_eval", mode="before")
+    @classmethod
+    def _bare_tasks(cls, value: object) -> object:
+        return {"tasks": value} if isinstance(value, (list, tuple)) else value
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names, and ``lm_eval`` where tasks are named."""
+        return tuple(dict.fromkeys((*self.names, *(["lm_eval"] if self.lm_eval.tasks else []))))
 
 
 class ReportConfig(Section):

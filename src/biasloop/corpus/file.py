@@ -12,11 +12,11 @@ from biasloop.corpus.layouts import LAYOUTS
 from biasloop.corpus.packed import unpacked_name
 from biasloop.corpus.parquet import read_parquet
 from biasloop.corpus.saved import is_saved, read_saved
-from biasloop.corpus.source import Source, Table, shown
+from biasloop.corpus.source import RecordTable, Source, shown
 from biasloop.errors import InputError
 
 #: What reads a format that is only a format.
-FORMATS: dict[str, Callable[[Path], Table]] = {
+FORMATS: dict[str, Callable[[Path], RecordTable]] = {
     "jsonl": read_jsonl,
     "json": read_json,
     "csv": read_delimited,
@@ -85,7 +85,7 @@ def _readable(folder: Path) -> str:
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more files" if len(found) > 3 else "")
 
 
-def _table(path: Path, asked: str, split: str) -> Table:
+def _table(path: Path, asked: str, split: str) -> RecordTable:
     if path.is_dir():
         if asked in FORMATS:
             raise InputError(f"{path}: a folder, but corpus.format is {asked}: name a file in it")
@@ -151,7 +151,7 @@ def check_columns(wanted: Columns, found: Sequence[str], where: str) -> None:
         raise InputError(f"{where}: {'; '.join(missing)}. Its columns are: {_columns(found)}")
 
 
-def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
+def _layout(config: CorpusConfig, table: RecordTable, path: Path) -> str | None:
     """Decide which published layout a table has; null if it goes by ``corpus.columns``."""
     if config.format != "auto":
         return config.format if config.format in LAYOUTS else None
@@ -175,7 +175,7 @@ def _layout(config: CorpusConfig, table: Table, path: Path) -> str | None:
     return next(iter(matches), None)
 
 
-def _why(table: Table) -> str:
+def _why(table: RecordTable) -> str:
     """Say of a table without columns what its first row is."""
     first = next(iter(table.records), None)
     return f": {first.location}: {first.reason}" if first and first.reason else ""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from biasloop.corpus.packed import opened
-from biasloop.corpus.source import MAX_RECORD, Record, Table, shown
+from biasloop.corpus.source import MAX_RECORD, Record, RecordTable, shown
 from biasloop.errors import InputError
 
 #: An array is read at once, up to this many bytes.
@@ -52,14 +52,14 @@ def _record(location: str, content: bytes) -> Record:
     return Record(location, value)
 
 
-def _table(records: Iterator[Record]) -> Table:
+def _table(records: Iterator[Record]) -> RecordTable:
     kept = tuple(records)
     # A dictionary keeps the order in which the columns were first seen.
     columns = {name: None for record in kept for name in record.fields or ()}
-    return Table(tuple(columns), kept)
+    return RecordTable(tuple(columns), kept)
 
 
-def read_jsonl(path: Path) -> Table:
+def read_jsonl(path: Path) -> RecordTable:
     """Read a file of one JSON object a line; empty lines are passed over.
 
     One that is an array of objects is read as that.
@@ -95,7 +95,7 @@ def read_jsonl(path: Path) -> Table:
     return _table(records())
 
 
-def read_json(path: Path) -> Table:
+def read_json(path: Path) -> RecordTable:
     """Read a file of one array of JSON objects; one of an object a line is read as that.
 
     The array may be the one list of objects in an object, as in ``{"data": [...]}``.
@@ -161,7 +161,7 @@ def json_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def read_json_folder(folder: Path) -> Table:
+def read_json_folder(folder: Path) -> RecordTable:
     """Read a folder of files with one JSON object each.
 
     Parameters

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
-from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, Table, shown
+from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, RecordTable, shown
 from biasloop.errors import InputError
 
 #: Rows decoded at a time: as many as take this many bytes if each has its group's longest value,
@@ -131,7 +131,7 @@ def reason_of(error: Exception) -> str:
 DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
 
 
-def read_parquet(path: Path) -> Table:
+def read_parquet(path: Path) -> RecordTable:
     """Read a Parquet file; its rows count from 1.
 
     Classes that `datasets` stores as numbers are read by their names, conversations
@@ -198,4 +198,4 @@ def read_parquet(path: Path) -> Table:
                 f"{path}: cannot be read as Parquet after row {number:,}: {reason_of(error)}"
             ) from error
 
-    return Table(tuple(schema.names), records())
+    return RecordTable(tuple(schema.names), records())

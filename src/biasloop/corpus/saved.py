@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.corpus.parquet import DAMAGE, class_name, reason_of
-from biasloop.corpus.source import Record, Table, shown
+from biasloop.corpus.source import Record, RecordTable, shown
 from biasloop.errors import InputError
 
 
@@ -49,7 +49,7 @@ def rows_of(dataset: Any, columns: Sequence[str], name: str) -> Iterator[Record]
         ) from error
 
 
-def read_saved(folder: Path, split: str) -> Table:
+def read_saved(folder: Path, split: str) -> RecordTable:
     """Read a folder that ``save_to_disk`` wrote.
 
     Parameters
@@ -82,4 +82,6 @@ def read_saved(folder: Path, split: str) -> Table:
             )
         dataset = dataset[split]
     columns = tuple(dataset.column_names)
-    return Table(columns, rows_of(dataset.with_format(None), columns, shown(Path(folder.name))))
+    return RecordTable(
+        columns, rows_of(dataset.with_format(None), columns, shown(Path(folder.name)))
+    )

@@ -43,7 +43,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Table:
+class RecordTable:
     """Records with named columns: what a file format gives.
 
     Attributes
@@ -79,7 +79,7 @@ class Source:
     label_map
         Labels as they are in the records -> labels as they are published.
     note
-        See `Table`.
+        See `RecordTable`.
     """
 
     records: Iterable[Record]

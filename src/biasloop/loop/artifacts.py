@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import Config
+from biasloop.config import Config, LmEvalConfig
 from biasloop.corpus import PARTED_ARTICLES
 from biasloop.errors import InputError
 from biasloop.loop.article_stages import read_labels
@@ -98,20 +98,17 @@ def instruments_of(folder: Path, metrics: Sequence[str], cache: Path) -> list[Me
 
 
 def _only(metrics: Sequence[str], config: Config) -> Config:
-    """Let a config name these metrics only."""
-    names = config.metrics.model_copy(update={"names": tuple(metrics)})
-    return config.model_copy(update={"metrics": names})
+    """Let a config name these metrics only, which are of text."""
+    for metric in metrics:
+        metric_kind(metric)
+    names = {"names": tuple(metrics), "lm_eval": LmEvalConfig()}
+    return config.model_copy(update={"metrics": config.metrics.model_copy(update=names)})
 
 
 def _loaded(store: Store, plan: Plan) -> list[Metric]:
     paths = {"corpus": store.checked(plan.corpus), "base": store.path(plan.base)}
     loaded = []
     for metric, stage in plan.instruments.items():
-        if metric_kind(metric).reads_model:
-            raise InputError(
-                f"metric '{metric}' reads the models of a run, not articles: name it in "
-                "metrics.names of a run's config"
-            )
         if not store.has(stage):
             raise InputError(f"{store.root}: has no instrument for '{metric}': run it first")
         loaded.append(stage.load(paths, store.checked(stage)))
@@ -121,6 +118,7 @@ def _loaded(store: Store, plan: Plan) -> list[Metric]:
 @contextmanager
 def _fitted(config: Config, cache: Path) -> Generator[tuple[Store, Plan]]:
     """Fit a config's instruments, or take them from the cache; yield the store that has them."""
+    config = _only(config.metrics.names, config)
     reads_base = "perplexity" in config.metrics.names
     plan = make_plan(config, contents_of(config, reads_base))
     with tempfile.TemporaryDirectory(prefix="biasloop-score-") as temporary:
@@ -162,8 +160,6 @@ def score_articles(
             "score needs instruments: give either a run that has them (--run RUN) or a config to "
             "fit them for (--config CONFIG)"
         )
-    for metric in metrics:
-        metric_kind(metric)
     if config is None:
         return scored_by(instruments_of(folder or Path(), metrics, cache), articles)
     with _fitted(_only(metrics, config), cache) as (store, plan):

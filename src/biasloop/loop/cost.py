@@ -286,6 +286,8 @@ def _read_tokens(
     if "pairs" in config.metrics.names:
         texts = [t for pair in read_pairs(config.metrics.pairs) for t in (pair.first, pair.second)]
         total += (models + 1) * sum(map(len, encode(texts, add_special_tokens=False)["input_ids"]))
+    if "own_entropy" in config.metrics.names:
+        total += sets * lengths.prompts * config.generation.new_tokens
     if config.neurons.sites:
         limit = config.neurons.max_tokens
         bodies = encode(material.parts["real"]["body"].to_list(), add_special_tokens=False)

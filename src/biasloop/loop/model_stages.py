@@ -57,7 +57,8 @@ def _finetune_settings(training: TrainingConfig, prompts: GenerationConfig) -> d
 
 def commit_of(content: Any) -> str | None:  # noqa: ANN401 - JSON
     """Tell which commit of the hub a content is of; see `plan.content_of`."""
-    return content.get("adapter", content).get("commit") if isinstance(content, dict) else None
+    own = content.get("adapter", content) if isinstance(content, dict) else None
+    return own.get("commit") if isinstance(own, dict) and "hub" in own else None
 
 
 def _load(folder: Path) -> LoadedModel:

@@ -17,9 +17,8 @@ from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
 from biasloop.loop.score_stages import Detect, Instrument, score_set
 from biasloop.loop.stage import Stage
-from biasloop.metrics import metric_kind
-from biasloop.metrics.pairs import files_of, read_pairs
-from biasloop.models import load_tokenizer, require_template, resolve_model
+from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
+from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL
@@ -157,13 +156,10 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
     """Name what an instrument's settings point to: a classifier's files, an asset's version."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
-    content: dict[str, Any] = {}
+    content = CONTENTS[metric](config.metrics) if metric in CONTENTS else {}
     if classifier != "builtin":
         content["classifier"] = content_of(classifier)
-    if metric == "pairs":
-        read_pairs(config.metrics.pairs)
-        content["files"] = [sha256_file(path) for path in files_of(config.metrics.pairs)]
-    if "minilm" in getattr(section, "candidates", ()):
+    if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
         )
@@ -186,18 +182,17 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If an input is missing.
+        If an input is missing, or the base model cannot be trained as the config says.
     """
     files = {one.label: _content_of_file(one) for one in config.regimes if one.input_file}
-    method_of(config.training).require()
-    if config.training.asks and reads_base:
-        require_template(load_tokenizer(config.base.model, config.base.revision), config.base.model)
+    if reads_base:
+        _check_training(config)
     base = config.base
     loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
         "base": content_of(base.model, base.revision) if loaded else None,
-        "instruments": {name: _instrument_content(config, name) for name in config.metrics.names},
+        "instruments": {name: _instrument_content(config, name) for name in config.metrics.wanted},
         **({"regimes": files} if files else {}),
     }
 
@@ -208,6 +203,18 @@ def _content_of_file(regime: AnyRegimeConfig) -> str:
         raise InputError(f"regime '{regime.label}': file {path}: there is no such file")
     make_regime(regime).read_input()
     return sha256_file(path)
+
+
+def _check_training(config: Config) -> None:
+    """Refuse a training that the base model is not made for; its weights are not read."""
+    training, base, method = config.training, config.base, method_of(config.training)
+    method.require()
+    if base.model == "scratch" or (training.method == "full" and training.text == "plain"):
+        return
+    shape = load_model(base.model, base.revision, weights=False)
+    if training.text == "chat":
+        require_template(shape.tokenizer, base.model)
+    method.trainable(shape.model)
 
 
 def _name(key: SetKey) -> str:
@@ -231,7 +238,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     InputError
         If an input is missing, or a regime or metric is not known.
     """
-    for metric in config.metrics.names:
+    of_model = [name for name in config.metrics.wanted if name in MODEL_METRICS]
+    fitted = [name for name in config.metrics.wanted if name not in MODEL_METRICS]
+    for metric in fitted:
         metric_kind(metric)
     contents = contents_of(config) if contents is None else contents
     corpus = Corpus(config, "corpus", {}, contents["corpus"])
@@ -251,8 +260,9 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
             metric,
             contents["instruments"].get(metric, {}),
         )
-        for metric in config.metrics.names
+        for metric in fitted
     }
+    scored_models = {metric: contents["instruments"].get(metric, {}) for metric in of_model}
     models: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {}
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
@@ -269,7 +279,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         name, model = _name(key), models[key]
         generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
-        scored[key] = score_set(name, inputs, instruments, model)
+        scored[key] = score_set(name, inputs, instruments, model, scored_models)
         if config.neurons.sites:
             inputs = {"corpus": corpus, "model": model}
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)

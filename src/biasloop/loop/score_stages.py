@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config, without_folders
+from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.article_stages import (
     UNIT,
@@ -24,7 +25,15 @@ from biasloop.loop.article_stages import (
     units,
 )
 from biasloop.loop.stage import Paths, Progress, Stage
-from biasloop.metrics import FitContext, Metric, detect, metric_kind, perplexities
+from biasloop.metrics import (
+    CONTENTS,
+    MODEL_METRICS,
+    FitContext,
+    Metric,
+    detect,
+    metric_kind,
+    perplexities,
+)
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
 from biasloop.models import load_model
 from biasloop.stages import prompted_by
@@ -169,13 +178,33 @@ class ScoreHoldout(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreModel(Score):
-    """Score a ``model`` itself by the ``instrument`` of a metric that reads one."""
+class ScoreModel(Stage):
+    """Score a ``model``, which wrote ``articles``, by a metric of models."""
+
+    kind = "score"
+    metric: str
+    content: Mapping[str, Any]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The metric's own, how models are read, and the hash of what the metric points to."""
+        metrics = self.config.metrics
+        own = instrument_settings(self.config, self.metric)
+        read = [metrics.perplexity_batch_size, metrics.perplexity_precision]
+        named = {"metric": self.metric, "metrics": own, "read": read}
+        return {**named, "content": self.content, "seed": self.config.seed}
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the three tables of scores."""
-        own = self.instrument.load({**paths, "base": paths["model"]}, paths["instrument"])
-        found = own.score(ARTICLES.to_frame())
+        metrics = self.config.metrics
+        if self.metric in CONTENTS and CONTENTS[self.metric](metrics) != self.content:
+            raise InputError(
+                f"metrics.{self.metric}: what it reads has changed since the run began; what is "
+                "finished is kept"
+            )
+        articles = read_table(paths["articles"] / "articles.parquet", ARTICLES)
+        loaded = load_model(str(paths["model"] / "model"), precision=metrics.perplexity_precision)
+        found = MODEL_METRICS[self.metric](loaded, articles, metrics, self.config.seed)
         _write(out, found.scores, found.leaning_scores, found.set_scores)
 
 
@@ -227,6 +256,7 @@ def score_set(
     inputs: Mapping[str, Stage],
     instruments: Mapping[str, Instrument],
     model: Stage | None = None,
+    of_model: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Stage:
     """Lay out how a set of articles is scored.
 
@@ -240,16 +270,12 @@ def score_set(
         By metric.
     model
         Which wrote the set, and is to be scored on held-out text.
+    of_model
+        Metrics that it is scored by, too, each with the content of what it points to.
     """
     parts: dict[str, Stage] = {}
     for metric, instrument in instruments.items():
         config, read = instrument.config, {**inputs, "instrument": instrument}
-        if metric_kind(metric).reads_model:
-            if model:
-                read = {"corpus": inputs["corpus"], "instrument": instrument, "model": model}
-                whole = ScoreModel(config, f"{name}: score {metric}", read, instrument)
-                parts[f"{metric}-0"] = whole
-            continue
         whole = Score(config, f"{name}: score {metric}", read, instrument)
         parts[f"{metric}-0"] = (
             whole if metric_kind(metric).whole_set else in_shards(whole, f"{name}: join {metric}")
@@ -258,4 +284,8 @@ def score_set(
     if model:
         read = {"corpus": inputs["corpus"], "model": model}
         parts["holdout"] = ScoreHoldout(config, f"{name}: score on held-out text", read)
+        for metric, content in (of_model or {}).items():
+            read = {"articles": inputs["articles"], "model": model}
+            title = f"{name}: score {metric} of the model"
+            parts[metric] = ScoreModel(config, title, read, metric, content)
     return JoinScores(config, f"{name}: join scores", parts)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ import polars as pl
 from biasloop.config import MetricsConfig
 from biasloop.errors import StoreError
 from biasloop.files import canonical_json, write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from biasloop.models import LoadedModel
 
 #: One row per article per metric of one set of articles; ``value`` is null where the article has
 #: no such figure (the perplexity of one token, say).
@@ -94,13 +97,9 @@ class MetricKind(Protocol):
     whole_set
         Whether its figures need the whole set of articles at once. Where not, every article is
         scored by itself, so that a set can be scored in parts.
-    reads_model
-        Whether it reads the model that wrote the articles, not these: that is then the base model
-        of the context that it is loaded with.
     """
 
     whole_set: bool
-    reads_model: bool
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write the instrument's files into an existing, empty folder; equal input, equal bytes.
@@ -111,6 +110,16 @@ class MetricKind(Protocol):
 
     def load(self, context: FitContext, folder: Path) -> Metric:
         """Read back what `fit` wrote."""
+        ...
+
+
+class ModelMetric(Protocol):
+    """A metric of a model rather than of text: nothing is fitted, and only a run has it."""
+
+    def __call__(
+        self, loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int
+    ) -> Scored:
+        """Score a model, which wrote ``articles`` (`tables.ARTICLES`)."""
         ...
 
 

@@ -1,7 +1,7 @@
 """How damaged articles are, and how a classifier errs on articles that are as damaged.
 
 A classifier answers whatever it is asked. What it goes by is what an article says for the first
-time (`text.read_once`), and of that the words it knows: a loop leaves few words, a broken
+time (`tokenization.read_once`), and of that the words it knows: a loop leaves few words, a broken
 vocabulary leaves few known ones. So every article is placed on a grid of *levels*:
 
 ======================  ========================================================================
@@ -45,7 +45,15 @@ import numpy as np
 
 from biasloop.errors import StoreError
 from biasloop.metrics.evaluation import TELLS_APART, Folds, tells_apart
-from biasloop.metrics.text import WORD, cut, distinct, interned, read_once, repetition, words
+from biasloop.metrics.tokenization import (
+    WORD,
+    cut,
+    distinct,
+    interned,
+    read_once,
+    repetition,
+    words,
+)
 
 #: The share of real articles that have more unknown words than the first step has, or less
 #: confidence than the card's bound.
@@ -81,20 +89,14 @@ def measure(
         ``words`` and ``oov`` of what is read, ``distinct_3`` and ``repetition`` of the whole, each
         of shape (texts,); NaN where an article is too short to have one.
     """
-    rows = [
-        _measure(words(text), words(all_of_it), vocabulary)
-        for text, all_of_it in zip(texts, texts if whole is None else whole, strict=True)
-    ]
+    rows = []
+    for text, all_of_it in zip(texts, texts if whole is None else whole, strict=True):
+        found, everything = words(text), words(all_of_it)
+        types = set(found)
+        oov = len(types - vocabulary) / len(types) if types else None
+        rows.append((len(found), oov, distinct(everything, 3), repetition(everything, 4)))
     names = ("words", "oov", "distinct_3", "repetition")
     return {name: np.array([row[i] for row in rows], dtype=float) for i, name in enumerate(names)}
-
-
-def _measure(
-    found: list[str], whole: list[str], vocabulary: frozenset[str]
-) -> tuple[float | None, ...]:
-    types = set(found)
-    oov = len(types - vocabulary) / len(types) if types else None
-    return len(found), oov, distinct(whole, 3), repetition(whole, 4)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from biasloop.errors import InputError
 from biasloop.metrics.classifier import CANDIDATES, fit_linear, fit_temperature
 from biasloop.metrics.evaluation import by_source
-from biasloop.metrics.text import WORD
+from biasloop.metrics.tokenization import WORD
 
 _FOLDS = 5
 _CANDIDATE = CANDIDATES["word-tfidf"]

@@ -1,6 +1,6 @@
 """The metric ``diversity``: distinct n-grams, repetition, self-BLEU and vocabulary.
 
-Words are `text.words`. No instrument: nothing is fitted and there is no card.
+Words are `tokenization.words`. No instrument: nothing is fitted and there is no card.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 
 from biasloop import seeds
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.metrics.text import distinct, interned, ngrams, repetition, words
+from biasloop.metrics.tokenization import distinct, interned, ngrams, repetition, words
 
 _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
@@ -150,6 +150,13 @@ def vocabulary(texts: Sequence[Sequence[str]]) -> tuple[float, float | None, flo
     return size, size - half, size + half
 
 
+def sampled(ids: Sequence[str], size: int, random: np.random.Generator) -> list[int]:
+    """Choose articles by their ids, whatever their order; return their places, in order."""
+    place = {article: row for row, article in enumerate(ids)}
+    order = sorted(place)
+    return sorted(place[order[index]] for index in random.permutation(len(order))[:size])
+
+
 @dataclass(frozen=True)
 class Diversity:
     """The metric, ready to score.
@@ -183,8 +190,8 @@ class Diversity:
         }
         columns["repetition"] = [repetition(text, 4) for text in texts]
         whole = scored(ids, columns)
-        rows = self._sample(ids)
-        sampled = scored(
+        rows = sampled(ids, self.sample, seeds.generator(self.seed, "self-bleu"))
+        of_some = scored(
             [ids[row] for row in rows], {"self_bleu": self_bleu([texts[row] for row in rows])}
         )
         size, low, high = vocabulary(texts)
@@ -192,20 +199,13 @@ class Diversity:
             {"metric": ["vocabulary"], "value": [size], "low": [low], "high": [high]},
             schema=whole.set_scores.schema,
         )
-        return Scored(pl.concat([whole.scores, sampled.scores]), whole.leaning_scores, sets)
-
-    def _sample(self, ids: Sequence[str]) -> list[int]:
-        place = {article: row for row, article in enumerate(ids)}
-        order = sorted(place)
-        shuffled = seeds.generator(self.seed, "self-bleu").permutation(len(order))
-        return sorted(place[order[index]] for index in shuffled[: self.sample])
+        return Scored(pl.concat([whole.scores, of_some.scores]), whole.leaning_scores, sets)
 
 
 class DiversityKind:
     """The registry's entry: nothing to fit."""
 
     whole_set = True
-    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument."""

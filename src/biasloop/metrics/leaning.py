@@ -137,7 +137,6 @@ class LeaningKind:
     """The registry's entry: fits the instrument that the config names."""
 
     whole_set = False
-    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Fit or load the classifier, measure its error, and write both.

@@ -5,7 +5,6 @@ It reads a model and no articles, and needs no classifier.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from biasloop.config import PairsConfig
+from biasloop.config import MetricsConfig, PairsConfig
 from biasloop.corpus.delimited import read_delimited
 from biasloop.corpus.jsonl import read_jsonl
-from biasloop.corpus.source import Table
+from biasloop.corpus.source import RecordTable
 from biasloop.errors import InputError
-from biasloop.files import read_text, write_json
-from biasloop.metrics.base import SCORED_LEANINGS, SCORED_SETS, FitContext, Scored, scored
+from biasloop.files import read_text, sha256_file
+from biasloop.metrics.base import SCORED_LEANINGS, SCORED_SETS, Scored, scored
 from biasloop.metrics.perplexity import token_log_probabilities
-from biasloop.models import begun, checkpoint_of, load_model
+from biasloop.models import LoadedModel, begun, checkpoint_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 #: The built-in set.
 PARTY = "party"
 _PARTY = "party_pairs.csv"
-#: The pairs in an instrument's folder.
-_KEPT = "pairs.json"
 
 _FILE, _ANTI = "metrics.pairs.file", "metrics.pairs.anti"
 #: Characters of a file of WinoBias, of a text, and of the name of an axis or a group.
@@ -123,7 +120,7 @@ def read_pairs(config: PairsConfig) -> list[Pair]:
 
 
 def _read(
-    path: Path, table: Table, pair_of: Callable[[Mapping[str, Any]], Pair | None]
+    path: Path, table: RecordTable, pair_of: Callable[[Mapping[str, Any]], Pair | None]
 ) -> list[Pair]:
     found = []
     for record in table.records:
@@ -346,38 +343,42 @@ def parts_of(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[int]]]:
             yield f":{axis or 'none'}/{group or 'none'}", members
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """The metric, ready to score a model."""
+def pairs(loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int) -> Scored:
+    """Score a model; ``articles``, which it wrote, are passed over.
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    batch_size: int
-    pairs: Sequence[Pair]
-    whole: bool
+    Returns
+    -------
+    Scored
+        By pair: ``pair_first``, 1 where the first text is likelier, 0 where the second is and
+        one half where they are equally likely; ``pair_log_odds``, see `log_odds`; and
+        ``pair_name_log_odds``, see `name_log_odds`. Also by axis and group, as
+        ``pair_first:AXIS`` and ``pair_first:AXIS/GROUP``.
+    """
+    del articles, seed
+    read, whole = read_pairs(config.pairs), config.pairs.likelihood == "whole"
+    odds = log_odds(loaded.model, loaded.tokenizer, read, config.perplexity_batch_size, whole)
+    first = np.where(np.isnan(odds), np.nan, (np.sign(odds) + 1) / 2)
+    found = []
+    for part, places in parts_of(read):
+        columns = {f"pair_first{part}": first[places], f"pair_log_odds{part}": odds[places]}
+        groups = [read[place].group for place in places]
+        named = name_log_odds(odds[places], groups, read[0].group)
+        if named is not None:
+            columns[f"pair_name_log_odds{part}"] = named
+        found.append(scored([f"pair {place + 1}" for place in places], columns).scores)
+    return Scored(pl.concat(found), SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
 
-    def score(self, articles: pl.DataFrame) -> Scored:
-        """Score the model; ``articles`` are passed over.
 
-        Returns
-        -------
-        Scored
-            By pair: ``pair_first``, 1 where the first text is likelier, 0 where the second is and
-            one half where they are equally likely; ``pair_log_odds``, see `log_odds`; and
-            ``pair_name_log_odds``, see `name_log_odds`. Also by axis and group, as
-            ``pair_first:AXIS`` and ``pair_first:AXIS/GROUP``.
-        """
-        odds = log_odds(self.model, self.tokenizer, self.pairs, self.batch_size, self.whole)
-        first = np.where(np.isnan(odds), np.nan, (np.sign(odds) + 1) / 2)
-        found = []
-        for part, places in parts_of(self.pairs):
-            columns = {f"pair_first{part}": first[places], f"pair_log_odds{part}": odds[places]}
-            groups = [self.pairs[place].group for place in places]
-            named = name_log_odds(odds[places], groups, self.pairs[0].group)
-            if named is not None:
-                columns[f"pair_name_log_odds{part}"] = named
-            found.append(scored([f"pair {place + 1}" for place in places], columns).scores)
-        return Scored(pl.concat(found), SCORED_LEANINGS.to_frame(), SCORED_SETS.to_frame())
+def pairs_content(config: MetricsConfig) -> dict[str, Any]:
+    """Name what the pairs rest on: the hashes of their files.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read.
+    """
+    read_pairs(config.pairs)
+    return {"files": [sha256_file(path) for path in files_of(config.pairs)]}
 
 
 def name_log_odds(odds: np.ndarray, groups: Sequence[str], group: str) -> np.ndarray | None:
@@ -409,28 +410,3 @@ def name_log_odds(odds: np.ndarray, groups: Sequence[str], group: str) -> np.nda
     if not min(counts):
         return None
     return np.where(own, 1 / counts[0], -1 / counts[1]) * odds * known.sum() / 2
-
-
-class PairsKind:
-    """The registry's entry: nothing to fit; the pairs are kept, and the model to read is loaded."""
-
-    whole_set = True
-    reads_model = True
-
-    def fit(self, context: FitContext, folder: Path) -> None:
-        """Write the pairs."""
-        pairs = read_pairs(context.config.pairs)
-        write_json(folder / _KEPT, [asdict(pair) for pair in pairs])
-
-    def load(self, context: FitContext, folder: Path) -> Pairs:
-        """Load the model that is scored: the context's base model."""
-        own = context.config
-        kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
-        loaded = load_model(str(context.base_model), precision=own.perplexity_precision)
-        return Pairs(
-            loaded.model,
-            loaded.tokenizer,
-            own.perplexity_batch_size,
-            [Pair(**pair) for pair in kept],
-            own.pairs.likelihood == "whole",
-        )

@@ -1,19 +1,24 @@
-"""The metric ``perplexity``: how expected an article is to a causal language model."""
+"""How expected an article is to a causal language model, and how sure the model is of its own.
+
+The metric ``perplexity`` reads articles under the base model; `own_entropy` reads those of a
+generation under the model that wrote them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from biasloop.config import as_given
+from biasloop.config import MetricsConfig, as_given
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models import (
+    LoadedModel,
     batches,
     begun,
     checkpoint_of,
@@ -22,10 +27,29 @@ from biasloop.models import (
     prepacked,
     read_at_once,
 )
+from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    #: Logits, shape (tokens, vocabulary), and the tokens that follow -> their sum.
+    _Total = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+declare(
+    Quantity(
+        "own_entropy",
+        "entropy on own text",
+        "own_entropy",
+        "diversity",
+        bounds=(0.0, None),
+        title="Entropy on own text",
+        caption="Mean entropy of what each model predicts next in the articles that it wrote. "
+        "A fall is worse: the model grows sure of itself.",
+        unit="nats per token",
+        tested="entropy on own text",
+    )
+)
 
 #: A text is cut here, or at the model's context where that is shorter.
 MAX_TOKENS = 1024
@@ -71,16 +95,60 @@ def perplexities(
     BiasloopError
         If the model gives no finite probabilities, as a diverged one does.
     """
+    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, _cross_entropy))
+
+
+def entropies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    max_tokens: int = MAX_TOKENS,
+) -> np.ndarray:
+    """Mean entropy of what a model predicts for tokens 2, 3, ... of each text, in nats.
+
+    Of the model itself, at temperature 1, whatever decoding wrote the text. Parameters, NaN and
+    errors as of `perplexities`; between 0 and the logarithm of the vocabulary.
+    """
+    return _by_token(model, tokenizer, texts, batch_size, max_tokens, _entropy)
+
+
+def _cross_entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits, follows, reduction="sum")
+
+
+def _entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    del follows
+    return torch.special.entr(torch.softmax(logits, dim=-1)).sum()
+
+
+def _by_token(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    batch_size: int,
+    max_tokens: int,
+    total: _Total,
+) -> np.ndarray:
+    """Mean over each text's tokens 2, 3, ... of what ``total`` sums up; see `perplexities`."""
     limit = min(max_tokens, checkpoint_of(model, tokenizer).context)
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
-    summed = _losses(model, [ids[row] for row in judged], batch_size, limit, "sum")
-    for row, losses in zip(judged, summed, strict=True):
-        result[row] = sum(float(part) for part in losses) / (len(ids[row]) - 1)
+    sums = [0.0] * len(judged)
+    for place, logits, follows in _predictions(
+        model, [ids[row] for row in judged], batch_size, limit
+    ):
+        sums[place] += float(total(logits, follows))
+    for place, row in enumerate(judged):
+        result[row] = sums[place] / (len(ids[row]) - 1)
     if np.isnan(result[judged]).any():
         raise _diverged("perplexity")
-    return np.exp(result)
+    return result
 
 
 def token_log_probabilities(
@@ -109,10 +177,13 @@ def token_log_probabilities(
     BiasloopError
         If one is not finite, as of a diverged model.
     """
-    found = [
-        -np.concatenate([part.cpu().numpy().astype(float) for part in losses])
-        for losses in _losses(model, ids, batch_size, limit, "none")
-    ]
+    import torch
+
+    parts: list[list[np.ndarray]] = [[] for _ in ids]
+    for place, logits, follows in _predictions(model, ids, batch_size, limit):
+        losses = torch.nn.functional.cross_entropy(logits, follows, reduction="none")
+        parts[place].append(-losses.cpu().numpy().astype(float))
+    found = [np.concatenate(own) for own in parts]
     if not all(np.isfinite(own).all() for own in found):
         raise _diverged("pairs")
     return found
@@ -125,44 +196,37 @@ def _diverged(metric: str) -> BiasloopError:
     )
 
 
-def _losses(
-    model: PreTrainedModel,
-    ids: Sequence[np.ndarray],
-    batch_size: int,
-    limit: int,
-    reduction: Literal["sum", "none"],
-) -> list[list[Tensor]]:
-    """Cross-entropies of each text of at least two tokens, in nats.
+def _predictions(
+    model: PreTrainedModel, ids: Sequence[np.ndarray], batch_size: int, limit: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Let a model read texts of two tokens at least.
 
-    In parts of ``_JUDGED_AT_ONCE`` tokens, each summed or token by token.
+    Yields
+    ------
+    tuple
+        A text's place; logits, shape (tokens, vocabulary), of `_JUDGED_AT_ONCE` tokens at most;
+        and the tokens that follow. A text's own come in order.
     """
     import torch
-
-    found: list[list[Tensor]] = [[] for _ in ids]
 
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), prepacked(model):
-            for batch in batches([len(row) for row in ids], batch_size, read_at_once(model)):
-                longest = min(few_lengths(max(len(ids[row]) for row in batch)), limit)
+            for batch in batches([len(own) for own in ids], batch_size, read_at_once(model)):
+                longest = min(few_lengths(max(len(ids[place]) for place in batch)), limit)
                 padded = torch.zeros((len(batch), longest), dtype=torch.long)
-                for place, row in enumerate(batch):
-                    padded[place, : len(ids[row])] = torch.from_numpy(ids[row])
+                for row, place in enumerate(batch):
+                    padded[row, : len(ids[place])] = torch.from_numpy(ids[place])
                 padded = padded.to(model.device)
                 logits = model(input_ids=padded, use_cache=False).logits
-                for place, row in enumerate(batch):
-                    last = len(ids[row]) - 1
+                for row, place in enumerate(batch):
+                    last = len(ids[place]) - 1
                     for at in range(0, last, _JUDGED_AT_ONCE):
                         end = min(at + _JUDGED_AT_ONCE, last)
-                        own = logits[place, at:end].float()
-                        target = padded[place, at + 1 : end + 1]
-                        found[row].append(
-                            torch.nn.functional.cross_entropy(own, target, reduction=reduction)
-                        )
+                        yield place, logits[row, at:end].float(), padded[row, at + 1 : end + 1]
     finally:
         model.train(was_training)
-    return found
 
 
 @dataclass(frozen=True)
@@ -186,7 +250,6 @@ class PerplexityKind:
     """The registry's entry: nothing to fit; the base model is loaded."""
 
     whole_set = False
-    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Write nothing: there is no instrument but the base model itself."""
@@ -209,3 +272,13 @@ class PerplexityKind:
         return Perplexity(
             loaded.model, loaded.tokenizer, own.perplexity_batch_size, own.perplexity.input
         )
+
+
+def own_entropy(
+    loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int
+) -> Scored:
+    """Score a model on the articles that it wrote: ``own_entropy``, see `entropies`."""
+    del seed
+    batch = config.perplexity_batch_size
+    values = entropies(loaded.model, loaded.tokenizer, articles["body"].to_list(), batch)
+    return scored(articles["article_id"].to_list(), {"own_entropy": values})

@@ -327,7 +327,7 @@ class TrainedClassifier(ABC):
         return ()
 
     def _logits(
-        self, rows: Sequence[dict[str, list[int]]], batch_size: int, limit: int
+        self, rows: Sequence[Mapping[str, Sequence[int] | np.ndarray]], batch_size: int, limit: int
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Read tokenized rows in batches: their places and the model's outputs, in float64."""
         lengths = [len(row["input_ids"]) for row in rows]
@@ -335,7 +335,7 @@ class TrainedClassifier(ABC):
             # Few lengths by steps of one: of a sentence, eight tokens would be a third.
             longest = max(1, *(lengths[place] for place in places))
             batch = self.tokenizer.pad(
-                [rows[place] for place in places],
+                [{name: list(map(int, ids)) for name, ids in rows[at].items()} for at in places],
                 padding="max_length",
                 max_length=min(few_lengths(longest, least=1), limit),
                 return_tensors="pt",
@@ -366,8 +366,10 @@ class SequenceClassifier(TrainedClassifier):
     def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
         import torch
 
+        # As arrays: of many texts, lists of numbers would be nine times as large.
         rows = [
-            {"input_ids": list(ids)} for ids in tokenized(self.tokenizer, texts, room, special=True)
+            {"input_ids": np.asarray(ids, np.int32)}
+            for ids in tokenized(self.tokenizer, texts, room, special=True)
         ]
         result = np.empty((len(texts), self.assignment.shape[1]))
         for places, logits in self._logits(rows, batch_size, room):

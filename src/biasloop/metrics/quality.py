@@ -2,9 +2,9 @@
 
 Each sentence is graded noise 0, word salad 1, mild gibberish 2 or clean 3; its index is the value
 of the likeliest grade times that grade's probability; an article's is the mean over its sentences
-(`text.sentences`), and 0 for an article without a sentence. The grader is the Gibberish Detector
-(or any sequence classifier with those four labels), or the built-in one, which is trained on real
-sentences and graded corruptions of them.
+(`tokenization.sentences`), and 0 for an article without a sentence. The grader is the Gibberish
+Detector (or any sequence classifier with those four labels), or the built-in one, which is trained
+on real sentences and graded corruptions of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from biasloop.metrics.base import Card, FitContext, Scored, scored
 from biasloop.metrics.evaluation import evaluate
 from biasloop.metrics.pretrained import load_classifier
 from biasloop.metrics.quality_classifier import GRADES, Pool, examples, fit_quality, load_quality
-from biasloop.metrics.text import at_full_stops, sentences
+from biasloop.metrics.tokenization import at_full_stops, sentences
 
 #: Graded examples that a detector by id is measured on.
 MEASURED_EXAMPLES = 600
@@ -120,7 +120,6 @@ class QualityKind:
     """The registry's entry: fits the grader that the config names."""
 
     whole_set = False
-    reads_model = False
 
     def fit(self, context: FitContext, folder: Path) -> None:
         """Fit or load the grader, measure its error, and write both.

@@ -27,7 +27,7 @@ from biasloop.metrics.sentence_features import (
     fit_reader,
     read_sentences,
 )
-from biasloop.metrics.text import interned, sentences, tokens
+from biasloop.metrics.tokenization import interned, sentences, tokens
 
 #: Worst to best; a grade's place is its value in the text quality index.
 GRADES = ("noise", "word salad", "mild gibberish", "clean")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.metrics.text import ngrams, tokens
+from biasloop.metrics.tokenization import ngrams, tokens
 
 START, END, UNKNOWN = 0, 1, 2
 #: The first number that is free for a symbol.

@@ -8,7 +8,6 @@ from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
     load_model,
-    load_tokenizer,
     refuse_tokens,
     resolve_model,
     save_model,
@@ -30,7 +29,6 @@ __all__ = [
     "checkpoint_of",
     "few_lengths",
     "load_model",
-    "load_tokenizer",
     "merge",
     "prepacked",
     "read_at_once",

@@ -262,10 +262,12 @@ def _load_from(
     name: str, location: ModelLocation, device: Device, weights: bool, place: bool
 ) -> LoadedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     adapter = location.adapter
-    tokenizer = _tokenizer(location)
+    own_words = adapter and has_tokenizer(adapter.folder)
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    tokenizer = _load("tokenizer", words, AutoTokenizer)
     options: dict[str, Any] = {"dtype": device.dtype}
     if not location.gguf_file:
         options["use_safetensors"] = True
@@ -296,29 +298,6 @@ def _load_from(
     hosted = adapter.hosted if adapter and adapter.hosted else location.hosted
     commit = hosted.commit if hosted else None
     return LoadedModel(model, tokenizer, device, settings, adapter, commit)
-
-
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer alone.
-
-    Raises
-    ------
-    InputError
-        If it cannot be had.
-    """
-    quiet()
-    with without_adapter(resolve_model(name, revision)) as location:
-        return _tokenizer(location)
-
-
-def _tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
-    """Load an adapter's own tokenizer, where it has one, or its model's."""
-    from transformers import AutoTokenizer
-
-    adapter = location.adapter
-    own_words = adapter and has_tokenizer(adapter.folder)
-    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-    return _load("tokenizer", words, AutoTokenizer)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:

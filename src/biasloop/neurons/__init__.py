@@ -37,9 +37,9 @@ from biasloop.neurons.association_figures import (
     counts_png,
     layer_counts,
 )
-from biasloop.neurons.findings import (
+from biasloop.neurons.association_findings import (
     ASSOCIATIONS_FILE,
-    Findings,
+    AssociationFindings,
     find,
     read_ablation,
     read_findings,
@@ -60,8 +60,8 @@ __all__ = [
     "LEVEL",
     "METHODS",
     "Ablation",
+    "AssociationFindings",
     "Counts",
-    "Findings",
     "MeanAblation",
     "Method",
     "Overlap",

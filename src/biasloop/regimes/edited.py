@@ -28,7 +28,7 @@ _TOKENS, _BATCH = 512, 8
 class Edited(OwnText[EditedConfig]):
     """The edit of `biasloop export`, made at every generation after Generation 0.
 
-    Wang et al. 2024 (arXiv 2410.15234, section 6) find such neurons; that editing them over and
+    Wang et al. 2024 (arXiv 2410.15234) find such neurons; that editing them over and
     over holds bias is this project's question. The edited model writes, and the next generation
     starts from it.
     """

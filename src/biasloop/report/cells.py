@@ -93,7 +93,7 @@ def regime_tables(
         A quantity that nothing has is no column.
     """
     pooled = summary.filter(pl.col("seed").is_null())
-    records = quantities.QUANTITIES.values()
+    records = quantities.shown(summary["quantity"].unique())
     named = [(one.section, (one.name, one.label)) for one in records if one.label]
     leaning = [
         *((f"share:{label}", f"“{fmt.name(label)}”") for label in labels),

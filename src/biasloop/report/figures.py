@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -185,14 +186,15 @@ def _charts(
     graded = results.config.metrics.quality.classifier != "builtin"
     index = "a fall is collapse." if graded else "the built-in index is no sign of collapse."
     found = {}
-    for name, record in quantities.QUANTITIES.items():
+    for record in quantities.shown(summary["quantity"].unique()):
         if not record.title or record.section != section:
             continue
+        name = record.name
         chart = line_chart(
             summary,
             name,
             regimes,
-            name.partition(":")[0],
+            re.sub(r"\W+", "_", name) if record.family else name.partition(":")[0],
             record.title,
             record.caption + index * (name == "quality"),
             record.unit,

@@ -14,7 +14,7 @@ from biasloop.neurons import (
     ASSOCIATIONS_FILE,
     LEVEL,
     Ablation,
-    Findings,
+    AssociationFindings,
     ablation_png,
     correlations_png,
     counts_png,
@@ -78,7 +78,7 @@ def neurons_of(results: Results) -> Neurons | None:
     return Neurons(tuple(texts), tuple(notices), tuple(tables), tuple(pictures), machine)
 
 
-def _summary(found: Findings | None) -> dict[str, Any] | None:
+def _summary(found: AssociationFindings | None) -> dict[str, Any] | None:
     if found is None:
         return None
     meet = found.overlap()
@@ -92,7 +92,7 @@ def _summary(found: Findings | None) -> dict[str, Any] | None:
     }
 
 
-def _association_texts(found: Findings) -> list[str]:
+def _association_texts(found: AssociationFindings) -> list[str]:
     site, quantity = found.associations.select("site", "quantity").row(0)
     texts = [
         f"{quantity} at {site} over {fmt.counted(found.versions, 'model version')}, method "
@@ -111,7 +111,7 @@ def _association_texts(found: Findings) -> list[str]:
     return texts
 
 
-def _association_notices(found: Findings, results: Results) -> list[str]:
+def _association_notices(found: AssociationFindings, results: Results) -> list[str]:
     notices = [
         f"{fmt.name(name)}: {count} of {found.versions} versions are left out, because their "
         "leaning figures are withheld."
@@ -138,7 +138,7 @@ def _association_notices(found: Findings, results: Results) -> list[str]:
     return notices
 
 
-def _counts_table(found: Findings) -> Table:
+def _counts_table(found: AssociationFindings) -> Table:
     columns = (
         "tested",
         f"p < {LEVEL:g}",
@@ -157,7 +157,7 @@ def _counts_table(found: Findings) -> Table:
     return one_table("Neurons that go with each metric", columns, rows)
 
 
-def _strongest_table(found: Findings) -> Table:
+def _strongest_table(found: AssociationFindings) -> Table:
     columns = ("Pearson", "slope", "standard error", "p-value", "q-value")
     rows = []
     for metric in found.metrics:

@@ -20,7 +20,7 @@ from biasloop.models.fast.decode import (
     decode_by_transformers,
     keeps_keys_and_values,
 )
-from biasloop.models.fast.sampling import Choice, Nucleus, greedy
+from biasloop.models.fast.sampling import Nucleus, Sampler, greedy
 from biasloop.seeds import generator, integer
 from biasloop.stages.prompts import (
     article_prompts,
@@ -97,7 +97,7 @@ def continue_prompts(
     return continuations
 
 
-def _choice(config: GenerationConfig, seed: int, names: Sequence[tuple[str | int, ...]]) -> Choice:
+def _choice(config: GenerationConfig, seed: int, names: Sequence[tuple[str | int, ...]]) -> Sampler:
     if config.decoding == "greedy":
         return greedy
     streams = [generator(seed, "nucleus", *name) for name in names]

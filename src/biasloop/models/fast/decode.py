@@ -16,11 +16,11 @@ import numpy as np
 from biasloop.models.batches import read_at_once
 from biasloop.models.checkpoint import text_config
 from biasloop.models.fast import enabled
-from biasloop.models.fast.sampling import Choice
+from biasloop.models.fast.sampling import Sampler
 from biasloop.models.load import LoadedModel
 
 if TYPE_CHECKING:
-    from biasloop.models.fast.cache import BlockCache
+    from biasloop.models.fast.key_value_cache import BlockCache
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
 TOKEN = np.int32
@@ -54,7 +54,7 @@ def decode(
     loaded: LoadedModel,
     prompts: Sequence[Tokens],
     new_tokens: int,
-    choice: Choice,
+    choice: Sampler,
 ) -> list[np.ndarray]:
     """Continue a batch of prompts.
 
@@ -75,7 +75,7 @@ def decode(
         Continuations, int32, in the order of the prompts; one that the model ended has the
         end-of-sequence token for its last.
     """
-    from biasloop.models.fast.cache import BlockCache
+    from biasloop.models.fast.key_value_cache import BlockCache
 
     cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens)
     return _decode(loaded, prompts, new_tokens, choice, cache)
@@ -85,7 +85,7 @@ def _decode(
     loaded: LoadedModel,
     prompts: Sequence[Tokens],
     new_tokens: int,
-    choice: Choice,
+    choice: Sampler,
     cache: BlockCache,
 ) -> list[np.ndarray]:
     import torch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BLOCK = 256
 
 
-class Choice(Protocol):
+class Sampler(Protocol):
     """A way to choose tokens."""
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
@@ -39,7 +39,7 @@ class Choice(Protocol):
 
 
 def greedy(logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-    """Choose the likeliest token; of several, the one with the lowest id. See `Choice`."""
+    """Choose the likeliest token; of several, the one with the lowest id. See `Sampler`."""
     del rows
     return logits.argmax(dim=-1)
 
@@ -79,7 +79,7 @@ class Nucleus:
         self.min_p = min_p
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
-        """Draw a token for each row; see `Choice`."""
+        """Draw a token for each row; see `Sampler`."""
         import torch
 
         size = rows_at_once(logits)

@@ -36,13 +36,13 @@ from biasloop.tables import ASSOCIATIONS, CHAIN, read_table, write_table
 ASSOCIATIONS_FILE = "associations.parquet"
 _SUMMARY_FILE = "associations.json"
 _ABLATION_FILE = "ablation.json"
-#: What `_SUMMARY_FILE` holds: everything of `Findings` but the table.
+#: What `_SUMMARY_FILE` holds: everything of `AssociationFindings` but the table.
 _SUMMARY = ("metrics", "method", "versions", "left_out", "let_in")
 _KEY = list(CHAIN)
 
 
 @dataclass(frozen=True)
-class Findings:
+class AssociationFindings:
     """Associations of the neurons of one site and quantity.
 
     Attributes
@@ -99,7 +99,7 @@ def find(
     site: str = "mlp_out",
     method: str = DEFAULT_METHOD,
     include_withheld: bool = False,
-) -> Findings:
+) -> AssociationFindings:
     """Associate the neurons of one run, or of several of one base model, with metrics.
 
     Parameters
@@ -146,7 +146,7 @@ def find(
                 "leaning figures are withheld; --include-withheld lets them in)"
             ) from error
         parts.append(found)
-    return Findings(pl.concat(parts), names, method, have.height, left_out, let_in)
+    return AssociationFindings(pl.concat(parts), names, method, have.height, left_out, let_in)
 
 
 def _together(runs: Sequence[Results], tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -159,7 +159,7 @@ def _together(runs: Sequence[Results], tables: Sequence[pl.DataFrame]) -> pl.Dat
     )
 
 
-def write_findings(folder: Path, findings: Findings) -> None:
+def write_findings(folder: Path, findings: AssociationFindings) -> None:
     """Write the associations, what they rest on, and pictures of them."""
     _refuse_file(folder)
     write_table(folder / ASSOCIATIONS_FILE, findings.associations)
@@ -171,7 +171,7 @@ def write_findings(folder: Path, findings: Findings) -> None:
     )
 
 
-def read_findings(folder: Path) -> Findings | None:
+def read_findings(folder: Path) -> AssociationFindings | None:
     """Read what `write_findings` wrote; None where there is nothing.
 
     Raises
@@ -188,7 +188,7 @@ def read_findings(folder: Path) -> Findings | None:
             "'biasloop neurons' again"
         )
     own: dict[str, Any] = summary | {"metrics": tuple(summary["metrics"])}
-    return Findings(read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS), **own)
+    return AssociationFindings(read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS), **own)
 
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:

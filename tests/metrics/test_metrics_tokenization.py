@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.metrics.text import (
+from biasloop.metrics.tokenization import (
     cut,
     distinct,
     interned,
