@@ -4,10 +4,12 @@ from typing import get_args
 
 import pytest
 
-from biasloop.config import LeaningConfig, TrainingConfig
+from biasloop.config import GenerationConfig, LeaningConfig, TrainingConfig
 from biasloop.errors import registered
 from biasloop.metrics.classifier import CANDIDATES, DESCRIPTIONS
 from biasloop.metrics.leaning import _LOADERS, _NAMED_IN
+from biasloop.report.page import _training
+from biasloop.stages.engines import ENGINES, writer_of
 from biasloop.stages.methods import METHODS, method_of
 
 
@@ -17,6 +19,18 @@ def names(section, field):
 
 def test_every_training_method_of_the_config_is_there_and_no_other():
     assert names(TrainingConfig, "method") == set(METHODS)
+
+
+def test_the_report_names_a_training_method_that_it_has_no_words_for():
+    assert _training(TrainingConfig()) == ""
+    assert _training(TrainingConfig().model_copy(update={"method": "biases"})) == "method biases"
+
+
+def test_every_engine_of_the_config_is_there_beside_transformers(tmp_path, monkeypatch):
+    assert names(GenerationConfig, "engine") == {"transformers", *ENGINES}
+    assert writer_of(GenerationConfig(), tmp_path) is None
+    monkeypatch.setitem(ENGINES, "vllm", lambda folder: [folder])
+    assert writer_of(GenerationConfig(engine="vllm"), tmp_path) == [tmp_path]
 
 
 def test_every_kind_of_classifier_is_loaded_but_the_one_that_is_trained_here():

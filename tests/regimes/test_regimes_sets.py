@@ -177,6 +177,13 @@ def test_every_setting_that_only_its_kind_has_is_part_of_a_models_key(kind):
     assert set(regime.settings()) == own - {"file"}
 
 
+@pytest.mark.parametrize("kind", sorted(REGIMES))
+def test_only_a_regime_with_a_change_of_its_own_changes_models(kind):
+    assert regime_of(kind).changes_model == (kind == "edited")
+    if kind == "anchored":
+        assert regime_of(kind, interpolate=0.1).changes_model
+
+
 def test_every_kind_in_the_config_is_a_regime():
     values = {"regimes": [{"kind": kind, **REQUIRED.get(kind, {})} for kind in sorted(REGIMES)]}
     assert {regime.kind for regime in parse_config(values).regimes} == set(REGIMES)

@@ -21,9 +21,9 @@ from biasloop.stages import (
     articles_of,
     chat_for,
     check_prompts,
-    continue_with_vllm,
     generate_blocks,
     openings_of,
+    writer_of,
 )
 from biasloop.tables import ARTICLES, BLOCKS, EVENTS, conform, read_table, write_table
 
@@ -202,9 +202,8 @@ class Generate(ShardedStage):
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write ``blocks`` and the ``articles`` that they make up."""
         generation, folder = self.generation, paths["model"] / "model"
-        by_vllm = generation.engine == "vllm"
-        write = continue_with_vllm(folder) if by_vllm else None
-        loaded = load_model(str(folder), precision=generation.precision, weights=not by_vllm)
+        write = writer_of(generation, folder)
+        loaded = load_model(str(folder), precision=generation.precision, weights=write is None)
         whole = read_part(paths["corpus"], "real")
         instruction = self.config.training.asks
         chat = chat_for(loaded, instruction)
@@ -216,8 +215,8 @@ class Generate(ShardedStage):
         real = self.shard.of(whole, unit)
         blocks = pl.concat(
             generate_blocks(loaded, part, generation, self.seed, progress, write, instruction)
-            # vLLM loads the model anew for each call, and chooses by itself what goes together.
-            for part in ([real] if by_vllm else units(real, unit))
+            # An engine loads the model anew for each call, and chooses itself what goes together.
+            for part in ([real] if write else units(real, unit))
         )
         write_table(out / "blocks.parquet", blocks)
         write_table(out / "articles.parquet", articles_of(loaded, real, blocks, generation))

@@ -428,6 +428,7 @@ def _measure_external(
     context: FitContext, texts: list[str], truth: np.ndarray
 ) -> tuple[Card, Domain, DamageCurve, dict[str, Any]]:
     settings = context.config.leaning
+    named_in = registered(_NAMED_IN, settings.kind, "_NAMED_IN of metrics/leaning.py")
     classifier, classify = _load_trained(settings, context.labels)
     titles = context.articles["title"].to_list()
     given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
@@ -451,7 +452,7 @@ def _measure_external(
         domain=_bounds(curve, probabilities),
         damage=curve.to_json(),
         warnings=[
-            *_mistaken(context.labels, by_articles, _NAMED_IN[settings.kind]),
+            *_mistaken(context.labels, by_articles, named_in),
             *_warnings(by_articles, None),
         ],
         notes=[

@@ -23,16 +23,17 @@ class Regime(Generic[Settings]):
     Attributes
     ----------
     changes_model
-        Whether `change_model` does anything.
+        Whether `change_model` does anything: where a regime has one of its own, unless it says no.
     kl
         What the divergence from the `anchor` weighs in the training loss.
     """
 
-    changes_model: bool = False
+    changes_model: bool
     kl: float = 0.0
 
     def __init__(self, config: Settings) -> None:
         self.config = config
+        self.changes_model = type(self).change_model is not Regime.change_model
 
     @property
     def anchor(self) -> str | None:

@@ -32,8 +32,6 @@ class Edited(OwnText[EditedConfig]):
     starts from it.
     """
 
-    changes_model = True
-
     @property
     def anchor(self) -> str | None:
         """Restore from Generation 0; a mean needs no other model."""

@@ -153,9 +153,10 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 
 def _training(training: TrainingConfig) -> str:
     """Say what of the training is not the default."""
-    lora = f"LoRA of rank {training.lora.rank}" if training.method == "lora" else ""
+    known = {"full": "", "lora": f"LoRA of rank {training.lora.rank}"}
+    method = known.get(training.method, f"method {training.method}")
     chat = "through the chat template" if training.text == "chat" else ""
-    return ", ".join(filter(None, (lora, chat)))
+    return ", ".join(filter(None, (method, chat)))
 
 
 def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:

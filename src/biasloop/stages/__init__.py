@@ -1,5 +1,6 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
+from biasloop.stages.engines import writer_of
 from biasloop.stages.finetune import finetune, samples_of, training_samples
 from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
 from biasloop.stages.pretrain import pretrain
@@ -44,4 +45,5 @@ __all__ = [
     "split_blocks",
     "train",
     "training_samples",
+    "writer_of",
 ]

@@ -35,7 +35,7 @@ from biasloop.tables import ARTICLES, BLOCKS, conform
 Progress = Callable[[int], None]
 
 #: Continues prompts as `continue_prompts` does.
-Writer = Callable[..., Sequence[Sequence[int]]]
+Writer = Callable[..., Sequence[Tokens]]
 
 
 def continue_prompts(
