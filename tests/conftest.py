@@ -15,6 +15,12 @@ settings.register_profile("biasloop", deadline=None)
 settings.load_profile("biasloop")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the modules that have a slow test: at the end a process would wait for another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="module")
 def blank():
     """Have a report's PNGs be empty: most of its time is theirs, and other tests draw each one."""

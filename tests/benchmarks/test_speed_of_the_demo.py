@@ -20,6 +20,7 @@ def small_demo(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_demo_is_run_both_ways(small_demo):
     (figure,) = measure_demo(BenchSettings("demo", quick=True, threads=1))
     assert figure.speed > 0

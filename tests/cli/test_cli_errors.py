@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
         ({"training": {"epoch": 3}}, "unknown key 'training.epoch': did you mean 'epochs'?"),
         ({"corpus": {"source": "missing.jsonl"}}, "missing.jsonl"),
         ({"base": {"model": "./no-such-model"}}, "./no-such-model: no such model folder"),
-        ({"metrics": {"names": ["leening"]}}, "did you mean 'leaning'?"),
+        ({"metrics": {"names": ["leening"]}}, "did you mean 'leaning'"),
         ({"corpus": {"articles_per_label": 500}}, "500"),
     ],
 )

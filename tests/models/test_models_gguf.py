@@ -10,6 +10,7 @@ from biasloop.models import load_model, save_model
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_gguf_asset_becomes_a_safetensors_folder(tmp_path):
     try:
         asset_path("smollm2-135m")

@@ -172,6 +172,7 @@ train(fresh(), SAMPLES, **SETTINGS, checkpoints=Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_checkpoint_the_one_before_counts(tmp_path, uninterrupted):
     here = str(Path(__file__).parent)
     done = subprocess.run(

@@ -207,8 +207,12 @@ def _classes(path: Path, random: Random, fields: tuple[str, ...]) -> None:
 
 
 def _json(path: Path, random: Random, fields: tuple[str, ...]) -> None:
-    """Write an array of objects, or an object that holds one."""
-    content = b",\n".join(_object(row, random) for row in _rows(random, fields))
+    """Write an array of objects, or an object that holds one; a third of them undamaged."""
+    rows = _rows(random, fields)
+    if random.random() < 0.33:
+        path.write_bytes(json.dumps(rows).encode("utf-8", "surrogatepass"))
+        return
+    content = b",\n".join(_object(row, random) for row in rows)
     start, end = random.choice((
         *[(b"[", b"]")] * 5, *[(b'{"data": [', b"]}")] * 3, (b"\xef\xbb\xbf [", b"]\n"),
         (b'{"a": 1, "rows": [', b'], "more": []}'), (b'{"x": [{}], "y": [', b"]}"), (b"[", b",]"),

@@ -14,11 +14,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_matrix, vstack
-from scipy.special import entr, rel_entr
 
 from biasloop import seeds
 from biasloop.errors import InputError
@@ -26,6 +25,9 @@ from biasloop.metrics.base import FitContext, Scored, load_instrument, save_inst
 from biasloop.metrics.classifier import CANDIDATES, Encoder
 from biasloop.metrics.diversity import sampled
 from biasloop.quantities import Quantity, declare
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 #: Fewer real articles are no sample of real text.
 _LEAST_REAL = 10
@@ -76,6 +78,8 @@ def vendi(kernel: np.ndarray) -> float:
     float
         The effective number of different items, 1 to n.
     """
+    from scipy.special import entr
+
     shares = np.linalg.eigvalsh(kernel / len(kernel))
     return float(np.exp(entr(np.maximum(shares, 0.0)).sum()))
 
@@ -114,6 +118,8 @@ def mauve(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     np.ndarray
         Shape (...), in [0, 1]; 1 where the two are the same.
     """
+    from scipy.special import rel_entr
+
     p, q = np.broadcast_arrays(p, q)
     weight = np.linspace(1e-6, 1 - 1e-6, _POINTS)[:, *[None] * p.ndim]
     mixed = weight * p + (1 - weight) * q
@@ -199,6 +205,8 @@ class Embedding:
 
         What each article has in the set's figure: see `vendi_values` and `mauve_values`.
         """
+        from scipy.sparse import csr_matrix, vstack
+
         ids = articles["article_id"].to_list()
         rows = sampled(ids, self.sample, seeds.generator(self.seed, "embedding"))
         chosen = articles[rows]
@@ -229,6 +237,8 @@ class EmbeddingKind:
         InputError
             If there are too few.
         """
+        from scipy.sparse import csr_matrix
+
         texts = context.articles["body"].to_list()
         own = context.config.embedding
         encoder = CANDIDATES[own.encoder].prepare(texts).encoder()
@@ -248,6 +258,8 @@ class EmbeddingKind:
 
     def load(self, context: FitContext, folder: Path) -> Embedding:
         """Read back what `fit` wrote."""
+        from scipy.sparse import csr_matrix
+
         meta, arrays = load_instrument(folder)
         own = context.config.embedding
         real = (arrays["real"], arrays["real_columns"], arrays["real_rows"])
