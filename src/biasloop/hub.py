@@ -277,7 +277,7 @@ def _fetch(hosted: Hosted, files: Sequence[str]) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
-    disable_progress_bars()  # as `models.quiet` does; stages have a display of their own
+    disable_progress_bars()  # as `models.load.quiet` does; stages have a display of their own
     return Path(
         snapshot_download(
             hosted.name,

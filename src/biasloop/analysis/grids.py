@@ -352,7 +352,7 @@ def validity(tables: Tables) -> pl.DataFrame:
     """Say of every set whether its leaning figures are withheld, and why.
 
     A classifier answers whatever it is asked. Articles that are too damaged for it
-    (`metrics.domain`) are left out of a set's shares, and bounds over all articles are given
+    (`metrics.damage`) are left out of a set's shares, and bounds over all articles are given
     beside them. Only where so few can be read that those bounds say nothing are a set's leaning
     figures withheld.
 

@@ -8,7 +8,7 @@ interval.
 
 The estimate is that of ``ppi_py.ppi_mean_pointestimate``. Its interval is not: it takes articles
 for independent and knows no pairs. Here the estimate is computed again without each source (the
-jackknife that every change of this package rests on, see `analysis.chain_figure`); a source's
+jackknife that every change of this package rests on, see `inference.chain_figure`); a source's
 articles leave both generations at once, so that articles of one prompt are paired and those of one
 source are clustered.
 """
