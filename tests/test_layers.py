@@ -1,8 +1,12 @@
 """Imports point down the layers of the design; heavy libraries wait until they are needed."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+
+import biasloop
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +34,10 @@ def test_modules_stay_readable():
         if (lines := len(path.read_text().splitlines())) > 650  # "some 600"
     }
     assert long == {}
+
+
+def test_packages_have_what_they_export():
+    for found in pkgutil.walk_packages(biasloop.__path__, "biasloop."):
+        if found.ispkg:
+            package = importlib.import_module(found.name)
+            assert [n for n in getattr(package, "__all__", ()) if not hasattr(package, n)] == []
