@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from biasloop.analysis.inference import add_variances
+from biasloop.metrics.base import NORMAL_95
 
 #: Tail probability on either side of an interval.
 TAIL = 0.025
-#: Half the width of a 95 % interval in standard errors of a normal distribution.
-NORMAL_95 = 1.959963984540054
 
 
 def article_weights(

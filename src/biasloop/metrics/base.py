@@ -22,6 +22,9 @@ from biasloop.files import canonical_json, write_bytes, write_json, write_text
 if TYPE_CHECKING:
     from biasloop.models import LoadedModel
 
+#: Half the width of a 95 % interval in standard errors of a normal distribution.
+NORMAL_95 = 1.959963984540054
+
 #: One row per article per metric of one set of articles; ``value`` is null where the article has
 #: no such figure (the perplexity of one token, say).
 SCORED = pl.Schema({"article_id": pl.String, "metric": pl.String, "value": pl.Float64})

@@ -21,14 +21,13 @@ import polars as pl
 from biasloop.config import MetricsConfig
 from biasloop.errors import InputError, nearest
 from biasloop.files import sha256_file
-from biasloop.metrics.base import SCORED_SETS, Scored, scored
+from biasloop.metrics.base import NORMAL_95, SCORED_SETS, Scored, scored
 from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:
     from biasloop.models import LoadedModel
 
 _KEY = "metrics.lm_eval"
-_NORMAL_95 = 1.959963984540054
 _STDERR = "_stderr"
 #: Resamples of the harness's bootstrap, of metrics without a standard error in closed form, and its
 #: seed for few-shot examples.
@@ -158,7 +157,7 @@ def _figures(values: Mapping[str, Any]) -> dict[str, tuple[float, float | None, 
             continue
         name = metric if filtered == "none" else key
         error = values.get(f"{metric}{_STDERR},{filtered}")
-        half = _NORMAL_95 * error if _is_number(error) else None
+        half = NORMAL_95 * error if _is_number(error) else None
         ends = (None, None) if half is None else (value - half, value + half)
         found[name] = (float(value), *ends)
     return found

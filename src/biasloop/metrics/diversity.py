@@ -15,12 +15,11 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.metrics.base import FitContext, Scored, scored
+from biasloop.metrics.base import NORMAL_95, FitContext, Scored, scored
 from biasloop.metrics.tokenization import distinct, interned, ngrams, repetition, words
 
 _ORDERS = (1, 2, 3, 4)
 _EPSILON = 0.1
-_NORMAL_95 = 1.959963984540054
 
 
 def self_bleu(texts: Sequence[Sequence[str]]) -> list[float | None]:
@@ -146,7 +145,7 @@ def vocabulary(texts: Sequence[Sequence[str]]) -> tuple[float, float | None, flo
         holders[own] += 1
     lost = np.array([np.count_nonzero(holders[own] == 1) for own in types], dtype=float)
     variance = (len(texts) - 1) / len(texts) * ((lost - lost.mean()) ** 2).sum()
-    half = _NORMAL_95 * float(np.sqrt(variance))
+    half = NORMAL_95 * float(np.sqrt(variance))
     return size, size - half, size + half
 
 
