@@ -199,17 +199,16 @@ def selection_tables(
             cells = [Cell(fmt.percent(part["taken"][0]))]
             for label in shown:
                 (row,) = part.filter(leaning=label).to_dicts()
-                ends = fmt.between(100 * row["low"], 100 * row["high"], 1, sign=True)
                 cells += [Cell(fmt.percent(row[name])) for name in ("of_all", "of_taken")]
-                cells.append(Cell(fmt.signed(100 * row["value"]), ends))
+                cells.append(figure_cell(row, "value", 100, 1))
             if own.height:
                 errors = own.filter(generation=generation)
                 cells.append(Cell(fmt.number(_mean(errors, "auc"))))
                 kinds = ("taken_for_human", "taken_for_generated")
                 cells += [Cell(fmt.percent(_mean(errors, kind))) for kind in kinds]
-            body.append((f"written by Generation {generation}", tuple(cells)))
+            body.append((f"written by Generation {generation}", cells))
         title = f"{fmt.name(str(regime))}: what it takes of its own articles"
-        tables.append(Table(title, (Part(tuple(columns), tuple(body)),)))
+        tables.append(one_table(title, columns, body))
     return tuple(tables)
 
 
