@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from biasloop.config import Columns, ControlCorpusConfig, CorpusConfig
-from biasloop.corpus.source import Record, Source
+from biasloop.config import ControlCorpusConfig, CorpusConfig
+from biasloop.corpus.records import Record, Source
 from biasloop.seeds import generator
 
 NAME = "control"
@@ -110,8 +110,8 @@ def open_control(config: CorpusConfig, seed: int) -> Source:
     """
     made = config.control
     return Source(
-        records=control_records(made, seed),
-        columns=Columns(),
+        (),
+        control_records(made, seed),
         name="made-up articles with planted word types: "
         + ", ".join(f"{leaning} {count}" for leaning, count in made.word_types.items()),
         licence="none needed: made up by biasloop",

@@ -16,8 +16,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
-from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, RecordTable, shown
+from biasloop.corpus.records import (
+    CONVERSATIONS,
+    DENSEST,
+    MAX_RECORD,
+    MOST,
+    Record,
+    Source,
+    shown,
+)
 from biasloop.errors import InputError
 
 #: Rows decoded at a time: as many as take this many bytes if each has its group's longest value,
@@ -131,11 +138,11 @@ def reason_of(error: Exception) -> str:
 DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
 
 
-def read_parquet(path: Path) -> RecordTable:
+def read_parquet(path: Path) -> Source:
     """Read a Parquet file; its rows count from 1.
 
     Classes that `datasets` stores as numbers are read by their names, conversations
-    (`chat.COLUMNS`) as JSON. Other values of a type that is neither text nor a number are opaque:
+    (`CONVERSATIONS`) as JSON. Other values of a type that is neither text nor a number are opaque:
     only their type is known.
 
     Raises
@@ -198,4 +205,4 @@ def read_parquet(path: Path) -> RecordTable:
                 f"{path}: cannot be read as Parquet after row {number:,}: {reason_of(error)}"
             ) from error
 
-    return RecordTable(tuple(schema.names), records())
+    return Source(tuple(schema.names), records())

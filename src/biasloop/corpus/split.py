@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus.corpus import Corpus
+from biasloop.corpus.load import Corpus
 from biasloop.errors import InputError, nearest
 from biasloop.seeds import generator
 from biasloop.tables import ARTICLES
