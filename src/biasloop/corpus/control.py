@@ -89,14 +89,8 @@ def control_records(config: ControlCorpusConfig, seed: int) -> Iterator[Record]:
         for number in range(config.articles_per_leaning):
             identity = f"{NAME}-{leaning}-{number:05d}"
             title, body = article_text(words, config, random)
-            fields = {
-                "id": identity,
-                "title": title,
-                "body": body,
-                "label": leaning,
-                "source": "",
-            }
-            yield Record(identity, fields)
+            own = {"title": title, "body": body, "label": leaning, "source": ""}
+            yield Record(identity, {"id": identity, **own})
 
 
 def open_control(config: CorpusConfig, seed: int) -> Source:

@@ -55,14 +55,10 @@ _DASH = "—"
 
 @dataclass(frozen=True)
 class Speech:
-    """What one speaker said in one transcript.
+    """What one speaker said in one transcript, one paragraph a line.
 
-    Attributes
-    ----------
-    speaker
-        The name as the transcript has it, in capitals; empty where it gives none (``MR. :``).
-    text
-        The speaker's own words, one paragraph a line.
+    ``speaker`` is the name as the transcript has it, in capitals; empty where it gives none
+    (``MR. :``).
     """
 
     speaker: str
@@ -124,18 +120,11 @@ def _joined(lines: list[str]) -> str:
 
 
 def speeches(transcript: str) -> tuple[Speech, ...]:
-    """Take a transcript apart into its speakers' own words.
+    """Take a transcript, whose paragraphs are on lines, apart into its speakers' own words.
 
-    Parameters
-    ----------
-    transcript
-        Paragraphs on lines; a change of speaker is a name in capitals and a colon.
-
-    Returns
-    -------
-    tuple[Speech, ...]
-        One for each speaker who says anything, in the order of their first words. Several unnamed
-        speakers count as one. Text before the first name is an unnamed speaker's.
+    A change of speaker is a name in capitals and a colon. There is one speech for each speaker who
+    says anything, in the order of their first words. Several unnamed speakers count as one; text
+    before the first name is an unnamed speaker's.
     """
     lines: dict[str, list[str]] = {}
     for speaker, line in _turns(transcript):
@@ -180,21 +169,11 @@ def sentences(text: str) -> list[str]:
 
 
 def passages(text: str, words: int) -> list[str]:
-    """Cut text into passages of about ``words`` words.
+    """Cut text into passages of about ``words`` white-space-separated words; lines are kept.
 
-    Parameters
-    ----------
-    text
-        Sentences, on one or more lines; lines are kept.
-    words
-        The length to come near to, in white-space-separated words. A passage is closed at the
-        sentence end nearest to it.
-
-    Returns
-    -------
-    list[str]
-        The passages, whose words are the text's, in order. A last remainder under half a passage
-        joins the one before it. A text under half a passage gives no passage at all.
+    A passage is closed at the sentence end nearest to that length. The passages' words are the
+    text's, in order: a last remainder under half a passage joins the one before it, and a text
+    under half a passage gives no passage at all.
     """
     found: list[list[str]] = []
     current: list[str] = []
@@ -217,11 +196,8 @@ def passages(text: str, words: int) -> list[str]:
 def transcripts(path: Path) -> dict[str, list[str]]:
     """Read the asset: each party's transcripts.
 
-    Parameters
-    ----------
-    path
-        A JSON list of ``{name, speeches}``, where speeches are a list of texts or the Python
-        literal of one.
+    It is a JSON list of ``{name, speeches}``, where speeches are a list of texts or the Python
+    literal of one.
 
     Raises
     ------
@@ -248,13 +224,8 @@ def transcripts(path: Path) -> dict[str, list[str]]:
 def passage_records(parties: dict[str, list[str]], words: int) -> Iterator[Record]:
     """Cut every transcript into passages, each with the one speaker whose words it is.
 
-    Parameters
-    ----------
-    parties
-        Transcripts by party.
-    words
-        See `passages`. What a speaker says in one transcript is cut on its own, so no passage
-        mixes speakers; where it comes to less than half a passage it is left out.
+    What a speaker says in one transcript is cut on its own, so no passage mixes speakers; where it
+    comes to less than half a passage it is left out.
     """
     for party, texts in parties.items():
         for number, text in enumerate(texts):
@@ -265,14 +236,8 @@ def passage_records(parties: dict[str, list[str]], words: int) -> Iterator[Recor
             ]
             for count, (speaker, passage) in enumerate(said):
                 identity = f"{NAME}-{party}-{number:03d}-{count:02d}"
-                fields = {
-                    "id": identity,
-                    "title": "",
-                    "body": passage,
-                    "label": party,
-                    "source": speaker,
-                }
-                yield Record(identity, fields)
+                own = {"title": "", "body": passage, "label": party, "source": speaker}
+                yield Record(identity, {"id": identity, **own})
 
 
 def open_conventions(config: CorpusConfig) -> Source:

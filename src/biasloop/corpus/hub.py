@@ -145,12 +145,8 @@ def saved_files(folder: Path) -> list[Path]:
 def rows_of(dataset: Any, columns: Sequence[str], name: str) -> Iterator[Record]:  # noqa: ANN401 - datasets.Dataset
     """Give a data set's rows, which count from 1.
 
-    Classes are stored as numbers; their names are what a label map is about.
-
-    Raises
-    ------
-    InputError
-        While rows are taken, if the data are damaged.
+    Classes are stored as numbers; their names are what a label map is about. Taking rows raises an
+    `InputError` where the data are damaged.
     """
     names = {
         column: feature.names
@@ -171,14 +167,7 @@ def rows_of(dataset: Any, columns: Sequence[str], name: str) -> Iterator[Record]
 
 
 def read_saved(folder: Path, split: str) -> Source:
-    """Read a folder that ``save_to_disk`` wrote.
-
-    Parameters
-    ----------
-    folder
-        Of one data set, or of one per split.
-    split
-        Which of several.
+    """Read a folder that ``save_to_disk`` wrote, of one data set or of one per split.
 
     Raises
     ------
