@@ -27,9 +27,8 @@ from biasloop.models import LoadedModel, build_scratch_model, load_model, train_
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
 from biasloop.stages import article_prompts, chat_for, check_prompts, training_samples
-from biasloop.stages.generate import continue_prompts
+from biasloop.stages.generate import continue_prompts, cut_turns, training_text
 from biasloop.stages.methods import method_of
-from biasloop.stages.prompts import cut_turns, training_text
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
@@ -107,13 +106,7 @@ class Material:
 
 
 def gather(config: Config) -> Material:
-    """Load the corpus and the base model, as a run would.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be had.
-    """
+    """Load the corpus and the base model, as a run would."""
     corpus = load_corpus(config.corpus, config.seed)
     table = split_parts(corpus, config.corpus, config.seed)
     parts = {
@@ -130,14 +123,7 @@ def gather(config: Config) -> Material:
 
 
 def estimate(config: Config, material: Material) -> Estimate:
-    """Count what a run will do.
-
-    Parameters
-    ----------
-    config
-        The experiment.
-    material
-        As from `gather`.
+    """Count what a run will do, of what `gather` gives.
 
     Raises
     ------
@@ -161,23 +147,20 @@ def estimate(config: Config, material: Material) -> Estimate:
     if plan.contrast:
         train["update"] = round(config.training.epochs * sum(lengths.real.values()))
     streams = {stage.inputs["articles"].key for stage in plan.updated.values() if not plan.contrast}
+    both = written + lengths.prompt_tokens
     if streams:
-        updates = len({stage.key for stage in plan.updated.values()})
-        train["update"] = updates * (written + lengths.prompt_tokens)
+        train["update"] = len({stage.key for stage in plan.updated.values()}) * both
     parameters = sum(p.numel() for p in loaded.model.parameters())
-    units = _neurons(config, loaded)
-    model_bytes = 4 * parameters
-    kept = len(plan.kept_models)
+    units, model_bytes = _neurons(config, loaded), 4 * parameters
     trained = method_of(config.training).trainable(loaded.model)
     adapters = 4 * trained * models if config.training.keeps_adapters else 0
-    tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
-    scored = real.height * config.generation.samples_per_prompt
+    tables = (sets + len(streams)) * _BYTES_PER_TOKEN * both
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
         tables *= 2
     # A metric's scores stay beside the whole set's.
-    scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored
+    scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * real.height * samples
     tables += sets * (scores + _BYTES_PER_NEURON * units)
-    disk = tables + kept * model_bytes + adapters
+    disk = tables + len(plan.kept_models) * model_bytes + adapters
     return Estimate(
         stages=dict(Counter(stage.kind for stage in plan.stages.values())),
         regimes=dict(Counter(regime for regime, _, _ in finetuned.values())),
@@ -326,13 +309,7 @@ class Throughput:
 
 
 def measure_throughput(config: Config, material: Material) -> Throughput:
-    """Measure speeds on the run's own articles, with a copy of its own model.
-
-    Raises
-    ------
-    InputError
-        If there is no article to measure with.
-    """
+    """Measure speeds on the run's own articles, with a copy of its own model."""
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
     samples, unlearned = training_samples(loaded, real, config.training, config.generation)
