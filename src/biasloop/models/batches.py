@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from biasloop.models.checkpoint import text_config
+from biasloop.models.load import text_config
 
 if TYPE_CHECKING:
     import torch
@@ -38,19 +38,8 @@ def rows_at_once(table: torch.Tensor) -> int:
 def batches(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:
     """Put texts of like length together, the longest first.
 
-    Parameters
-    ----------
-    lengths
-        Tokens of each text.
-    most
-        Texts of a batch, at most.
-    tokens
-        Of a batch, at most, padding included; a single text may have more.
-
-    Yields
-    ------
-    list of int
-        Places in ``lengths``; every place once.
+    Of a batch, ``most`` is the number of texts and ``tokens`` that of tokens at most, padding
+    included; a single text may have more. Yields places in ``lengths``; every place once.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     at = 0
