@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 import biasloop as bl
 from biasloop.config import parse_config
 from biasloop.loop import Store, article_stages, config_hash, make_plan, score_stages
-from biasloop.loop.article_stages import Shard
+from biasloop.loop.generation_stages import Shard
 from biasloop.loop.run import read_contents
 
 CONTENTS = {"corpus": "x", "base": None, "instruments": {}}

@@ -124,10 +124,7 @@ def threads(count: int | None) -> Generator[None]:
 def perform(stage: Stage, store: Store, progress: Progress) -> float:
     """Run one stage whose inputs are there; its output becomes visible whole, or not at all.
 
-    Returns
-    -------
-    float
-        Seconds that it took, 0 where another run had computed it meanwhile.
+    Returns the seconds that it took, 0 where another run had computed it meanwhile.
 
     Raises
     ------
@@ -205,20 +202,12 @@ class Clock:
 class Execution:
     """One execution of a plan: what is missing of it, told of, and its models' weights pruned.
 
-    Parameters
-    ----------
-    plan, store, listen, targets
-        As for `execute`.
+    Takes what `execute` takes; raises a `StoreError` if the disk fails.
 
     Attributes
     ----------
     missing
         The stages that have to run, in an order in which they can.
-
-    Raises
-    ------
-    StoreError
-        If the disk fails.
     """
 
     def __init__(
@@ -311,10 +300,8 @@ def execute(
 
     Parameters
     ----------
-    plan
-        What to run.
-    store
-        Where outputs are, and go.
+    plan, store
+        What to run, and where outputs are, and go.
     listen
         Told of every start, progress and finish.
     targets

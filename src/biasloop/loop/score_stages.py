@@ -16,15 +16,16 @@ import polars as pl
 from biasloop.config import Config, without_folders
 from biasloop.errors import InputError
 from biasloop.files import write_json
-from biasloop.loop.article_stages import (
+from biasloop.loop.generation_stages import read_labels, read_part
+from biasloop.loop.stage import (
     UNIT,
+    Paths,
+    Progress,
     ShardedStage,
+    Stage,
     in_shards,
-    read_labels,
-    read_part,
     units,
 )
-from biasloop.loop.stage import Paths, Progress, Stage
 from biasloop.metrics import (
     CONTENTS,
     MODEL_METRICS,
