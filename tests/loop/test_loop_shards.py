@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 import biasloop as bl
 from biasloop.config import parse_config
-from biasloop.loop import Store, article_stages, config_hash, make_plan, score_stages
+from biasloop.loop import Store, config_hash, generation_stages, make_plan, score_stages
 from biasloop.loop.generation_stages import Shard
 from biasloop.loop.run import read_contents
 
@@ -53,7 +53,7 @@ def test_how_it_is_run_is_not_part_of_what_is_computed(tiny):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(tiny, tmp_path, monkeypatch):
-    for module in (article_stages, score_stages):
+    for module in (generation_stages, score_stages):
         monkeypatch.setattr(module, "UNIT", 5)  # 12 articles: units of 5, 5 and 2
     values = {
         **tiny,

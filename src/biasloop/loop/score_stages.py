@@ -24,7 +24,6 @@ from biasloop.loop.stage import (
     ShardedStage,
     Stage,
     in_shards,
-    units,
 )
 from biasloop.metrics import (
     CONTENTS,
@@ -119,7 +118,8 @@ class Score(ShardedStage):
         else:
             articles = read_part(paths["corpus"], "real")
         whole = metric_kind(self.instrument.metric).whole_set
-        parts = [articles] if whole else units(self.shard.of(articles, UNIT), UNIT)
+        part = articles[self.shard.rows(articles.height, UNIT)]
+        parts = [articles] if whole else [*part.iter_slices(UNIT)] or [part]
         scored = [instrument.score(part) for part in parts]
         _write(
             out,

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import polars as pl
-
 from biasloop.config import Config
 from biasloop.files import canonical_json, sha256_text
 
@@ -97,11 +95,6 @@ class Stage:
         return f"{self.recorded.kind}-{self.key[:20]}"
 
 
-def units(table: pl.DataFrame, size: int) -> list[pl.DataFrame]:
-    """Cut a table into units; an empty one is one unit."""
-    return [table[at : at + size] for at in range(0, max(1, table.height), size)]
-
-
 @dataclass(frozen=True)
 class Shard:
     """One of ``count`` contiguous parts of a table, as even as can be; the first are longer."""
@@ -109,12 +102,12 @@ class Shard:
     number: int
     count: int
 
-    def of(self, table: pl.DataFrame, unit: int = 1) -> pl.DataFrame:
-        """Cut the shard out of a table, at multiples of ``unit`` rows."""
-        size, longer = divmod(-(-table.height // unit), self.count)
+    def rows(self, height: int, unit: int) -> slice:
+        """Say which of a table's ``height`` rows it has, cut at multiples of ``unit``."""
+        size, longer = divmod(-(-height // unit), self.count)
         start = self.number * size + min(self.number, longer)
         end = start + size + (self.number < longer)
-        return table[start * unit : end * unit]
+        return slice(start * unit, end * unit)
 
     @property
     def settings(self) -> dict[str, Any]:
