@@ -4,7 +4,6 @@ from biasloop.models.adapters import merge
 from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
 from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
-    Checkpoint,
     LoadedModel,
     build_scratch_model,
     checkpoint_of,
@@ -29,7 +28,6 @@ from biasloop.models.tokens import (
 
 __all__ = [
     "Chat",
-    "Checkpoint",
     "LoadedModel",
     "as_text",
     "batches",

@@ -67,14 +67,6 @@ class Checkpoint:
         state) have no end; the tokenizer may still know the length that it was trained on.
     stated
         The length that its tokenizer states.
-    precision
-        Of its weights, as torch calls it.
-    adapter
-        That was merged into it.
-    problem
-        A classifier's ``problem_type``.
-    labels
-        The names of a classifier's outputs, in order.
     """
 
     begins: tuple[int, ...]
@@ -82,41 +74,25 @@ class Checkpoint:
     pad: int
     context: int
     stated: int
-    precision: str
-    adapter: Adapter | None
-    problem: str | None
-    labels: tuple[str, ...]
 
     @property
     def room(self) -> int:
         """How many tokens of a text it can read at once: `context` without its beginning."""
         return self.context - len(self.begins)
 
-    @property
-    def multi_label(self) -> bool:
-        """Whether each output of a classifier has a probability of its own."""
-        return self.problem == "multi_label_classification"
-
     def limit(self, max_tokens: int | None = None) -> int:
         """Where a classifier cuts a text, special tokens included."""
         return min(max_tokens or _LONGEST, self.stated, self.context, _LONGEST)
 
 
-def checkpoint_of(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, adapter: Adapter | None = None
-) -> Checkpoint:
+def checkpoint_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Checkpoint:
     """Read a model's card."""
-    names = {int(at): name for at, name in (model.config.id2label or {}).items()}
     return Checkpoint(
         begins=tuple(beginning(tokenizer)),
         ends=_end_tokens(model, tokenizer),
         pad=tokenizer.pad_token_id,
         context=_positions(model) or int(tokenizer.model_max_length),
         stated=int(tokenizer.model_max_length),
-        precision=str(model.dtype).removeprefix("torch."),
-        adapter=adapter,
-        problem=model.config.problem_type,
-        labels=tuple(names[at] for at in sorted(names)),
     )
 
 
@@ -203,7 +179,7 @@ class LoadedModel:
     @cached_property
     def card(self) -> Checkpoint:
         """What the model says of itself."""
-        return checkpoint_of(self.model, self.tokenizer, self.adapter)
+        return checkpoint_of(self.model, self.tokenizer)
 
     @property
     def ends(self) -> tuple[int, ...]:
