@@ -27,7 +27,7 @@ from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json, new_folder, sha256_file, write_json
 from biasloop.models import LoadedModel, trained_by_onednn
-from biasloop.models.fast.joined import NO_LOSS, can_pack, pack, packed
+from biasloop.models.fast.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from transformers import (
 
 from biasloop.config import ScratchConfig
 from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.models.fast.joined import (
+from biasloop.models.fast.packing import (
     ARCHITECTURES,
     ATTENTION,
     attend,
