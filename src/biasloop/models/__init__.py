@@ -1,7 +1,7 @@
 """Load a causal language model, or build one from scratch."""
 
 from biasloop.models.adapters import merge
-from biasloop.models.batches import batches, few_lengths, read_at_once, rows_at_once
+from biasloop.models.batches import batches, few_lengths, padded, read_at_once
 from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
@@ -39,12 +39,12 @@ __all__ = [
     "few_lengths",
     "load_model",
     "merge",
+    "padded",
     "prepacked",
     "read_at_once",
     "refuse_tokens",
     "require_template",
     "resolve_model",
-    "rows_at_once",
     "said",
     "save_model",
     "text_config",

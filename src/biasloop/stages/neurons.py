@@ -13,7 +13,7 @@ import polars as pl
 
 from biasloop.config import as_given
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, begun
+from biasloop.models import LoadedModel, begun, padded
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.tables import CHAIN, NEURONS
 
@@ -93,8 +93,6 @@ def batches(
     tuple
         Token ids and attention mask, each of shape (articles, tokens).
     """
-    import torch
-
     limit = min(max_tokens, loaded.context)
     pad, begins = loaded.card.pad, len(loaded.card.begins)
     size = batch_size * _WINDOW
@@ -104,13 +102,7 @@ def batches(
         window = [ids for ids in begun(loaded.tokenizer, texts, limit) if len(ids) > begins]
         window.sort(key=len, reverse=True)
         for at in range(0, len(window), batch_size):
-            batch = window[at : at + batch_size]
-            input_ids = torch.full((len(batch), len(batch[0])), pad, dtype=torch.long)
-            mask = torch.zeros_like(input_ids)
-            for row, tokens in enumerate(batch):
-                input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
-                mask[row, : len(tokens)] = 1
-            yield input_ids, mask
+            yield padded(window[at : at + batch_size], pad)
 
 
 def activation_moments(

@@ -26,7 +26,7 @@ import numpy as np
 from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json, new_folder, sha256_file, write_json
-from biasloop.models import LoadedModel, trained_by_onednn
+from biasloop.models import LoadedModel, padded, trained_by_onednn
 from biasloop.models.fast.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
@@ -64,13 +64,12 @@ class TrainingLog:
 def collate(
     samples: Sequence[Sequence[int]],
     pad_token_id: int,
-    pad_to: int | None = None,
     unlearned: Sequence[int] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Pad a batch on the right, to its own longest sample, with the padding's loss masked.
 
     Because padded positions are neither attended to nor counted in the loss, loss and gradients
-    are those of padding to any longer length, as ``pad_to``. The paper pads with end-of-sequence.
+    are those of padding to any longer length. The paper pads with end-of-sequence.
     ``unlearned`` is how many of a sample's first tokens have no loss; None: one, which nothing
     predicts.
 
@@ -81,17 +80,11 @@ def collate(
     """
     import torch
 
-    length = max(pad_to or 0, *map(len, samples))
-    input_ids = torch.full((len(samples), length), pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros_like(input_ids)
-    labels = torch.full_like(input_ids, NO_LOSS)
-    for row, sample in enumerate(samples):
-        tokens = torch.as_tensor(sample, dtype=torch.long)
-        input_ids[row, : len(sample)] = tokens
-        attention_mask[row, : len(sample)] = 1
-        first = unlearned[row] if unlearned else 1
-        labels[row, first : len(sample)] = tokens[first:]
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    input_ids, mask = padded(samples, pad_token_id)
+    first = torch.as_tensor(unlearned or [1] * len(samples))[:, None]
+    without = (mask == 0) | (torch.arange(input_ids.shape[1]) < first)
+    labels = input_ids.masked_fill(without, NO_LOSS)
+    return {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
 
 
 class Checkpoints:

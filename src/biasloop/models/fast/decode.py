@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.models.batches import read_at_once
+from biasloop.models.batches import padded, read_at_once
 from biasloop.models.fast import enabled
 from biasloop.models.fast.sampling import Sampler
 from biasloop.models.load import LoadedModel, text_config
@@ -105,9 +105,7 @@ def decode(
     for at in range(0, count, size):
         rows = everyone[at : at + size]
         longest = len(prompts[at])
-        input_ids = torch.full((len(rows), longest), loaded.card.pad)
-        for row, prompt in enumerate(prompts[at : at + size]):
-            input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
+        input_ids, _ = padded(prompts[at : at + size], loaded.card.pad, "left")
         cache.read_prompts(slice(at, at + len(rows)), width - longest)
         equal = len(prompts[at + len(rows) - 1]) == longest
         mask = None if equal else visible(rows, width - longest, width)
@@ -154,17 +152,12 @@ def decode_by_transformers(
     model: Any = loaded.model
     pad, ends = loaded.card.pad, list(loaded.ends)
     device = torch.device(loaded.device.name)
-    width = max(len(prompt) for prompt in prompts)
-    input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)
-    mask = torch.zeros_like(input_ids)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+    input_ids, mask = padded(prompts, pad, "left")
     written = model.generate(
         input_ids=input_ids.to(device),
         attention_mask=mask.to(device),
         generation_config=Decoding(pad_token_id=pad, eos_token_id=ends, use_cache=True, **options),
-    )[:, width:]
+    )[:, input_ids.shape[1] :]
     continuations = []
     for row in written.cpu().numpy().astype(TOKEN):
         stops = np.flatnonzero(np.isin(row, ends))
