@@ -21,13 +21,7 @@ _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 
 
 def hub_name(config: CorpusConfig) -> str:
-    """Return the data set's id.
-
-    Raises
-    ------
-    InputError
-        If it is no id of the hub.
-    """
+    """Return the data set's id; refuse one that is no id of the hub."""
     name = config.source.removeprefix(PREFIX)
     if not _NAME.fullmatch(name):
         raise InputError(f"corpus.source: '{config.source}': write hub:OWNER/NAME")
@@ -103,13 +97,7 @@ def _subsets(name: str, config: CorpusConfig) -> list[str]:
 
 
 def open_hub(config: CorpusConfig) -> Source:
-    """Open one split of a data set of the hub.
-
-    Raises
-    ------
-    InputError
-        If the hub cannot be reached or does not have it.
-    """
+    """Open one split of a data set of the hub; an `InputError` where it cannot be had."""
     name = hub_name(config)
     dataset = _load(name, config)
     info = dataset.info

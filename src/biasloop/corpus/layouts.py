@@ -24,10 +24,8 @@ class Layout:
         this is another data set.
     needs
         The columns that it must have, for messages.
-    labels, label_map
+    labels, label_map, citation, licence
         See `records.Source`.
-    citation, licence
-        See `load.Corpus`.
     """
 
     name: str

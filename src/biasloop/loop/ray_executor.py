@@ -239,13 +239,7 @@ def execute_on_ray(
 
 @contextlib.contextmanager
 def connected(address: str | None) -> Generator[Any]:
-    """Yield the module ``ray``, connected; a connection that was there before stays.
-
-    Raises
-    ------
-    InputError
-        If ray is not installed, or the cluster cannot be reached.
-    """
+    """Yield the module ``ray``, connected; a connection that was there before stays."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

@@ -35,14 +35,10 @@ class Adapter:
 
     Attributes
     ----------
-    folder
-        That holds it.
     kind
         As `peft` calls it, in capitals.
-    base
+    base, revision
         The folder or hub id of the model under it: the same folder where that has weights too.
-    revision
-        Of a base of the hub.
     hosted
         The hub's repository that the folder is a copy of.
     """

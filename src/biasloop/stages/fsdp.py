@@ -95,8 +95,8 @@ def finetune_sharded(
 ) -> TrainingLog:
     """Fine-tune the model in a folder in several processes, into the folder ``out``.
 
-    The batch is shared out, so that a step sees what it sees in one process. Adapters that are
-    kept go to ``kept``; ``prompts`` as for `finetune`.
+    The batch is shared out, so that a step sees what it sees in one process. ``kept`` and
+    ``prompts`` are as for `finetune`.
 
     Raises
     ------

@@ -274,11 +274,9 @@ def project_on_contrast(
     ----------
     before, after
         The models at either end of the update, in float32.
-    base
-        The model that ``fine_tuned`` started from.
-    fine_tuned
-        By leaning, the base model fine-tuned on real articles of that leaning only. The direction
-        of a leaning is its model less the mean of the others.
+    base, fine_tuned
+        By leaning, ``base`` fine-tuned on real articles of that leaning only. The direction of a
+        leaning is its model less the mean of the others.
 
     Returns
     -------

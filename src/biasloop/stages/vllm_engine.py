@@ -22,13 +22,7 @@ _AT_ONCE = 4096
 
 
 def continue_with_vllm(folder: Path) -> Callable[..., list[list[int]]]:
-    """Return what continues prompts with the model in a folder; see `generate.continue_prompts`.
-
-    Raises
-    ------
-    InputError
-        If vLLM is not installed.
-    """
+    """Return what continues prompts with the model in a folder; see `generate.continue_prompts`."""
     try:
         vllm = importlib.import_module("vllm")
     except ImportError as error:

@@ -17,12 +17,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 class Filling:
     """Where the next keys and values go: the same for every layer.
 
-    Attributes
-    ----------
-    rows
-        The rows whose whole prompts are being read; None for the next token of every row.
-    start
-        The place of their first token.
+    ``rows`` are the rows whose whole prompts are being read, None for the next token of every
+    row; ``start`` is the place of their first token.
     """
 
     def __init__(self) -> None:
@@ -78,15 +74,7 @@ class _Layer(CacheLayerMixin):
 
 
 class BlockCache(Cache):
-    """Keys and values of a batch of prompts and what is written after them.
-
-    Parameters
-    ----------
-    count
-        Rows of the batch.
-    length
-        Of a prompt and its continuation together.
-    """
+    """Keys and values of ``count`` prompts and what is written after them, ``length`` together."""
 
     def __init__(self, count: int, length: int) -> None:
         self.filling = Filling()

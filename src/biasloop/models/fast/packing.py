@@ -155,19 +155,10 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of each sample to itself: an attention function of transformers.
 
-    Parameters
-    ----------
-    query, key, value
-        Of shape (1, heads, tokens, width), or (samples, heads, length, width) where every sample
-        has the same length.
-    places, table
-        As from `pack`; None where every sample has the same length.
-
-    Returns
-    -------
-    tuple
-        The outputs, of shape (1, tokens, heads, width) or (samples, length, heads, width), and
-        no weights.
+    ``query``, ``key`` and ``value`` are of shape (1, heads, tokens, width), with ``places`` and
+    ``table`` as from `pack`; or (samples, heads, length, width) where every sample has the same
+    length. Returns the outputs, of shape (1, tokens, heads, width) or (samples, length, heads,
+    width), and no weights.
     """
     from torch.nn.functional import pad, scaled_dot_product_attention
 

@@ -23,17 +23,8 @@ class Sampler(Protocol):
     def __call__(self, logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
         """Choose a token for each row.
 
-        Parameters
-        ----------
-        logits
-            Shape (rows, vocabulary).
-        rows
-            Which prompt each row belongs to.
-
-        Returns
-        -------
-        torch.Tensor
-            Token ids, shape (rows,).
+        ``logits`` are of shape (rows, vocabulary); ``rows`` says which prompt each belongs to.
+        Returns token ids, shape (rows,).
         """
         ...
 
@@ -49,23 +40,13 @@ class Nucleus:
 
     A token is drawn from the whole distribution, and again while it lies outside the nucleus:
     what is left is the distribution within it, and nothing is ever sorted. A prompt's draws depend
-    on its logits and its own stream only, not on the batch that it is in.
+    on its logits and its own one of ``streams`` only, not on the batch that it is in.
 
     The nucleus is that of transformers' ``TopPLogitsWarper``: the likeliest tokens up to and
-    including the one with which their probability reaches ``top_p``. Of equally likely ones those
-    of higher ids come first here, and any there. Of it, ``min_p`` leaves out the tokens that
-    ``MinPLogitsWarper`` leaves out: those less likely than that part of the likeliest.
-
-    Parameters
-    ----------
-    top_p
-        Above 0, up to 1.
-    temperature
-        Logits are divided by this first.
-    streams
-        A random generator per prompt.
-    min_p
-        From 0, which leaves no token out, to below 1.
+    including the one with which their probability reaches ``top_p``, above 0 up to 1. Of equally
+    likely ones those of higher ids come first here, and any there. Of it, ``min_p``, from 0 to
+    below 1, leaves out the tokens that ``MinPLogitsWarper`` leaves out: those less likely than
+    that part of the likeliest. Logits are divided by ``temperature`` first.
     """
 
     def __init__(
@@ -141,17 +122,7 @@ def inverse(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 def within_nucleus(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: float) -> torch.Tensor:
     """Whether each row's token lies in its nucleus; see `Nucleus` for which tokens do.
 
-    Parameters
-    ----------
-    probabilities
-        Shape (rows, vocabulary).
-    tokens
-        Shape (rows,).
-
-    Returns
-    -------
-    torch.Tensor
-        Booleans, shape (rows,).
+    ``probabilities`` are of shape (rows, vocabulary), ``tokens`` and the result of shape (rows,).
     """
     import torch
 
