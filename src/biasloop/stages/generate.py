@@ -475,9 +475,8 @@ def generate_articles(
     real: pl.DataFrame,
     config: GenerationConfig,
     seed: int,
-    on_progress: Progress | None = None,
     instruction: str | None = None,
 ) -> pl.DataFrame:
     """Let a model write its articles from the real ones: `generate_blocks`, `articles_of`."""
-    blocks = generate_blocks(loaded, real, config, seed, on_progress, instruction=instruction)
+    blocks = generate_blocks(loaded, real, config, seed, instruction=instruction)
     return articles_of(loaded, real, blocks, config)

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,13 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """Return the last whole checkpoint of this training, and remove every other."""
-        found = max(filter(self._is_whole, self._all()), key=_step, default=None)
+        steps = {
+            int(step): path
+            for path in self.folder.glob(f"{_PREFIX}*")
+            if (step := path.name.removeprefix(_PREFIX)).isdecimal()
+        }
+        newest = (steps[step] for step in sorted(steps, reverse=True))
+        found = next(filter(self._is_whole, newest), None)
         self._remove_others(found)
         return found
 
@@ -129,11 +135,6 @@ class Checkpoints:
             write_json(temporary / _MANIFEST, {"training": self._training, "files": files})
         self._remove_others(target)
 
-    def _all(self) -> Iterator[Path]:
-        for path in self.folder.iterdir():
-            if path.name.removeprefix(_PREFIX).isdecimal() and path.name.startswith(_PREFIX):
-                yield path
-
     def _is_whole(self, checkpoint: Path) -> bool:
         try:
             manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
@@ -149,10 +150,6 @@ class Checkpoints:
             ours = path.name.startswith((_PREFIX, f".{_PREFIX}")) or path == self.unfinished
             if ours and path != kept:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 @dataclass(frozen=True)
