@@ -17,7 +17,7 @@ from biasloop.loop.plan import Plan, SetKey
 from biasloop.loop.run import read_plan, read_record
 from biasloop.loop.score_stages import DETECTOR
 from biasloop.loop.stage import Stage
-from biasloop.loop.store import Store, is_finished, read_manifest, recorded_text
+from biasloop.loop.store import Store, is_finished, recorded_text
 from biasloop.tables import (
     ARTICLES,
     CHAIN,
@@ -224,6 +224,6 @@ def _stages(store: Store, plan: Plan) -> pl.DataFrame:
     rows = []
     for stage in plan.stages.values():
         if is_finished(store.path(stage), weights=False):
-            record = read_manifest(store.path(stage))
+            record = store.manifest(stage)
             rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
     return pl.DataFrame(rows, schema=_STAGES, orient="row")

@@ -291,6 +291,10 @@ class Store:
             return self.remote.finished(stage.folder_name) and not self.has(stage)
         return (self.path(stage) / PRUNED).exists()
 
+    def manifest(self, stage: Stage) -> dict[str, Any]:
+        """Read what is recorded of a finished stage; see `read_manifest`."""
+        return read_manifest(self.path(stage))
+
     def checked(self, stage: Stage) -> Path:
         """Return a finished stage's folder, each file held against its hash, once per store.
 
@@ -305,7 +309,7 @@ class Store:
                 if not is_finished(folder):  # another stage on this machine may have waited
                     self.remote.pull(folder)
         if stage.key not in self._sound:
-            found = damages(folder, read_manifest(folder))
+            found = damages(folder, self.manifest(stage))
             if found:
                 others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
                 raise StoreError(f"{found[0]}{others}; {REMEDY}")
