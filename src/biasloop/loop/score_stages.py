@@ -16,15 +16,15 @@ import polars as pl
 from biasloop.config import Config, without_folders
 from biasloop.errors import InputError
 from biasloop.files import write_json
-from biasloop.loop.article_stages import (
+from biasloop.loop.generation_stages import read_labels, read_part
+from biasloop.loop.stage import (
     UNIT,
+    Paths,
+    Progress,
     ShardedStage,
+    Stage,
     in_shards,
-    read_labels,
-    read_part,
-    units,
 )
-from biasloop.loop.stage import Paths, Progress, Stage
 from biasloop.metrics import (
     CONTENTS,
     MODEL_METRICS,
@@ -123,7 +123,8 @@ class Score(ShardedStage):
         else:
             articles = read_part(paths["corpus"], "real")
         whole = metric_kind(self.instrument.metric).whole_set
-        parts = [articles] if whole else units(self.shard.of(articles, UNIT), UNIT)
+        part = articles[self.shard.rows(articles.height, UNIT)]
+        parts = [articles] if whole else [*part.iter_slices(UNIT)] or [part]
         scored = [instrument.score(part) for part in parts]
         _write(
             out,
