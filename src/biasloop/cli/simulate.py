@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from biasloop.errors import InputError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -72,10 +74,10 @@ def simulate(
         theory.settings(
             estimator,
             family=family,
-            pretrained=theory.parse_parameters("--pretrained", pretrained),
-            real=theory.parse_parameters("--real", real),
+            pretrained=_numbers("--pretrained", pretrained),
+            real=_numbers("--real", real),
             generations=generations,
-            samples=theory.parse_samples(samples),
+            samples=_samples(samples),
             replicates=replicates,
             regime=regime,
             real_fraction=real_fraction,
@@ -89,6 +91,22 @@ def simulate(
         typer.echo(json.dumps(theory.report(chain), allow_nan=False))
         return
     _print(chain, written)
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option} '{text}': give numbers with commas, such as 3,2") from error
+
+
+def _samples(text: str) -> int | None:
+    if text.strip().lower() in ("inf", "infinity"):
+        return None
+    try:
+        return int(text.replace("_", ""))
+    except ValueError as error:
+        raise InputError(f"--samples '{text}': give a whole number, or inf") from error
 
 
 def _print(chain: Chain, written: list[Path]) -> None:
