@@ -42,6 +42,9 @@ from biasloop.tables import ARTICLES, conform, read_table, write_table
 #: Beside a detector's scores: its measured error.
 DETECTOR = "detector.json"
 
+#: Raise a metric's when what its instrument fits changes; where there is none it is 1.
+INSTRUMENT_VERSIONS = {"leaning": 2}
+
 _TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_scores": SCORED_SETS}
 
 
@@ -76,7 +79,9 @@ class Instrument(Stage):
     def settings(self) -> dict[str, Any]:
         """The metric's own, and the hash of what they point to."""
         own = instrument_settings(self.config, self.metric)
-        named = {"metric": self.metric, "metrics": own}
+        named: dict[str, Any] = {"metric": self.metric, "metrics": own}
+        if self.metric in INSTRUMENT_VERSIONS:
+            named["version"] = INSTRUMENT_VERSIONS[self.metric]
         return {**named, "content": self.content, "seed": self.config.seed}
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
