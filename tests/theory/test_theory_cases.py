@@ -9,7 +9,7 @@ import typer
 from closed_forms import mle_chain, wmle_chain
 from typer.testing import CliRunner
 
-from biasloop.cli.simulate import simulate
+from biasloop.cli.plans import simulate
 from biasloop.errors import InputError
 from biasloop.theory import (
     command,
