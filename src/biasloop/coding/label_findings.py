@@ -64,8 +64,6 @@ def between_coders(
     ----------
     codes
         `CODES`.
-    options
-        What could be chosen.
     resamples, random
         Of the bootstrap.
 
@@ -284,10 +282,6 @@ def findings(
 
     Parameters
     ----------
-    results
-        The run.
-    key
-        As from `sheets.read_key`.
     codes
         `CODES`: any subset of the rows that does not depend on what the texts say.
     resamples, seed

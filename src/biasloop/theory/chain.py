@@ -26,8 +26,6 @@ class Chain:
 
     Attributes
     ----------
-    settings
-        What was asked for.
     parameters
         ``(generations, replicates, parameters)``: the fit of every generation.
     """
@@ -53,8 +51,6 @@ def run(given: Settings, threads: int | None = None) -> Chain:
 
     Parameters
     ----------
-    given
-        From `settings`.
     threads
         Workers; None takes every core. The result does not depend on it: every replicate has its
         own random stream.
