@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from biasloop.coding import CodedSet, ShareEstimates, change, shares
+from biasloop.coding import CodedSet, ShareEstimates, estimates
 
 ARTICLES = 500
 SOURCES = 25
@@ -116,7 +116,7 @@ def figures(
             if name == "labels alone":
                 own = np.zeros_like(own)
             sets.append(CodedSet(clusters, both(own), both(said)))
-        found[name] = (shares(sets[1]), change(*sets))
+        found[name] = (estimates(sets[1]), estimates(*sets))
     return found
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from biasloop.coding import CodedSet, change, corrected_mean, inferences, shares
+from biasloop.coding import CodedSet, corrected_mean, estimates, inferences
 
 with warnings.catch_warnings():
     import ppi_py
@@ -39,7 +39,7 @@ def by_library(coded, kept=None):
 def test_the_estimate_is_that_of_ppi_python(seed, leanings):
     coded = made(np.random.default_rng(seed), leanings=leanings)
     expected = by_library(coded)
-    assert np.allclose(shares(coded).value, expected, atol=1e-12)
+    assert np.allclose(estimates(coded).value, expected, atol=1e-12)
     assert np.allclose([one.value for one in inferences(coded)], expected, atol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_the_error_of_a_change_is_the_jackknife_of_ppi_python_over_sources(sourc
         ]
     )
     spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0) * (len(names) - 1) / len(names)
-    found = change(first, last)
+    found = estimates(first, last)
     assert np.allclose(found.value, by_library(last) - by_library(first), atol=1e-12)
     assert np.allclose(found.error**2, np.maximum(spread, 2 / 32**2), atol=1e-12)
     labelled = [one.clusters[one.labelled] for one in (first, last)]
@@ -70,7 +70,7 @@ def test_of_many_independent_articles_the_interval_is_that_of_ppi_python():
         low, high = ppi_py.ppi_mean_ci(
             coded.said[there, 0], coded.read[there, 0], coded.read[~there, 0], alpha=0.05
         )
-        own = shares(coded).intervals()
+        own = estimates(coded).intervals()
         assert own[0][0] + own[1][0] == pytest.approx((low + high).item(), abs=1e-9)
         ratios.append((own[1][0] - own[0][0]) / (high - low).item())
     # t for the normal distribution, and the width of one article more: some 1 % at 500 labels.
@@ -82,7 +82,7 @@ def test_of_articles_that_are_all_coded_the_change_is_the_paired_t_test():
     random = np.random.default_rng(5)
     sets = [made(random, 90, 90, unclear=0, leanings=2) for _ in range(2)]
     expected = stats.ttest_rel(sets[1].said[:, 0], sets[0].said[:, 0])
-    found = change(*sets)
+    found = estimates(*sets)
     assert found.value[0] == pytest.approx(sets[1].said[:, 0].mean() - sets[0].said[:, 0].mean())
     assert found.value[0] / found.error[0] == pytest.approx(expected.statistic, abs=1e-9)
     assert found.freedom[0] == expected.df
@@ -94,7 +94,7 @@ def test_pairs_that_hang_together_make_a_change_surer():
     moved = np.where(random.random((300, 1)) < 0.1, np.roll(first.said, 1, axis=1), first.said)
     last = CodedSet(first.clusters, first.read, moved)
     apart = CodedSet(first.clusters + 1000, first.read, moved)
-    assert (change(first, last).error < 0.7 * change(first, apart).error).all()
+    assert (estimates(first, last).error < 0.7 * estimates(first, apart).error).all()
 
 
 def test_a_classifier_that_reads_as_people_do_narrows_the_interval_and_one_that_guesses_does_not():
@@ -102,18 +102,18 @@ def test_a_classifier_that_reads_as_people_do_narrows_the_interval_and_one_that_
     for accuracy, share in ((1.0, 0.75), (0.0, 1.02)):
         coded = made(random, 2000, 100, unclear=0, accuracy=accuracy, leanings=2)
         blind = CodedSet(coded.clusters, np.zeros_like(coded.read), coded.said)
-        assert shares(coded).error[0] < share * shares(blind).error[0]
+        assert estimates(coded).error[0] < share * estimates(blind).error[0]
 
 
 def test_repetitions_are_computed_as_each_alone():
     sets = [made(np.random.default_rng(seed)) for seed in range(3)]
-    together = shares(
+    together = estimates(
         CodedSet(
             sets[0].clusters, np.stack([s.read for s in sets]), np.stack([s.said for s in sets])
         )
     )
     for place, one in enumerate(sets):
-        alone = shares(one)
+        alone = estimates(one)
         for name in ("value", "error", "freedom"):
             assert np.allclose(getattr(together, name)[place], getattr(alone, name))
 
@@ -121,8 +121,8 @@ def test_repetitions_are_computed_as_each_alone():
 def test_the_shares_of_the_leanings_sum_to_one_and_of_a_change_to_nothing():
     random = np.random.default_rng(8)
     first, last = made(random), made(random)
-    assert shares(first).value[:3].sum() == pytest.approx(1)
-    assert change(first, last).value[:3].sum() == pytest.approx(0, abs=1e-12)
+    assert estimates(first).value[:3].sum() == pytest.approx(1)
+    assert estimates(first, last).value[:3].sum() == pytest.approx(0, abs=1e-12)
 
 
 def test_a_set_in_which_all_is_alike_still_has_a_width():
@@ -137,7 +137,7 @@ def test_a_set_in_which_all_is_alike_still_has_a_width():
 def test_a_change_in_which_nobody_moved_has_the_width_of_one_who_rose_and_one_who_fell():
     said = np.where(np.arange(200)[:, None] < 50, [1.0, 0.0], np.nan)
     coded = CodedSet(np.arange(200), np.tile([1.0, 0.0], (200, 1)), said)
-    found = change(coded, coded)
+    found = estimates(coded, coded)
     assert found.value[0] == 0
     assert found.error[0] == pytest.approx(np.sqrt(2) / 52)
 
@@ -146,7 +146,7 @@ def test_where_one_source_has_all_labels_there_is_no_error():
     random = np.random.default_rng(9)
     coded = made(random, 100, 100, unclear=0)
     said = np.where(np.arange(100)[:, None] < 40, coded.said, np.nan)
-    found = shares(CodedSet(np.arange(100) // 50, coded.read, said))
+    found = estimates(CodedSet(np.arange(100) // 50, coded.read, said))
     assert np.isnan(found.error).all()
 
 
@@ -163,7 +163,7 @@ def test_the_interval_covers_a_planted_change_that_the_classifier_reads_the_othe
         said = np.where(coded, truth, np.nan)
         both = [np.stack([one, 1 - one], axis=-1) for one in (read, said)]
         sets.append(CodedSet(np.arange(shape[1]), *both))
-    low, high = (end[:, 0] for end in change(*sets).intervals())
+    low, high = (end[:, 0] for end in estimates(*sets).intervals())
     hits = (low <= 0.12) & (high >= 0.12)
     assert 0.92 < hits.mean() < 0.99
     as_read = sets[1].as_read()[:, 0] - sets[0].as_read()[:, 0]

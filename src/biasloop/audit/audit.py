@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,10 +20,10 @@ from biasloop.analysis import (
     prevalence,
     total_variation,
     validity,
+    wilson,
 )
 from biasloop.audit.copies import copied
 from biasloop.audit.needed import NEEDED, needed_table
-from biasloop.audit.unpaired import Difference, mean_difference, share_difference
 from biasloop.config import ReportConfig
 from biasloop.errors import InputError
 from biasloop.loop import ScoredSets
@@ -55,6 +56,54 @@ _DEFAULTS = ReportConfig()
 _SHOWN = 1.959964 + 0.841621
 
 
+class Difference(NamedTuple):
+    """Second less first, its 95 % interval and the two-sided p-value of none."""
+
+    value: float
+    low: float
+    high: float
+    pvalue: float
+
+
+def share_difference(hits: tuple[int, int], sizes: tuple[int, int]) -> Difference:
+    """Compare two shares.
+
+    Parameters
+    ----------
+    hits, sizes
+        Of the first and of the second sample; sizes above 0.
+
+    Returns
+    -------
+    Difference
+        Newcombe's hybrid score interval (1998, method 10), Fisher's exact p-value.
+    """
+    from scipy import stats
+
+    first, second = hits[0] / sizes[0], hits[1] / sizes[1]
+    (low_1, high_1), (low_2, high_2) = (wilson(h, n) for h, n in zip(hits, sizes, strict=True))
+    value = second - first
+    low = value - float(np.hypot(second - low_2, high_1 - first))
+    high = value + float(np.hypot(high_2 - second, first - low_1))
+    table = [[hits[0], sizes[0] - hits[0]], [hits[1], sizes[1] - hits[1]]]
+    return Difference(value, low, high, float(stats.fisher_exact(table).pvalue))
+
+
+def mean_difference(first: np.ndarray, second: np.ndarray) -> Difference | None:
+    """Compare two means (Welch 1947); NaN is left out, None where fewer than two are left."""
+    from scipy import stats
+
+    first, second = first[~np.isnan(first)], second[~np.isnan(second)]
+    if min(len(first), len(second)) < 2:
+        return None
+    value = float(second.mean() - first.mean())
+    if first.var() + second.var() == 0:
+        return Difference(value, value, value, float(value == 0))
+    found = stats.ttest_ind(second, first, equal_var=False)
+    low, high = found.confidence_interval()
+    return Difference(value, float(low), float(high), float(found.pvalue))
+
+
 @dataclass(frozen=True)
 class Audit:
     """What can be said of a synthetic set before anything trains on it.
@@ -67,6 +116,8 @@ class Audit:
     copies, of_seen
         How many of the synthetic set's articles are real ones again (`copies`), which are left out
         of everything else; and how many of these the classifier was trained on.
+    tolerance
+        That `needed` is for, 0 to 1.
     leans
         `LEANS`; empty where the leaning figures are withheld.
     withheld
@@ -80,8 +131,6 @@ class Audit:
         of damage for the articles on it; empty where withheld or refused.
     refused
         Why the real data needed cannot be told though the lean is; empty where it can.
-    tolerance
-        That it is for, 0 to 1.
     detectable
         The smallest difference of a share of one half that these sizes show with 80 % power; None
         where fewer than two synthetic articles are left.
@@ -93,15 +142,15 @@ class Audit:
     synthetic: int
     copies: int
     of_seen: int
-    leans: pl.DataFrame
-    withheld: str
-    distance: tuple[float, float] | None
-    text: dict[str, Difference]
-    needed: pl.DataFrame
-    refused: str
     tolerance: float
-    detectable: float | None
-    warnings: tuple[str, ...]
+    leans: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEANS))
+    withheld: str = ""
+    distance: tuple[float, float] | None = None
+    text: dict[str, Difference] = field(default_factory=dict)
+    needed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEEDED))
+    refused: str = ""
+    detectable: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def audit(
@@ -133,11 +182,10 @@ def audit(
         raise InputError(f"{sizes[0]} real and {sizes[1]} synthetic articles: at least 2 of each")
     judged, copies, of_seen = _without_copies(judged)
     sizes = judged.real.height, judged.given.height
-    none = pl.DataFrame(schema=LEANS), pl.DataFrame(schema=NEEDED)
+    audited = Audit(*sizes, copies, of_seen, tolerance)
     if sizes[1] < 2:
         why = "fewer than 2 of the synthetic articles are not real ones again"
-        counts = (*sizes, copies, of_seen)
-        return Audit(*counts, none[0], why, None, {}, none[1], "", tolerance, None, ())
+        return replace(audited, withheld=why)
     tables = _tables(judged, outside_share)
     found = outcomes(tables)
     checked = validity(tables).filter(pl.col("withheld"))
@@ -159,27 +207,15 @@ def audit(
     detectable = _SHOWN * 0.5 * float(np.sqrt(1 / sizes[0] + 1 / sizes[1]))
     warnings = [f"{card['metric']}: {w}" for card in judged.cards for w in card.get("warnings", ())]
     warnings += _shifted(tables)
+    audited = replace(audited, text=text, detectable=detectable, warnings=tuple(warnings))
     if withheld:
-        return Audit(
-            *sizes,
-            copies,
-            of_seen,
-            none[0],
-            withheld,
-            None,
-            text,
-            none[1],
-            "",
-            tolerance,
-            detectable,
-            tuple(warnings),
-        )
+        return replace(audited, withheld=withheld)
     hits = {label: both(f"share:{label}") for label in judged.labels}
     real, synthetic = (
         np.array([hits[label][side].sum() for label in judged.labels]) for side in (0, 1)
     )
     confusion = instrument_confusion(judged.cards, judged.labels)
-    corrected, needed = pl.DataFrame(), pl.DataFrame(schema=NEEDED)
+    corrected = pl.DataFrame()
     refused = confusion.problem if confusion else "how the classifier errs was not measured"
     if refused:
         warnings.append(f"shares are not corrected for the classifier's errors: {refused}")
@@ -190,22 +226,16 @@ def audit(
         counts = (readings.composition(row) for row in sides)
         random = generator(seed, "audit")
         needed = needed_table(*counts, readings.corrections, tolerance, random)
-    return Audit(
-        *sizes,
-        copies,
-        of_seen,
-        _leans(judged.labels, real, synthetic, corrected),
-        "",
-        (
+        audited = replace(audited, needed=needed)
+    return replace(
+        audited,
+        leans=_leans(judged.labels, real, synthetic, corrected),
+        distance=(
             float(total_variation(real / real.sum(), synthetic / synthetic.sum())),
             float(jensenshannon(real, synthetic, base=2)),
         ),
-        text,
-        needed,
-        refused,
-        tolerance,
-        detectable,
-        tuple(warnings),
+        refused=refused,
+        warnings=tuple(warnings),
     )
 
 

@@ -28,8 +28,6 @@ def copied(texts: Sequence[str], originals: Iterable[str]) -> np.ndarray:
 
     Parameters
     ----------
-    texts
-        To be looked at.
     originals
         What they may have been copied from.
 

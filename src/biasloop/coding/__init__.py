@@ -13,10 +13,9 @@ from biasloop.coding.prediction_powered import (
     LEAST_LABELS,
     CodedSet,
     ShareEstimates,
-    change,
     corrected_mean,
+    estimates,
     inferences,
-    shares,
 )
 from biasloop.coding.sheets import (
     CODES,
@@ -48,14 +47,13 @@ __all__ = [
     "Reliability",
     "ShareEstimates",
     "between_coders",
-    "change",
     "corrected_mean",
     "draw",
+    "estimates",
     "find_sheets",
     "findings",
     "inferences",
     "read_codes",
     "read_key",
-    "shares",
     "write_sheets",
 ]

@@ -64,8 +64,6 @@ def between_coders(
     ----------
     codes
         `CODES`.
-    options
-        What could be chosen.
     resamples, random
         Of the bootstrap.
 
@@ -80,15 +78,14 @@ def between_coders(
         return Reliability(None, None, None, None, 0, "no article was coded by two coders")
     pairs = counts.sum(axis=1) * (counts.sum(axis=1) - 1)
     agree = float(((counts * (counts - 1)).sum(axis=1) / pairs).mean())
-    value = _alpha(counts)
+    value, reason = _alpha(counts), ""
     if value is None:
         reason = "every reading is the same label: agreement by chance cannot be told apart"
-        return Reliability(None, None, None, agree, len(counts), reason)
-    if len(counts) < LEAST_ARTICLES:
+    elif len(counts) < LEAST_ARTICLES:
         reason = f"fewer than {LEAST_ARTICLES} articles were coded twice: no interval"
-        return Reliability(value, None, None, agree, len(counts), reason)
-    if agree == 1:
+    elif agree == 1:
         reason = "there is no disagreement to resample: no interval"
+    if reason:
         return Reliability(value, None, None, agree, len(counts), reason)
     drawn = random.integers(len(counts), size=(resamples, len(counts)))
     found = [_alpha(counts[rows]) for rows in drawn]
@@ -165,21 +162,18 @@ def against_classifier(
     _, place, counts = np.unique(articles, return_inverse=True, return_counts=True)
     share = 1 / counts[place]
     confusion = confusion_matrix(said, read, labels=np.arange(options), sample_weight=share)
-    agree, kappa = agree_and_kappa(said, read, share[None], options)[0]
+    agree, kappa = map(float, agree_and_kappa(said, read, share[None], options)[0])
     size = len(counts)
     if not np.isfinite(kappa):
         reason = "people and classifier always give the same one label"
-        return AgainstClassifier(
-            Reliability(None, None, None, float(agree), size, reason), confusion
-        )
-    if size < LEAST_ARTICLES:
+        found = Reliability(None, None, None, agree, size, reason)
+    elif size < LEAST_ARTICLES:
         reason = f"fewer than {LEAST_ARTICLES} articles: no interval"
-        return AgainstClassifier(
-            Reliability(float(kappa), None, None, float(agree), size, reason), confusion
-        )
-    weights = article_weights(np.arange(size), resamples, random)[:, place] * share
-    low, high = percentile_interval(agree_and_kappa(said, read, weights, options)[:, 1:])
-    found = Reliability(float(kappa), float(low[0]), float(high[0]), float(agree), size)
+        found = Reliability(kappa, None, None, agree, size, reason)
+    else:
+        weights = article_weights(np.arange(size), resamples, random)[:, place] * share
+        low, high = percentile_interval(agree_and_kappa(said, read, weights, options)[:, 1:])
+        found = Reliability(kappa, float(low[0]), float(high[0]), agree, size)
     return AgainstClassifier(found, confusion)
 
 
@@ -213,6 +207,8 @@ def agree_and_kappa(
     return np.stack([agree, kappa], axis=1)
 
 
+_FIGURES = dict.fromkeys(("read", "said", "corrected", "low", "high"), pl.Float64)
+
 #: One row per set and leaning; ``leaning`` is null for the articles in which there is none that
 #: can be told, whose shares are of all articles; the others are of the articles that have one.
 #: ``read`` by the classifier alone, ``said`` by the labels alone, ``corrected`` by both, 0 to 1;
@@ -224,11 +220,7 @@ SHARES = pl.Schema(
         "leaning": pl.String,
         "articles": pl.Int64,
         "labels": pl.Int64,
-        "read": pl.Float64,
-        "said": pl.Float64,
-        "corrected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
+        **_FIGURES,
         "reason": pl.String,
     }
 )
@@ -245,11 +237,7 @@ CHANGES = pl.Schema(
         "leaning": pl.String,
         "labels": pl.Int64,
         "paired": pl.Int64,
-        "read": pl.Float64,
-        "said": pl.Float64,
-        "corrected": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
+        **_FIGURES,
         "pvalue": pl.Float64,
         "holm": pl.Float64,
         "reason": pl.String,
@@ -294,10 +282,6 @@ def findings(
 
     Parameters
     ----------
-    results
-        The run.
-    key
-        As from `sheets.read_key`.
     codes
         `CODES`: any subset of the rows that does not depend on what the texts say.
     resamples, seed
@@ -340,40 +324,29 @@ def _coded_sets(results: Results, key: Key, codes: pl.DataFrame) -> dict[tuple[s
     found = outcomes(tables)
     grid = list(article_grid(tables, set_keys(tables)).article_ids)
     clusters = source_codes(tables, grid)
-    chosen: dict[tuple[str, int], None] = {}
-    for members in key.members.values():
-        for regime, _, generation, _ in members:
-            chosen.setdefault((regime, generation))
+    chosen = {(regime, g) for own in key.members.values() for regime, _, g, _ in own}
     said = _said(key, codes, results.labels)
     order = {REAL: -2, BASE: -1} | {r.label: i for i, r in enumerate(results.config.regimes)}
+    blank = np.full(len(results.labels), np.nan)
+    scored = found.scored(f"share:{results.labels[0]}")
     result = {}
     for regime, generation in sorted(chosen, key=lambda one: (order[one[0]], one[1])):
-        units: dict[tuple[int, str], int] = {}
-        own, read, codes_of = [], [], []
-        for name, chain, number in found.keys:
-            if (name, number) != (regime, generation):
-                continue
-            if regime not in (REAL, BASE) and chain not in key.chains:
-                continue
-            row = found.keys.index((name, chain, number))
-            scored = found.scored(f"share:{results.labels[0]}")[row]
-            for place in np.flatnonzero(scored):
-                unit = (chain, grid[place])
-                units[unit] = len(units)
-                own.append(clusters[place])
-                read.append([found.read[name][row, place] for name in found.labels])
-                codes_of.append(said.get((regime, chain, generation, grid[place])))
-        blank = np.full(len(results.labels), np.nan)
-        result[regime, generation] = _Set(
-            CodedSet(
-                np.array(own),
-                np.nan_to_num(np.array(read).reshape(-1, len(blank))),
-                np.array([blank if one is None else one for one in codes_of]).reshape(
-                    -1, len(blank)
-                ),
-            ),
-            units,
+        rows = [
+            (row, chain)
+            for row, (name, chain, number) in enumerate(found.keys)
+            if (name, number) == (regime, generation)
+            and (regime in (REAL, BASE) or chain in key.chains)
+        ]
+        places = [(row, chain, at) for row, chain in rows for at in np.flatnonzero(scored[row])]
+        read = [[found.read[name][row, at] for name in found.labels] for row, _, at in places]
+        own = [said.get((regime, chain, generation, grid[at]), blank) for _, chain, at in places]
+        coded = CodedSet(
+            np.array([clusters[at] for *_, at in places]),
+            np.nan_to_num(np.array(read).reshape(-1, len(blank))),
+            np.array(own).reshape(-1, len(blank)),
         )
+        units = {(chain, grid[at]): unit for unit, (_, chain, at) in enumerate(places)}
+        result[regime, generation] = _Set(coded, units)
     return result
 
 
@@ -406,9 +379,8 @@ def _against(
     options = options_of(labels)
     unread = len(labels)
     rows: dict[tuple[str, int], list[tuple[int, int, str]]] = {one: [] for one in sets}
-    together: list[tuple[int, int, str]] = []
-    for name, label in codes.select("id", "label").iter_rows():
-        first = True
+    together: dict[tuple[str, str], tuple[int, int, str]] = {}
+    for coder, name, label in codes.select("coder", "id", "label").iter_rows():
         for regime, chain, generation, article in key.members[name]:
             own = sets[regime, generation]
             place = own.units.get((chain, article))
@@ -418,9 +390,7 @@ def _against(
             read = int(np.argmax(reading)) if reading.any() else unread
             entry = (options.index(label), read, name)
             rows[regime, generation].append(entry)
-            if first:
-                together.append(entry)
-                first = False
+            together.setdefault((coder, name), entry)
     size = max(len(options), unread + 1)
 
     def held(found: list[tuple[int, int, str]], purpose: str) -> AgainstClassifier:
@@ -430,7 +400,7 @@ def _against(
         return against_classifier(said, read, names, size, resamples, random)
 
     by_set = {one: held(found, f"{one[0]} {one[1]}") for one, found in rows.items()}
-    return held(together, "all"), by_set
+    return held(list(together.values()), "all"), by_set
 
 
 def _too_few(sets: Sequence[_Set], figures: Sequence[Inference] | None) -> str:

@@ -16,7 +16,6 @@ source are clustered.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,31 +105,8 @@ def corrected_mean(coded: CodedSet) -> np.ndarray:
     return np.atleast_1d(ppi_mean_pointestimate(said, read[labelled], read[~labelled]))
 
 
-def shares(coded: CodedSet) -> ShareEstimates:
-    """Estimate every leaning's share of the articles that have one, and at last that of none.
-
-    Parameters
-    ----------
-    coded
-        The set.
-
-    Returns
-    -------
-    ShareEstimates
-        Shape (..., leanings + 1), shares 0 to 1: of each leaning among the articles in which
-        people find one, and of the articles in which they find none among all. NaN errors where a
-        single source has all labels.
-    """
-    return _jackknifed([coded])
-
-
-def change(first: CodedSet, last: CodedSet) -> ShareEstimates:
-    """Estimate `shares` of the last set less those of the first; see there."""
-    return _jackknifed([first, last])
-
-
 def inferences(*sets: CodedSet) -> list[Inference]:
-    """Estimate `shares` of one set, or the `change` between two, with p-values of no change.
+    """Give `estimates`, with p-values of no change.
 
     Parameters
     ----------
@@ -138,7 +114,7 @@ def inferences(*sets: CodedSet) -> list[Inference]:
         One, or the first and the last, without leading axes. What is corrected is ppi-python's
         estimate, as `corrected_mean`.
     """
-    figures = _jackknifed(sets)
+    figures = estimates(*sets)
     ends = [_figures_of_means(corrected_mean(one)) for one in sets]
     values = ends[-1] - ends[0] if len(ends) == 2 else ends[0]
     labels = min(int(one.labelled.sum()) for one in sets)
@@ -157,7 +133,21 @@ def inferences(*sets: CodedSet) -> list[Inference]:
     ]
 
 
-def _jackknifed(sets: Sequence[CodedSet]) -> ShareEstimates:
+def estimates(*sets: CodedSet) -> ShareEstimates:
+    """Estimate the shares of one set, or those of the last less those of the first.
+
+    Parameters
+    ----------
+    *sets
+        One, or the first and the last.
+
+    Returns
+    -------
+    ShareEstimates
+        Shape (..., leanings + 1), shares 0 to 1: of each leaning among the articles in which
+        people find one, and at last of the articles in which they find none among all. NaN errors
+        where a single source has all labels.
+    """
     names, places = np.unique(np.concatenate([one.clusters for one in sets]), return_inverse=True)
     size = len(names)
     signs = np.array([1.0]) if len(sets) == 1 else np.array([-1.0, 1.0])
@@ -213,7 +203,7 @@ def _sums(moments: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
 
 
 def _figures(sums: np.ndarray) -> np.ndarray:
-    """From sums to `shares`; the mean equals ``ppi_mean_pointestimate`` with its tuned lambda."""
+    """From sums to `estimates`; means equal ``ppi_mean_pointestimate`` with its tuned lambda."""
     labels, articles, said_read, squares = (sums[..., place : place + 1] for place in range(4))
     said, read_there, read = np.split(sums[..., 4:], 3, axis=-1)
     rest = articles - labels

@@ -108,13 +108,9 @@ def draw(
 
     Parameters
     ----------
-    results
-        The run.
     articles
         How many of every set (a regime's generation over all seeds, or the real articles); a set
         that has fewer is read whole.
-    coders
-        How many people read.
     overlap
         The share of texts that all of them read, 0 to 1, so that their agreement can be told. The
         rest is read once.
@@ -428,8 +424,6 @@ def read_codes(sheets: Sequence[Path], key: Key) -> pl.DataFrame:
     sheets
         CSV files with the columns ``id`` and ``label``; ``coder`` says who coded, and where it is
         missing or empty the file's name does. A row without a label was not coded.
-    key
-        For the ids and labels.
 
     Returns
     -------

@@ -70,10 +70,6 @@ def judge(positive: Judged, negative: Judged, leaning: str) -> tuple[Check, ...]
     ----------
     positive
         The control in which ``leaning`` is made to grow.
-    negative
-        The control in which nothing is.
-    leaning
-        The planted leaning.
     """
     verdict = positive.verdicts.get(PLANTED)
     change = verdict.leaning_change if verdict else None
@@ -151,10 +147,6 @@ class Validation:
 
     Attributes
     ----------
-    rows
-        Every regime of both controls.
-    checks
-        The rules.
     folders
         Control -> its run folder; empty where nothing was kept.
     """

@@ -53,8 +53,6 @@ class Experiment:
 
     Attributes
     ----------
-    folder
-        Where it was read.
     tables
         The scores: one chain (seed 0) per regime, generations numbered from 0, the base model as
         regime ``base``.

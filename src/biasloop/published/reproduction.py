@@ -30,16 +30,12 @@ class Reproduction:
 
     Attributes
     ----------
-    experiment
-        The results.
     leaning
         The leaning that verdicts follow; empty where no file has any.
     settings
         How many resamples, and the margin of equivalence.
     summary, evidence, verdicts
         What `analysis` makes of them, exactly as of a run.
-    neurons
-        The neuron tables, corrected.
     recomputed
         `RECOMPUTED`: reference, recomputed, and what the statistics add.
     """
@@ -59,8 +55,6 @@ def reproduce(experiment: Experiment, leaning: str | None = None) -> Reproductio
 
     Parameters
     ----------
-    experiment
-        What `read_published` returned.
     leaning
         The leaning to follow; None takes the last label, which in the paper is right.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from biasloop.errors import InputError
 from biasloop.theory.chain import Chain, population_path
-from biasloop.theory.family import Floats
+from biasloop.theory.families import Floats
 from biasloop.theory.measures import INTERVAL, measure
 from biasloop.theory.settings import Settings, unlimited
 
@@ -44,22 +44,15 @@ def density_png(chain: Chain) -> bytes:
 
     given = chain.settings
     family = given.family
-    generations = np.unique(
-        np.linspace(0, given.generations - 1, min(given.generations, _MAXIMUM_ROWS)).round()
-    ).astype(int)
-    rows = [("real data", given.real_array())]
-    if given.estimator == "wmle":
-        rows.insert(0, ("pre-trained", np.array(given.pretrained)))
-    for generation in generations:
-        middle = np.median(chain.parameters[generation], axis=0)
-        rows.append((f"Generation {generation}", middle))
+    shown = np.linspace(0, given.generations - 1, min(given.generations, _MAXIMUM_ROWS)).round()
+    rows = _models(chain, np.unique(shown).astype(int).tolist())
     x = family.grid(np.stack([parameters for _, parameters in rows]))
     figure = Figure(figsize=(6.4, 0.42 * len(rows) + 1.3), layout="constrained")
     axes = figure.subplots()
-    for index, (_, parameters) in enumerate(rows):
+    for index, (name, parameters) in enumerate(rows):
         height = family.density(parameters, x)
         base = -float(index)
-        colour = _REAL_COLOUR if index < len(rows) - len(generations) else _COLOUR
+        colour = _COLOUR if name.startswith("Generation") else _REAL_COLOUR
         if len(x) < 20:
             axes.bar(x, 0.85 * height, bottom=base, width=0.3 / len(x), color=colour)
         else:
@@ -71,10 +64,18 @@ def density_png(chain: Chain) -> bytes:
     axes.set_yticks([-float(index) for index in range(len(rows))], [name for name, _ in rows])
     axes.set_xlabel("x  (each curve scaled to its peak; dashed: mean of the real data)")
     axes.set_title(_title(given), fontsize=10)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return _png(figure)
+
+
+def _models(chain: Chain, generations: list[int]) -> list[tuple[str, Floats]]:
+    """Give the base (under WMLE), the real data and the median fit of some generations, by name."""
+    given = chain.settings
+    found = [("pre-trained", np.array(given.pretrained))] if given.estimator == "wmle" else []
+    found.append(("real data", given.real_array()))
+    middle = np.median(chain.parameters, axis=1)
+    return found + [(f"Generation {generation}", middle[generation]) for generation in generations]
 
 
 def overlay_png(chain: Chain) -> bytes:
@@ -89,26 +90,22 @@ def overlay_png(chain: Chain) -> bytes:
     family = given.family
     last = given.generations - 1
     shown = sorted({g for g in _OVERLAID if g <= last} | {min(last, _OVERLAID[-1])})
-    lines = [("real data", given.real_array(), _REAL_COLOUR, ":")]
-    if given.estimator == "wmle":
-        lines.insert(0, ("pre-trained", np.array(given.pretrained), _EXACT_COLOUR, "--"))
-    for place, generation in enumerate(shown):
-        middle = np.median(chain.parameters[generation], axis=0)
-        colour = _SHADES[place]
-        lines.append((f"Generation {generation}", middle, colour, "-"))
-    x = family.grid(np.stack([parameters for _, parameters, _, _ in lines]))
+    lines = _models(chain, shown)
+    x = family.grid(np.stack([parameters for _, parameters in lines]))
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     few = len(x) < 20
-    for name, parameters, colour, dash in lines:
+    looks = {"pre-trained": (_EXACT_COLOUR, "--"), "real data": (_REAL_COLOUR, ":")}
+    looks |= {f"Generation {g}": (shade, "-") for g, shade in zip(shown, _SHADES, strict=False)}
+    for name, parameters in lines:
+        colour, dash = looks[name]
         marker = "o" if few else None
         axes.plot(x, family.density(parameters, x), dash, color=colour, marker=marker, label=name)
     axes.set_xlabel("x")
     axes.set_ylabel("probability" if few else "density")
     axes.set_title(_title(given), fontsize=10)
     axes.legend(fontsize=8, frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
 
@@ -141,36 +138,25 @@ def _panel(axes: Axes, values: Floats, exact: Floats | None, real: float) -> Non
         axes.axhline(real, color=_REAL_COLOUR, linestyle=":", linewidth=1.0, label="real data")
     if values.shape[1] > 1 and np.isfinite(values).all():
         low, high = np.quantile(values, INTERVAL, axis=1)
-        axes.fill_between(
-            generations,
-            low,
-            high,
-            color=_COLOUR,
-            alpha=0.25,
-            linewidth=0,
-            label="95 % of replicates",
-        )
-    axes.plot(
-        generations,
-        np.median(values, axis=1),
-        color=_COLOUR,
-        marker="o",
-        markersize=3,
-        label="simulated",
-    )
+        band: dict[str, Any] = {
+            "color": _COLOUR,
+            "alpha": 0.25,
+            "linewidth": 0,
+            "label": "95 % of replicates",
+        }
+        axes.fill_between(generations, low, high, **band)
+    middle = np.median(values, axis=1)
+    axes.plot(generations, middle, "-o", color=_COLOUR, markersize=3, label="simulated")
     if exact is not None:
-        axes.plot(
-            generations,
-            exact[:, 0],
-            color=_EXACT_COLOUR,
-            linestyle="--",
-            linewidth=1.2,
-            label="unlimited data",
-        )
+        dashed: dict[str, Any] = {
+            "color": _EXACT_COLOUR,
+            "linewidth": 1.2,
+            "label": "unlimited data",
+        }
+        axes.plot(generations, exact[:, 0], "--", **dashed)
     axes.set_xlabel("generation", fontsize=8)
     axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _exact(given: Settings) -> dict[str, Floats] | None:
