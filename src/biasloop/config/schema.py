@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
-from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
+from biasloop.config.regimes import EditedConfig, RealConfig, RegimeConfig, SyntheticConfig
 from biasloop.config.section import Fraction, GrownSection, Label, Name, Section
 from biasloop.config.template import BODY, Input
 from biasloop.config.training import TrainingConfig
@@ -479,6 +479,16 @@ class Config(Section):
                 raise ValueError(
                     f"regime '{regime.label}' chooses articles by {' and '.join(lacking)}, which "
                     f"metrics.names does not have: add '{lacking[0]}' to it"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _regimes_can_edit(self) -> Self:
+        for regime in self.regimes:
+            if isinstance(regime, EditedConfig) and regime.first > self.loop.generations:
+                raise ValueError(
+                    f"regime '{regime.label}' edits models from Generation {regime.first} on, and "
+                    f"loop.generations is {self.loop.generations}: set first to a lower one"
                 )
         return self
 
