@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from biasloop.loop import Listener, Results, Verification
     from biasloop.report.compare import Comparison
     from biasloop.report.dose_results import DoseShown
+    from biasloop.report.intervention import InterventionShown
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,21 @@ class Run:
         found = dose_shown(self.results, regime)
         write_json(self.folder / "dose.json", found.machine)
         write_bytes(self.folder / "dose.png", found.png)
+        if self.url:
+            Remote(self.url).push_records(self.folder)
+        return found
+
+    def intervention(self) -> InterventionShown:
+        """Say what an edit of neurons did to the growth after it; write ``intervention.json``.
+
+        Of a run of `config.with_edits`.
+        """
+        from biasloop.files import write_json
+        from biasloop.loop import Remote
+        from biasloop.report.intervention import intervention_shown
+
+        found = intervention_shown(self.results)
+        write_json(self.folder / "intervention.json", found.machine)
         if self.url:
             Remote(self.url).push_records(self.folder)
         return found

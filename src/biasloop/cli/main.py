@@ -18,7 +18,7 @@ from biasloop.cli.compare import compare
 from biasloop.cli.config import config
 from biasloop.cli.dose import dose
 from biasloop.cli.label import label
-from biasloop.cli.neurons import ablate, export, neurons
+from biasloop.cli.neurons import ablate, export, intervene, neurons
 from biasloop.cli.power import power
 from biasloop.cli.push import push
 from biasloop.cli.reproduce import reproduce
@@ -73,6 +73,7 @@ app.command("validate")(validate)
 app.command("score")(score)
 app.command("neurons")(neurons)
 app.command("ablate")(ablate)
+app.command("intervene")(intervene)
 app.command("export")(export)
 app.command("push")(push)
 app.command("audit")(audit)
