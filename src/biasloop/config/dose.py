@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from biasloop.config.load import parse_config
@@ -48,6 +48,16 @@ def with_doses(config: Config, kind: str, values: Sequence[float]) -> Config:
         (),
         f"--values of {kind}.{key}",
     )
+
+
+def with_chains(config: Config, seeds: Sequence[int], fewer: Mapping[str, Sequence[int]]) -> Config:
+    """Take these seeds only, and of some regimes, by label, the fewer that they are to have."""
+    values = config.model_dump(mode="json")
+    values["loop"]["seeds"] = list(seeds)
+    for regime, own in zip(values["regimes"], config.regimes, strict=True):
+        if own.label in fewer and len(fewer[own.label]) < len(seeds):
+            regime["seeds"] = list(fewer[own.label])
+    return parse_config(values)
 
 
 def with_edits(

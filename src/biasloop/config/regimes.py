@@ -51,6 +51,10 @@ class AnyRegimeConfig(Section):
         "generation says",
     )
 
+    seeds: tuple[int, ...] | None = Field(
+        None, min_length=1, description="its chains, of loop.seeds; null has them all"
+    )
+
     @property
     def label(self) -> str:
         """The regime's name in every table and figure."""

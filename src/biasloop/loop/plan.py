@@ -317,6 +317,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     for seed in config.loop.seeds:
         for generation in range(config.loop.generations + 1):
             for regime in regimes:
+                if seed not in config.seeds_of(regime.config):
+                    continue
                 label = regime.config.label
                 key = (label, seed, generation)
                 before = (label, seed, generation - 1) if generation else _BASE
@@ -331,7 +333,7 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
                     if own.unedited == generation:
                         plain, other = regime.at(0), f"{name} unedited"
                         unedited[label, seed] = Finetune(
-                            config, other, inputs, plain, seed, generation
+                            config, other, {**inputs}, plain, seed, generation
                         )
                     anchors = {"base": base, "generation_0": models[label, seed, 0]}
                     inputs |= {"anchor": anchors[own.anchor]} if own.anchor else {}

@@ -138,7 +138,7 @@ def intervention_effect(
             "and the random neurons' regimes: the run is not finished, or its text is too damaged"
         )
     last = max(ends)
-    less = figures(last, differences)
+    less, growth = figures(last, differences), figures(last, weights)
     rows = np.array([[found.row(quantity, key) for key in chain] for chain in keys(last)])
     apart = np.einsum("csa,s->ca", rows, differences[f"{CHOSEN} less {RANDOM}"])
     there = ~np.isnan(apart).any(axis=0)
@@ -148,8 +148,8 @@ def intervention_effect(
         first,
         last,
         float(np.mean(start)),
-        figures(last, weights),
-        figures(first, weights) if first in ends else {},
+        growth,
+        growth if first == last else figures(first, weights) if first in ends else {},
         less,
         {name: one.value for name, one in figures(last, each).items()},
         len(seeds),

@@ -136,8 +136,8 @@ def _sentence(effect: InterventionEffect, edited: EditedConfig, when: str, margi
     none = "" if own.low > 0 or own.high < 0 else "; without an edit none is shown"
     if cut[0] > 0:
         return (
-            f"Editing {what} cut {after} by {size} ({fmt.between(cut[0], cut[1])}) more than editing random "
-            f"neurons did{none}"
+            f"Editing {what} cut {after} by {size} ({fmt.between(cut[0], cut[1])}) more than "
+            f"editing random neurons did{none}"
         )
     if cut[1] < 0:
         ends = fmt.between(-cut[1], -cut[0])
