@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from biasloop.analysis import Change, LeastDose, Outcomes, least_dose, level_of_look, looks_at
-from biasloop.analysis.changes import change, with_levels
+from biasloop.analysis.changes import change, estimate_of
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.5)
 MARGIN = 0.05
@@ -62,7 +62,8 @@ def change_at(
     """Estimate a dose's change, as a verdict does; of two leanings one says all."""
     moved = change(found, "share:b", f"{dose:g}", 1, chains=chains)
     assert moved is not None
-    return {"b": with_levels(found, "share:b", f"{dose:g}", 1, moved, level)}
+    levels = (float("nan"), float("nan"))  # not looked at
+    return {"b": Change(0, 1, *levels, *estimate_of(moved, "share:b", level))}
 
 
 def looked_at(found: Outcomes, seeds: int, looks: int) -> tuple[LeastDose, float]:

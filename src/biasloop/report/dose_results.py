@@ -116,6 +116,7 @@ def dose_shown(results: Results, kind: str, looks: int = 1) -> DoseShown:
                 "regime": one.verdict.regime,
                 "chains": one.verdict.chains,
                 "changes": {label: asdict(moved) for label, moved in own.items()},
+                "as_read": {label: asdict(moved) for label, moved in one.verdict.changes.items()},
                 "tokens": one.tokens,
                 "real_articles": one.real_articles,
             }
@@ -129,12 +130,20 @@ def dose_shown(results: Results, kind: str, looks: int = 1) -> DoseShown:
         (
             f"{key} and what each generation trains on",
             f"change of {fmt.name(least.leaning, 24)} in points",
+            "as read, not corrected for the classifier's errors",
             f"within ±{_points(least.margin)}?",
             "training tokens per chain",
             "real articles after Generation 0",
         ),
         tuple(
-            _row(one, key, own.get(least.leaning), held, looks > 1)
+            _row(
+                one,
+                key,
+                own.get(least.leaning),
+                one.verdict.changes.get(least.leaning),
+                held,
+                looks > 1,
+            )
             for one, own, held in zip(tried, changes, least.held, strict=True)
         ),
         theory,
@@ -159,17 +168,25 @@ def _points(share: float) -> str:
     return f"{fmt.short(100 * share)} points"
 
 
+def _size(moved: Change) -> Entry:
+    ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
+    return Entry(fmt.signed(100 * moved.value), ends)
+
+
 def _row(
-    one: RegimeAnswer, key: str, moved: Change | None, held: str, counted: bool
+    one: RegimeAnswer,
+    key: str,
+    moved: Change | None,
+    as_read: Change | None,
+    held: str,
+    counted: bool,
 ) -> tuple[Entry, ...]:
-    size = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
-    if moved:
-        ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
-        size = Entry(fmt.signed(100 * moved.value), ends)
+    none = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
         Entry(f"{_dose(one, key):g}", one.regime.trains_on),
-        size,
+        _size(moved) if moved else none,
+        _size(as_read) if as_read else Entry("–"),
         Entry(answer, fmt.counted(one.verdict.chains, "chain") if counted else ""),
         Entry("–" if one.tokens is None else f"{one.tokens:,.0f}"),
         Entry(f"{one.real_articles:,.0f}"),
