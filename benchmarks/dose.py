@@ -1,6 +1,7 @@
 """Does the interval of the least dose hold what it says? Planted dose-response curves, no models.
 
     python benchmarks/dose.py [SIMULATIONS=1000]   # an hour on one core
+    python benchmarks/dose.py --looks [SIMULATIONS=1000]   # stopping early against one look
 
 Every run has sources of articles of one chance each of being read as "b", and chains; at dose d
 that chance is higher by f(d), plus what the source and the chain add of their own. docs/dose.md
@@ -10,12 +11,12 @@ has the figures.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from biasloop.analysis import Change, LeastDose, Outcomes, least_dose
-from biasloop.analysis.changes import change, with_levels
+from biasloop.analysis import Change, LeastDose, Outcomes, least_dose, level_of_look, looks_at
+from biasloop.analysis.changes import change, estimate_of
 
 DOSES = (0.0, 0.05, 0.1, 0.2, 0.5)
 MARGIN = 0.05
@@ -55,31 +56,49 @@ def simulated(
     return Outcomes(tuple(keys), {"share:b": np.array(rows)}, ("a", "b"), {"share:b": source})
 
 
-def changes_of(found: Outcomes) -> list[dict[str, Change]]:
-    """Estimate every dose's change, as a verdict does; of two leanings one says all."""
-    result = []
-    for dose in DOSES:
-        moved = change(found, "share:b", f"{dose:g}", 1)
-        assert moved is not None
-        result.append({"b": with_levels(found, "share:b", f"{dose:g}", 1, moved)})
-    return result
+def change_at(
+    found: Outcomes, dose: float, chains: Sequence[int] | None = None, level: float = 0.95
+) -> dict[str, Change]:
+    """Estimate a dose's change, as a verdict does; of two leanings one says all."""
+    moved = change(found, "share:b", f"{dose:g}", 1, chains=chains)
+    assert moved is not None
+    levels = (float("nan"), float("nan"))  # not looked at
+    return {"b": Change(0, 1, *levels, *estimate_of(moved, "share:b", level))}
 
 
-def coverage(name: str, simulations: int, seed: int, **design: float) -> dict[str, float]:
+def looked_at(found: Outcomes, seeds: int, looks: int) -> tuple[LeastDose, float]:
+    """Look as `biasloop dose --looks` does; also say how many chains a dose had on average."""
+    clear: dict[float, int] = {}
+    for batch in looks_at(range(seeds), looks):
+        chains = {dose: range(clear.get(dose, len(batch))) for dose in DOSES}
+        changes = [change_at(found, d, own, level_of_look(looks)) for d, own in chains.items()]
+        least = least_dose(DOSES, changes, "b", MARGIN)
+        for dose, held in zip(DOSES, least.held, strict=True):
+            if held in ("held", "beyond"):
+                clear.setdefault(dose, len(batch))
+        if len(clear) == len(DOSES):
+            break
+    return least, float(np.mean([len(own) for own in chains.values()]))
+
+
+def coverage(
+    name: str, simulations: int, seed: int, looks: int = 1, seeds: int = 5, **design: float
+) -> dict[str, float]:
     """Count how often the interval holds the least dose, and what is wrong with it where not.
 
     Returns
     -------
     dict
         Shares of simulations: ``covers``; ``false held`` (a dose below the least one is told to
-        be enough), ``false beyond``; ``bounded`` (both ends are told).
+        be enough), ``false beyond``; ``bounded`` (both ends are told). And ``chains`` per dose.
     """
     curve, truth = CURVES[name]
     random = np.random.default_rng(seed)
-    found: list[LeastDose] = [
-        least_dose(DOSES, changes_of(simulated(curve, random, **design)), "b", MARGIN)
+    each = [
+        looked_at(simulated(curve, random, seeds=seeds, **design), seeds, looks)
         for _ in range(simulations)
     ]
+    found = [least for least, _ in each]
     held = np.array([one.high is not None and one.high < truth for one in found])
     beyond = np.array([one.low is not None and one.low >= truth for one in found])
     return {
@@ -87,13 +106,24 @@ def coverage(name: str, simulations: int, seed: int, **design: float) -> dict[st
         "false held": float(held.mean()),
         "false beyond": float(beyond.mean()),
         "bounded": float(np.mean([one.bounded for one in found])),
+        "chains": float(np.mean([chains for _, chains in each])),
     }
 
 
+#: Chains, how far apart (standard deviation), and looks.
+FIXED = ((3, 0.01, 1), (5, 0.01, 1), (12, 0.02, 1))
+EARLY = tuple((*chains, looks) for chains in ((6, 0.01), (6, 0.03), (12, 0.02)) for looks in (1, 3))
+
 if __name__ == "__main__":
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    given = [one for one in sys.argv[1:] if one != "--looks"]
+    runs = int(given[0]) if given else 1000
     for name in CURVES:
-        for seeds, apart in ((3, 0.01), (5, 0.01), (12, 0.02)):
-            figures = coverage(name, runs, seed=1, seeds=seeds, apart=apart)
+        for seeds, apart, looks in EARLY if "--looks" in sys.argv else FIXED:
+            figures = coverage(name, runs, 1, looks, seeds, apart=apart)
+            chains = figures.pop("chains")
             shown = ", ".join(f"{what} {100 * value:.1f} %" for what, value in figures.items())
-            print(f"{name}, {seeds} seeds {100 * apart:g} points apart: {shown}", flush=True)
+            print(
+                f"{name}, {seeds} seeds {100 * apart:g} points apart, looks {looks}: {shown}, "
+                f"{chains:.1f} chains",
+                flush=True,
+            )

@@ -57,6 +57,10 @@ BLOCKS = pl.Schema(
 #: One row per fine-tuned model: the tokens that it was trained on, epochs included.
 TRAINED = pl.Schema({**CHAIN, "tokens": pl.Int64})
 
+#: One row per neuron that a regime edited in a model before it wrote: how far the weights and bias
+#: that feed it were moved (restored), or the standard deviation of the activation that was held.
+EDITS = pl.Schema({**CHAIN, "layer": pl.Int64, "neuron": pl.Int64, "size": pl.Float64})
+
 #: One row per article that a model was trained on, of those that the generation before wrote and
 #: its regime chose among: how often it stood in the training set, or what its loss weighed.
 CHOSEN = pl.Schema({**CHAIN, "article_id": pl.String, "times": pl.Float64})

@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from biasloop.analysis import Change, Design, least_dose, needed_to_exceed, needed_to_hold
+from biasloop.analysis import (
+    Change,
+    Design,
+    least_dose,
+    level_of_look,
+    looks_at,
+    needed_to_exceed,
+    needed_to_hold,
+)
 from biasloop.analysis.power import power_to_hold
+from biasloop.errors import InputError
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "dose.py"
 VALUES = (0.0, 0.1, 0.2, 0.5)
@@ -91,6 +100,27 @@ def test_the_interval_holds_a_planted_least_dose(benchmark, curve):
     assert 200 * shares["covers"] >= stats.binom.ppf(0.001, 200, 0.95), shares
     assert 200 * shares["false held"] <= stats.binom.ppf(0.999, 200, 0.025), shares
     assert curve != "exponential" or shares["bounded"] > 0.5, shares
+
+
+def test_looks_take_equal_batches_of_two_chains_or_more():
+    assert looks_at(range(6), 3) == [(0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5)]
+    assert looks_at([7], 1) == [(7,)]
+    for seeds, looks in ((2, 2), (4, 3), (5, 0)):
+        with pytest.raises(InputError, match="cannot be looked at so often"):
+            looks_at(range(seeds), looks)
+    # Bonferroni: at every look of all, wrong in one of 20 at most.
+    assert 3 * (1 - level_of_look(3)) == pytest.approx(0.05)
+
+
+def test_looking_often_errs_no_more_and_takes_fewer_chains(benchmark):
+    """A dose just beyond the margin, with few chains that differ much: the worst case."""
+    curve = "just beyond the margin at 0.1"
+    shares = benchmark.coverage(curve, 120, 3, 3, 6, apart=0.03, per_source=8)
+    assert 120 * shares["false held"] <= stats.binom.ppf(0.999, 120, 0.025), shares
+    assert 120 * shares["covers"] >= stats.binom.ppf(0.001, 120, 0.95), shares
+    clear = benchmark.coverage("nothing moves", 20, 3, 3, 6, per_source=8)
+    assert clear["chains"] < 5
+    assert clear["bounded"] > 0.5
 
 
 def test_the_plan_has_the_power_that_it_says_and_ends_where_nothing_would_do():

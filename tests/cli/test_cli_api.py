@@ -21,6 +21,7 @@ CALLS = {
     "score": "score",
     "neurons": "find_neurons",
     "ablate": "ablate",
+    "intervene": "intervene",
     "export": "export_model",
     "push": "push",
     "audit": "audit_set",

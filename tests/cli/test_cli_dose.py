@@ -10,6 +10,7 @@ from made_up import experiment, write_corpus
 from typer.testing import CliRunner
 
 from biasloop import api
+from biasloop.api import runs
 from biasloop.cli.main import app
 from biasloop.config import parse_config, with_doses
 from biasloop.errors import InputError
@@ -93,12 +94,55 @@ def test_a_run_of_doses_ends_in_a_table_a_figure_and_a_sentence(values, tmp_path
         judged = verdicts[one["regime"]]
         for label, moved in (judged.corrected or judged.changes).items():
             assert one["changes"][label]["low"] == pytest.approx(moved.low)
+    assert (found["looks"], found["level"]) == (1, 0.95)
     shown = json.loads((folder / "summary.json").read_text())["answer"]["frontier"]
     assert [row[0]["text"] for row in shown["rows"]] == ["synthetic", "preservation-0.5"]
     assert shown["sentence"] in (folder / "report.html").read_text()
     # Six red and six blue articles: half of each set must be real, which adds as many again.
     assert found["theory"]["real_share"] == two_leanings_threshold(0.5) == 0.5
     assert "fraction of 1" in found["theory"]["text"]
+
+
+class Looked:
+    """What `api.run` gives: at every look, which doses are clear."""
+
+    def __init__(self, clear):
+        self.clear, self.rows = clear, (0, 1, 2)
+
+    def dose(self, regime, looks):
+        assert (regime, looks) == ("preservation", 3)
+        return self
+
+
+def test_a_dose_that_is_clear_gets_no_more_chains(values, monkeypatch):
+    ran, clear = [], [("synthetic",), ("synthetic", "preservation-0.1"), ("synthetic",)]
+
+    def run(config, *_, **__):
+        ran.append(config)
+        return Looked(clear[len(ran) - 1])
+
+    monkeypatch.setattr(runs, "run", run)
+    seeds = values | {"loop": values["loop"] | {"seeds": [0, 1, 2, 3, 4, 5]}}
+    api.find_dose(seeds, "preservation", [0, 0.1, 0.5], looks=3)
+    chains = [[len(one.seeds_of(regime)) for regime in one.regimes] for one in ran]
+    assert chains == [[2, 2, 2], [2, 4, 4], [2, 4, 6]]
+    last = ran[-1]
+    made = make_plan(last, contents_of(last)).finetuned
+    assert {seed for label, seed, _ in made if label == "preservation-0.1"} == {0, 1, 2, 3}
+    assert [one.label for one in last.regimes] == [
+        "synthetic",
+        "preservation-0.1",
+        "preservation-0.5",
+    ]
+    # All clear at the first look: there is no second.
+    clear[:], ran[:] = [("synthetic", "preservation-0.1", "preservation-0.5")], []
+    api.find_dose(seeds, "preservation", [0, 0.1, 0.5], looks=3)
+    assert len(ran) == 1
+
+
+def test_a_regime_has_chains_of_the_loop_only(values):
+    with pytest.raises(InputError, match=r"'synthetic': seeds: loop\.seeds does not have 4"):
+        parse_config(values | {"regimes": [{"kind": "synthetic", "seeds": [0, 4]}]})
 
 
 def test_the_command_ends_with_2_where_values_are_no_numbers(tmp_path, monkeypatch):

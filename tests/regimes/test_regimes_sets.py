@@ -174,7 +174,9 @@ def test_fresh_real_articles_are_of_another_part_each_generation():
 def test_every_setting_that_only_its_kind_has_is_part_of_a_models_key(kind):
     regime = regime_of(kind, **({"perplexity": [0, 9]} if kind == "verified" else {}))
     own = {*type(regime.config).model_fields} - {*AnyRegimeConfig.model_fields}
-    assert set(regime.settings()) == own - {"file"}
+    # When neurons are edited is in what the models are made from.
+    assert set(regime.settings()) == own - {"file", "first", "last", "draw"}
+    assert kind != "edited" or regime_of(kind, draw=0).settings()["draw"] == 0
 
 
 @pytest.mark.parametrize("kind", sorted(REGIMES))

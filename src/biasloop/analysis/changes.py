@@ -244,17 +244,21 @@ class Change:
     pvalue: float
 
 
-def with_levels(found: Outcomes, quantity: str, regime: str, last: int, moved: Inference) -> Change:
-    """Put the levels at either end beside a change since Generation 0."""
+def with_levels(
+    found: Outcomes, quantity: str, regime: str, last: int, moved: Inference, level: float = 0.95
+) -> Change:
+    """Put the levels at either end beside a change since Generation 0, with its interval."""
     keys = keys_of(found, quantity, regime, ((last, GENERATION_0), (last, "")))
     rows = np.stack([[found.row(quantity, key) for key in chain] for chain in keys])
     before, after = np.nanmean(rows, axis=-1).mean(axis=0).tolist()
-    return Change(0, last, before, after, *estimate_of(moved, quantity))
+    return Change(0, last, before, after, *estimate_of(moved, quantity, level))
 
 
-def estimate_of(moved: Inference, quantity: str) -> tuple[float, float, float, float]:
+def estimate_of(
+    moved: Inference, quantity: str, level: float = 0.95
+) -> tuple[float, float, float, float]:
     """Give value, interval and p-value; of shares kept within -1 and 1."""
-    low, high = moved.interval()
+    low, high = moved.interval(level)
     if quantity.startswith("share:"):
         low, high = max(low, -1.0), min(high, 1.0)
     return moved.value, low, high, moved.pvalue

@@ -288,7 +288,7 @@ def missing_sets(results: Results) -> pl.DataFrame:
     rows = [
         (regime.label, seed, generation, metric)
         for regime in config.regimes
-        for seed in config.loop.seeds
+        for seed in config.seeds_of(regime)
         for generation in range(config.loop.generations + 1)
         for metric in config.metrics.names
         if metric in found and (regime.label, seed, generation) not in found[metric]

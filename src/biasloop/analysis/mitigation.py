@@ -14,7 +14,14 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from biasloop.analysis.changes import Change, change_less, estimate_of
+from biasloop.analysis.changes import (
+    Change,
+    change_less,
+    comparable,
+    estimate_of,
+    net_change,
+    with_levels,
+)
 from biasloop.analysis.classifier_errors import Confusion
 from biasloop.analysis.collapse import Answer
 from biasloop.analysis.inference import holm
@@ -22,6 +29,7 @@ from biasloop.analysis.outcomes import Outcomes
 from biasloop.analysis.power import Needed, needed_for, needed_to_hold
 from biasloop.analysis.verdict import Verdict
 from biasloop.config import AnyRegimeConfig
+from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.regimes import make_regime
 
@@ -390,6 +398,53 @@ def least_dose(
     if estimate is not None:  # a line between tried doses may cross outside the interval
         estimate = min(max(estimate, values[0] if low is None else low), high or np.inf)
     return LeastDose(leaning, margin, tuple(values), held, tuple(fitted), estimate, low, high)
+
+
+def level_of_look(looks: int) -> float:
+    """Say at which level a look at the doses is taken, so that all together err in 5 % at most.
+
+    By Bonferroni, the same at every look. Bounds that spend less (Pocock, O'Brien and Fleming)
+    take the looks' estimates for sums of independent parts with a known variance. These are not:
+    the articles are the same at every look, and of a few chains the variance is estimated (t).
+    Bonferroni's inequality asks for neither. O'Brien and Fleming's small first level would ask
+    two or three chains for a quantile that they cannot come to.
+    """
+    return 1 - 0.05 / looks
+
+
+def looks_at(seeds: Sequence[int], looks: int) -> list[tuple[int, ...]]:
+    """Split chains into the looks' batches, of nearly equal size; each look has all before it.
+
+    Raises
+    ------
+    InputError
+        If the first look would have a single chain, which says nothing of others, or a look none.
+    """
+    if looks == 1:
+        return [tuple(seeds)]
+    ends = [round(len(seeds) * (look + 1) / looks) for look in range(max(looks, 0))]
+    if not ends or ends[0] < 2 or len(set(ends)) < looks:
+        raise InputError(
+            f"--looks {looks}: {len(seeds)} chains cannot be looked at so often, at two or more "
+            f"first: give {2 * max(looks, 1)} seeds, as --set loop.seeds=[0,1,2,3,...], or fewer "
+            "looks"
+        )
+    return [tuple(seeds[:end]) for end in ends]
+
+
+def changes_at(found: Outcomes, verdict: Verdict, level: float) -> dict[str, Change]:
+    """Give a verdict's judged changes with intervals at another level than 95 %."""
+    if not verdict.judged:
+        return {}
+    quantities = {label: f"share:{label}" for label in verdict.judged}
+    one = next(iter(quantities.values()))
+    found, last = comparable(found, verdict.regime, one)
+    found = found.as_corrected() if verdict.corrected else found
+    result = {}
+    for label, quantity in quantities.items():
+        if moved := net_change(found, quantity, verdict.regime, last):
+            result[label] = with_levels(found, quantity, verdict.regime, last, moved, level)
+    return result
 
 
 def _held(changes: Mapping[str, Change], leaning: str, margin: float) -> Held:

@@ -422,6 +422,24 @@ def design_of(
     )
 
 
+def design_of_differences(differences: np.ndarray, youden: float = 1.0) -> Design:
+    """Estimate the design of a comparison that is not one of two sets, such as with a mean of some.
+
+    It is that of a share of one half whose correlation gives an article the variance found.
+
+    Parameters
+    ----------
+    differences
+        Shape (chains, articles): of readings, -1 to 1; NaN leaves an article out.
+    youden
+        See `Design`.
+    """
+    moved = differences[:, ~np.isnan(differences).any(axis=0)]
+    common, between = _variance_parts(moved)
+    variance = float(moved.var(axis=1, ddof=1).mean())
+    return Design(0.5, float(np.clip(1 - 2 * variance, -1, 1)), common, between, youden=youden)
+
+
 def _youden(confusion: Confusion, place: int) -> float:
     problem = confusion.problem
     index = 0.0 if problem else youden(confusion.counts, place)

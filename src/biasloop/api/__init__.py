@@ -5,7 +5,7 @@ function that takes it.
 """
 
 from biasloop.api.hub import push
-from biasloop.api.neurons import ablate, export_model, find_neurons
+from biasloop.api.neurons import ablate, export_model, find_neurons, intervene
 from biasloop.api.plans import power, reproduce, simulate
 from biasloop.api.runs import Run, clean, compare, config_schema, find_dose, load_run, run, verify
 from biasloop.api.text import audit_set, read_labels, score, write_label_sheets
@@ -23,6 +23,7 @@ __all__ = [
     "export_model",
     "find_dose",
     "find_neurons",
+    "intervene",
     "load_run",
     "power",
     "push",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from biasloop.api.runs import Run
+from biasloop.api.runs import Run, as_config
+from biasloop.api.runs import run as run_config
 from biasloop.assets import cache_folder
+from biasloop.config import Config, with_edits
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from biasloop.loop import Listener, Results
     from biasloop.neurons import Ablation, AssociationFindings
+    from biasloop.report.intervention import InterventionShown
 
 
 def _followed(results: Results) -> str:
@@ -130,6 +133,46 @@ def ablate(
     if out is not None:
         write_ablation(Path(out), found)
     return found
+
+
+def intervene(
+    config: Config | Mapping[str, Any] | str | Path,
+    associations: str | Path,
+    generation: int = 1,
+    only: bool = False,
+    draws: int = 5,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    listen: Listener | None = None,
+    executor: Literal["local", "ray"] = "local",
+    reuse: Sequence[str | Path] = (),
+    **settings: Any,  # noqa: ANN401 - `config.with_edits` checks them
+) -> tuple[Run, InterventionShown]:
+    """Edit associated neurons in the loop, and random ones, and say whether growth after it stops.
+
+    Parameters
+    ----------
+    config, out, overrides, listen, executor, reuse
+        As in `run`; by default the folder is ``runs/NAME-intervention``.
+    associations
+        The table that `find_neurons` wrote, found in chains of other seeds.
+    generation, only, draws, **settings
+        As in `config.with_edits`.
+
+    Raises
+    ------
+    InputError
+        If the neurons were found in models that the edit would be judged by, or see `run`.
+    """
+    from biasloop.loop import make_plan
+    from biasloop.neurons import refuse_own_models
+
+    file = str(associations)
+    chosen = with_edits(as_config(config, overrides), file, generation, only, draws, **settings)
+    models = make_plan(chosen).finetuned.values()
+    refuse_own_models(Path(file), {stage.key: stage.name for stage in models})
+    finished = run_config(chosen, out, (), listen, executor, reuse=reuse)
+    return finished, finished.intervention()
 
 
 def export_model(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from biasloop.assets import cache_folder
-from biasloop.config import Config, load_config, parse_config, with_doses
+from biasloop.config import Config, load_config, parse_config, with_chains, with_doses
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from biasloop.loop import Listener, Results, Verification
     from biasloop.report.compare import Comparison
     from biasloop.report.dose_results import DoseShown
+    from biasloop.report.intervention import InterventionShown
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,33 @@ class Run:
         written = path.stat().st_mtime_ns
         return path if all(source.stat().st_mtime_ns <= written for source in sources) else None
 
-    def dose(self, regime: str) -> DoseShown:
+    def dose(self, regime: str, looks: int = 1) -> DoseShown:
         """Find the least dose of a regime that holds bias; write ``dose.json`` and ``dose.png``.
 
-        Of a run of `config.with_doses`.
+        Of a run of `config.with_doses`, which was to be looked at so often.
         """
         from biasloop.files import write_bytes, write_json
         from biasloop.loop import Remote
         from biasloop.report.dose_results import dose_shown
 
-        found = dose_shown(self.results, regime)
+        found = dose_shown(self.results, regime, looks)
         write_json(self.folder / "dose.json", found.machine)
         write_bytes(self.folder / "dose.png", found.png)
+        if self.url:
+            Remote(self.url).push_records(self.folder)
+        return found
+
+    def intervention(self) -> InterventionShown:
+        """Say what an edit of neurons did to the growth after it; write ``intervention.json``.
+
+        Of a run of `config.with_edits`.
+        """
+        from biasloop.files import write_json
+        from biasloop.loop import Remote
+        from biasloop.report.intervention import intervention_shown
+
+        found = intervention_shown(self.results)
+        write_json(self.folder / "intervention.json", found.machine)
         if self.url:
             Remote(self.url).push_records(self.folder)
         return found
@@ -209,6 +225,7 @@ def find_dose(
     listen: Listener | None = None,
     executor: Literal["local", "ray"] = "local",
     reuse: Sequence[str | Path] = (),
+    looks: int = 1,
 ) -> tuple[Run, DoseShown]:
     """Run a regime once per value of its dose, and find the least that holds bias.
 
@@ -218,15 +235,28 @@ def find_dose(
         As in `run`; by default the folder is ``runs/NAME-REGIME-dose``.
     regime, values
         As in `config.with_doses`: 0 is the regime ``synthetic``.
+    looks
+        Compute the chains in so many batches, and look after each: a dose that is shown to hold,
+        or not to, gets no more.
 
     Raises
     ------
     InputError
         If a value cannot be a dose, or see `run`.
     """
+    from biasloop.analysis import looks_at
+
     chosen = with_doses(as_config(config, overrides), regime, values)
-    finished = run(chosen, out, (), listen, executor, reuse=reuse)
-    return finished, finished.dose(regime)
+    clear: dict[str, tuple[int, ...]] = {}
+    for seeds in looks_at(chosen.loop.seeds, looks):
+        here = with_chains(chosen, seeds, clear)
+        finished = run(here, out, (), listen, executor, reuse=reuse)
+        found = finished.dose(regime, looks)
+        for name in found.clear:
+            clear.setdefault(name, seeds)
+        if len(clear) == len(found.rows):
+            break
+    return finished, found
 
 
 def load_run(folder: str | Path) -> Run:

@@ -16,6 +16,10 @@ def dose(
     config: ConfigFile,
     regime: Annotated[str, typer.Option(help="whose dose: preservation (its fraction), ...")],
     values: Annotated[str, typer.Option(help="to try, such as 0,0.05,0.1,0.2,0.5; 0 is synthetic")],
+    looks: Annotated[
+        int,
+        typer.Option(help="compute chains in so many batches; a dose that is clear gets no more"),
+    ] = 1,
     overrides: Overrides = None,
     out: Annotated[
         str | None,
@@ -42,7 +46,7 @@ def dose(
         return
     with listener(as_json) as listen:
         run, found = api.find_dose(
-            config, regime, tried, out, changes, listen, executor, reuse or ()
+            config, regime, tried, out, changes, listen, executor, reuse or (), looks
         )
     picture = (run.folder / "dose.png").resolve()
     if as_json:

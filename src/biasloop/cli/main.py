@@ -13,7 +13,7 @@ import typer
 
 from biasloop import __version__
 from biasloop.cli.dose import dose
-from biasloop.cli.models import ablate, export, neurons, push
+from biasloop.cli.models import ablate, export, intervene, neurons, push
 from biasloop.cli.plans import power, reproduce, simulate
 from biasloop.cli.run import clean, compare, report, run, verify
 from biasloop.cli.start import config, doctor, download
@@ -56,8 +56,8 @@ def _options(
 
 
 for _command in (
-    *(run, report, dose, compare, verify, clean, validate, score, neurons, ablate, export, push),
-    *(audit, power, simulate, download, config, doctor),
+    *(run, report, dose, compare, verify, clean, validate, score, neurons, ablate, intervene),
+    *(export, push, audit, power, simulate, download, config, doctor),
 ):
     app.command(_command.__name__)(_command)
 app.add_typer(label, name="label")

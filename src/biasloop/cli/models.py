@@ -1,4 +1,4 @@
-"""`biasloop neurons`, `biasloop ablate`, `biasloop export` and `biasloop push`: a run's models."""
+"""`biasloop neurons`, `ablate`, `intervene`, `export` and `push`: a run's models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import typer
 
 import biasloop as bl
 from biasloop.cli.progress import counter, listener
-from biasloop.cli.run import RunPlace
+from biasloop.cli.run import (
+    AsEvents,
+    ConfigFile,
+    DryRun,
+    Overrides,
+    Reuse,
+    RunPlace,
+    show_cost,
+)
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
@@ -203,6 +211,55 @@ def _print_ablation(found: Ablation) -> None:
     held, sets = found.withheld
     if held:
         print(f"  leaning figures of {held} of {sets} sets of articles are withheld")
+
+
+def intervene(
+    config: ConfigFile,
+    associations: Annotated[
+        str,
+        typer.Option(help="RUN/neurons/associations.parquet, of chains of other seeds"),
+    ],
+    generation: Annotated[int, typer.Option(help="the first whose models are edited")] = 1,
+    only: Annotated[bool, typer.Option("--only", help="edit that generation alone")] = False,
+    draws: Annotated[int, typer.Option(help="of as many random neurons, moved as far")] = 5,
+    top: Annotated[int, typer.Option(help="how many neurons")] = 20,
+    metric: _Metric = None,
+    intervention: _Intervention = "restore",
+    overrides: Overrides = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="the run folder, or a URL [default: runs/NAME-intervention]"),
+    ] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")] = "local",
+    reuse: Reuse = None,
+    dry_run: DryRun = False,
+    as_json: AsEvents = False,
+) -> None:
+    """Edit neurons in the loop, and random ones, and say whether growth stops after it."""
+    from biasloop.cli.answer import console_of_width, print_table
+    from biasloop.config import load_config, with_edits
+
+    changes = overrides or ()
+    settings = {"top": top, "metric": metric, "intervention": intervention}
+    if dry_run:
+        chosen = load_config(config, changes)
+        show_cost(
+            with_edits(chosen, associations, generation, only, draws, **settings), True, as_json
+        )
+        return
+    with listener(as_json) as listen:
+        run, found = bl.intervene(
+            config, associations, generation, only, draws, out, changes, listen, executor,
+            reuse or (), **settings,
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps({"event": "intervention", **found.machine}))
+        return
+    console_of_width().print(f"\n{found.sentence}\n", style="bold", markup=False)
+    print_table(found.columns, [[asdict(entry) for entry in row] for row in found.rows])
+    if found.match:
+        print(found.match)
+    print(f"report: {run.report().resolve()}")
 
 
 def export(

@@ -1,6 +1,6 @@
 """The YAML schema of an experiment, its defaults, and how a file becomes a checked config."""
 
-from biasloop.config.dose import with_doses
+from biasloop.config.dose import with_chains, with_doses, with_edits
 from biasloop.config.executor import ExecutorConfig, StageResources
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
@@ -66,7 +66,9 @@ __all__ = [
     "load_config",
     "parse_config",
     "read_yaml",
+    "with_chains",
     "with_doses",
+    "with_edits",
     "without_folders",
     "write_yaml",
 ]

@@ -1,8 +1,8 @@
-"""One config with the same regime at several doses, 0 being `synthetic`."""
+"""Configs that put a question to another's chains: which dose of a regime, which neurons' edit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from biasloop.config.load import parse_config
@@ -47,4 +47,60 @@ def with_doses(config: Config, kind: str, values: Sequence[float]) -> Config:
         | {"name": f"{config.name}-{kind}-dose"[:64], "regimes": [*doses, *alone]},
         (),
         f"--values of {kind}.{key}",
+    )
+
+
+def with_chains(config: Config, seeds: Sequence[int], fewer: Mapping[str, Sequence[int]]) -> Config:
+    """Take these seeds only, and of some regimes, by label, the fewer that they are to have."""
+    values = config.model_dump(mode="json")
+    values["loop"]["seeds"] = list(seeds)
+    for regime, own in zip(values["regimes"], config.regimes, strict=True):
+        if own.label in fewer and len(fewer[own.label]) < len(seeds):
+            regime["seeds"] = list(fewer[own.label])
+    return parse_config(values)
+
+
+def with_edits(
+    config: Config,
+    associations: str,
+    generation: int = 1,
+    only: bool = False,
+    draws: int = 5,
+    **settings: Any,  # noqa: ANN401 - `EditedConfig` checks them
+) -> Config:
+    """Put the edit of associated neurons, and of random ones, in the place of a config's regimes.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    associations
+        The table that 'biasloop neurons' wrote.
+    generation, only
+        The first whose models are edited; the only one, or all from it on.
+    draws
+        How often random neurons are edited in place of those.
+    **settings
+        Others of `EditedConfig`: ``top``, ``metric``, ``intervention``.
+
+    Raises
+    ------
+    InputError
+        If the settings do not fit, or no leaning is scored that could grow.
+    """
+    if "leaning" not in config.metrics.names:
+        raise InputError("metrics.names: lacks 'leaning', whose growth the edit is to stop")
+    if draws < 1:
+        raise InputError(f"--draws {draws}: at least one draw of random neurons, to compare with")
+    edited = {"kind": "edited", "file": associations, "first": generation, **settings}
+    edited |= {"last": generation} if only else {}
+    controls = [edited | {"name": f"random-{draw}", "draw": draw} for draw in range(1, draws + 1)]
+    return parse_config(
+        config.model_dump(mode="json")
+        | {
+            "name": f"{config.name}-intervention"[:64],
+            "regimes": [{"kind": "synthetic"}, edited, *controls],
+        },
+        (),
+        "the edit",
     )

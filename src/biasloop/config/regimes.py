@@ -51,6 +51,10 @@ class AnyRegimeConfig(Section):
         "generation says",
     )
 
+    seeds: tuple[int, ...] | None = Field(
+        None, min_length=1, description="its chains, of loop.seeds; null has them all"
+    )
+
     @property
     def label(self) -> str:
         """The regime's name in every table and figure."""
@@ -340,10 +344,33 @@ class EditedConfig(AnyRegimeConfig):
         description="'restore': what feeds a neuron goes back to the chain's Generation 0; 'mean': "
         "it is held at its mean activation over the real articles",
     )
+    first: int = Field(1, ge=1, description="the first generation whose model is edited")
+    last: int | None = Field(None, ge=1, description="the last one; null edits all from the first")
+    draw: int | None = Field(
+        None,
+        ge=0,
+        description="a number edits random neurons in place of those: as many of each layer, none "
+        "of them, that have moved about as far; another number draws others",
+    )
 
     def words(self) -> tuple[str, str]:
         """See `AnyRegimeConfig`."""
-        return "its own text, by models with edited neurons", f"editing {self.top} neurons"
+        random, when = "random " if self.draw is not None else "", ""
+        if self.last is not None:
+            to = f" to {self.last}" if self.last > self.first else ""
+            when = f" in Generation {self.first}{to}"
+        elif self.first > 1:
+            when = f" from Generation {self.first} on"
+        return (
+            f"its own text, by models with edited {random}neurons{when}",
+            f"editing {self.top} {random}neurons{when}",
+        )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.last is not None and self.last < self.first:
+            raise ValueError(f"last: {self.last} lies before first: {self.first}")
+        return self
 
 
 class AccumulationConfig(AnyRegimeConfig):

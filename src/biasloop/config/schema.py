@@ -13,7 +13,13 @@ from pydantic import Field, field_validator, model_validator
 from biasloop.config.executor import ExecutorConfig
 from biasloop.config.generation import GenerationConfig
 from biasloop.config.leaning import LeaningConfig
-from biasloop.config.regimes import RealConfig, RegimeConfig, SyntheticConfig
+from biasloop.config.regimes import (
+    AnyRegimeConfig,
+    EditedConfig,
+    RealConfig,
+    RegimeConfig,
+    SyntheticConfig,
+)
 from biasloop.config.section import Fraction, GrownSection, Label, Name, Section
 from biasloop.config.template import BODY, Input
 from biasloop.config.training import TrainingConfig
@@ -480,6 +486,29 @@ class Config(Section):
                 raise ValueError(
                     f"regime '{regime.label}' chooses articles by {' and '.join(lacking)}, which "
                     f"metrics.names does not have: add '{lacking[0]}' to it"
+                )
+        return self
+
+    def seeds_of(self, regime: AnyRegimeConfig) -> tuple[int, ...]:
+        """List the seeds of a regime's chains."""
+        return self.loop.seeds if regime.seeds is None else regime.seeds
+
+    @model_validator(mode="after")
+    def _seeds_are_there(self) -> Self:
+        for regime in self.regimes:
+            if lacking := set(self.seeds_of(regime)) - set(self.loop.seeds):
+                raise ValueError(
+                    f"regime '{regime.label}': seeds: loop.seeds does not have {min(lacking)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _regimes_can_edit(self) -> Self:
+        for regime in self.regimes:
+            if isinstance(regime, EditedConfig) and regime.first > self.loop.generations:
+                raise ValueError(
+                    f"regime '{regime.label}' edits models from Generation {regime.first} on, and "
+                    f"loop.generations is {self.loop.generations}: set first to a lower one"
                 )
         return self
 

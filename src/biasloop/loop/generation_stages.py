@@ -215,7 +215,8 @@ class Finetune(Stage):
     The set is made of ``corpus`` and of ``generation-G``, the articles of an earlier generation G,
     as the regime says; where it chooses by metrics, also of ``real-METRIC`` and
     ``scores-METRIC``, the scores of the real articles and of the generation before. ``anchor`` is
-    another model that the regime needs, ``content`` the hash of a file that it reads.
+    another model that the regime needs, as is ``unedited``; ``content`` the hash of a file that it
+    reads.
     """
 
     kind = "finetune"
@@ -278,12 +279,14 @@ class Finetune(Stage):
         random = generator(self._seed("training-set"), "training-set")
         return self.regime.training_set(real, written, random)
 
-    def _change(self, loaded: LoadedModel, paths: Paths) -> None:
+    def _change(self, loaded: LoadedModel, paths: Paths) -> list[tuple[int, int, float]]:
         """Let the regime change the trained model."""
-        anchor = _load(paths["anchor"] / "model") if "anchor" in paths else None
-        if anchor:
-            anchor.model.to(loaded.model.device)
-        self.regime.change_model(loaded, anchor, read_part(paths["corpus"], "real"))
+        names = [name for name in ("anchor", "unedited") if name in paths]
+        others = {name: _load(paths[name] / "model") for name in names}
+        for other in others.values():
+            other.model.to(loaded.model.device)
+        seed = integer(self.config.seed, "edit", self.seed)
+        return self.regime.change_model(loaded, others, read_part(paths["corpus"], "real"), seed)
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
         """Write the ``model`` folder and the training's log."""
@@ -313,11 +316,11 @@ class Finetune(Stage):
             log = finetune(
                 loaded, *of, anchor=anchor, kl=self.regime.kl, kept=kept, prompts=prompts
             )
-        if loaded and changes:
-            self._change(loaded, paths)
+        edited = self._change(loaded, paths) if loaded and changes else []
         if loaded:
             save_model(loaded, to)
-        found = {"losses": log.losses, "tokens": log.tokens, "articles": articles.height}
+        found: dict[str, Any] = {"losses": log.losses, "tokens": log.tokens}
+        found |= {"articles": articles.height, **({"edited": edited} if edited else {})}
         if self.generation and self.regime.config.chooses:
             names = articles["article_id"]
             times = dict(zip(names, articles["weight"], strict=True)) if weighed else Counter(names)

@@ -320,23 +320,34 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         }
 
     regimes = [make_regime(regime) for regime in config.regimes]
+    unedited: dict[tuple[str, int], Stage] = {}
     for seed in config.loop.seeds:
         for generation in range(config.loop.generations + 1):
             for regime in regimes:
+                if seed not in config.seeds_of(regime.config):
+                    continue
                 label = regime.config.label
                 key = (label, seed, generation)
                 before = (label, seed, generation - 1) if generation else _BASE
                 start = models[before] if config.loop.start == "previous" else base
-                read = regime.reads(generation) if generation else ()
+                own = regime.at(generation)
+                read = own.reads(generation) if generation else ()
                 articles = {f"generation-{g}": generated[label, seed, g] for g in read}
                 inputs = {"corpus": corpus, "start": start, **articles}
-                if generation:
-                    inputs |= readings(regime, before)
-                    anchors = {"base": base, "generation_0": models[label, seed, 0]}
-                    inputs |= {"anchor": anchors[regime.anchor]} if regime.anchor else {}
                 name = f"{_name(key)}: fine-tune"
-                content = contents.get("regimes", {}).get(label)
-                models[key] = Finetune(config, name, inputs, regime, seed, generation, content)
+                if generation:
+                    inputs |= readings(own, before)
+                    if own.unedited == generation:
+                        plain, other = regime.at(0), f"{name} unedited"
+                        unedited[label, seed] = Finetune(
+                            config, other, {**inputs}, plain, seed, generation
+                        )
+                    anchors = {"base": base, "generation_0": models[label, seed, 0]}
+                    inputs |= {"anchor": anchors[own.anchor]} if own.anchor else {}
+                    inputs |= {"unedited": unedited[label, seed]} if own.unedited else {}
+                files = contents.get("regimes", {})
+                content = files.get(label) if own.config.input_file else None
+                models[key] = Finetune(config, name, inputs, own, seed, generation, content)
                 decoding = regime.config.generation(config.generation)
                 measure(key, decoding)
                 if config.bias_direction != "none":

@@ -23,6 +23,7 @@ from biasloop.tables import (
     CHAIN,
     CHOSEN,
     DETECTORS,
+    EDITS,
     EVENTS,
     LEANING_SCORES,
     NEURONS,
@@ -88,6 +89,8 @@ class Results:
         `tables.TRAINED`: the tokens that each model was fine-tuned on.
     chosen
         `tables.CHOSEN`: what regimes chose among their own articles.
+    edits
+        `tables.EDITS`: the neurons that regimes edited.
     detectors
         `tables.DETECTORS`: the errors of the detectors that they chose by.
     holdout
@@ -117,6 +120,7 @@ class Results:
     neurons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NEURONS))
     trained: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TRAINED))
     chosen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CHOSEN))
+    edits: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EDITS))
     detectors: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DETECTORS))
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)
@@ -161,6 +165,11 @@ def read_results(root: Path, cache: Path) -> Results:
                 for name, times in log.get("chosen", {}).items()
             ],
             CHOSEN,
+            orient="row",
+        ),
+        edits=pl.DataFrame(
+            [(*key, *row) for key, log in logs.items() for row in log.get("edited", ())],
+            EDITS,
             orient="row",
         ),
         detectors=_detectors(store, plan),

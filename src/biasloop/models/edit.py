@@ -106,6 +106,67 @@ def of_same_layers(units: Units, sizes: Mapping[int, int], random: np.random.Gen
     }
 
 
+#: A random neuron is drawn from so many of the nearest in size that are left.
+_NEAREST = 5
+
+
+def of_same_sizes(
+    units: Units, sizes: Mapping[int, np.ndarray], random: np.random.Generator
+) -> Units:
+    """Draw for every neuron another of its layer, none of ``units``, about as large.
+
+    Parameters
+    ----------
+    units
+        What to match, in a random order: each gets one of the `_NEAREST` in the logarithm of
+        their sizes that are still left.
+    sizes
+        Layer -> how far an edit would move each unit, shape (units,).
+    random
+        Their source.
+
+    Raises
+    ------
+    InputError
+        If a layer has fewer others than are to be matched.
+    """
+    drawn = {}
+    for layer, own in units.items():
+        left = np.setdiff1d(np.arange(len(sizes[layer])), own)
+        if len(left) < len(own):
+            raise InputError(
+                f"layer {layer} has {len(sizes[layer])} neurons, and {len(own)} of them are "
+                f"edited: there are not as many others to draw from; edit fewer with 'top'"
+            )
+        size, taken = np.log(np.maximum(sizes[layer], 1e-30)), []
+        for unit in random.permutation(own):
+            near = left[np.argsort(np.abs(size[left] - size[unit]), kind="stable")[:_NEAREST]]
+            taken.append(random.choice(near))
+            left = left[left != taken[-1]]
+        drawn[layer] = np.sort(np.array(taken))
+    return drawn
+
+
+def distances(
+    blocks: Sequence[FeedForward], reference: Sequence[FeedForward], site: str
+) -> dict[int, np.ndarray]:
+    """Say how far the weights and bias that feed each unit are from those of another model.
+
+    Returns
+    -------
+    dict
+        Layer -> the Euclidean distance, shape (units,).
+    """
+    units = {block.layer: np.arange(block.units(site)) for block in blocks}
+    squares = {layer: np.zeros(len(own)) for layer, own in units.items()}
+    for block, other in zip(blocks, reference, strict=True):
+        here = _fed_by([block], site, units)
+        for (view, _), (before, _) in zip(here, _fed_by([other], site, units), strict=True):
+            moved = (view - before.to(view)).double().square().reshape(len(view), -1).sum(1)
+            squares[block.layer] += moved.cpu().numpy()
+    return {layer: np.sqrt(own) for layer, own in squares.items()}
+
+
 class Intervention(Protocol):
     """A way to edit neurons of a model, for a while or for good."""
 

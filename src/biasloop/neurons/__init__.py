@@ -43,6 +43,7 @@ from biasloop.neurons.association_findings import (
     find,
     read_ablation,
     read_findings,
+    refuse_own_models,
     write_ablation,
     write_findings,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "read_ablation",
     "read_associations",
     "read_findings",
+    "refuse_own_models",
     "strongest",
     "versions",
     "write_ablation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ ASSOCIATIONS_FILE = "associations.parquet"
 _SUMMARY_FILE = "associations.json"
 _ABLATION_FILE = "ablation.json"
 #: What `_SUMMARY_FILE` holds: everything of `AssociationFindings` but the table.
-_SUMMARY = ("metrics", "method", "versions", "left_out", "let_in")
+_SUMMARY = ("metrics", "method", "versions", "left_out", "let_in", "models")
 _KEY = list(CHAIN)
 
 
@@ -59,6 +59,8 @@ class AssociationFindings:
         Metric -> versions left out because their leaning figures are withheld.
     let_in
         The same where they were asked to count all the same.
+    models
+        The keys of the stages that made these models; empty where a file does not say.
     """
 
     associations: pl.DataFrame
@@ -67,6 +69,7 @@ class AssociationFindings:
     versions: int
     left_out: dict[str, int]
     let_in: dict[str, int] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
 
     def few(self) -> dict[str, int]:
         """Give the metrics whose p-values rest on few versions, with how many those are."""
@@ -146,7 +149,10 @@ def find(
                 "leaning figures are withheld; --include-withheld lets them in)"
             ) from error
         parts.append(found)
-    return AssociationFindings(pl.concat(parts), names, method, have.height, left_out, let_in)
+    made = pl.concat([run.stages.filter(kind="finetune")["key"] for run in runs])
+    return AssociationFindings(
+        pl.concat(parts), names, method, have.height, left_out, let_in, tuple(made.unique().sort())
+    )
 
 
 def _together(runs: Sequence[Results], tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -182,13 +188,44 @@ def read_findings(folder: Path) -> AssociationFindings | None:
     if not (folder / _SUMMARY_FILE).is_file():
         return None
     summary = _read_json(folder / _SUMMARY_FILE)
-    if not isinstance(summary, dict) or set(summary) != set(_SUMMARY):
+    if not isinstance(summary, dict) or {*summary, "models"} != {*_SUMMARY}:
         raise StoreError(
             f"{folder / _SUMMARY_FILE}: damaged, or of another version of biasloop; run "
             "'biasloop neurons' again"
         )
-    own: dict[str, Any] = summary | {"metrics": tuple(summary["metrics"])}
+    own: dict[str, Any] = summary | {
+        name: tuple(summary.get(name, ())) for name in ("metrics", "models")
+    }
     return AssociationFindings(read_table(folder / ASSOCIATIONS_FILE, ASSOCIATIONS), **own)
+
+
+def refuse_own_models(file: Path, models: Mapping[str, str]) -> None:
+    """Refuse to judge an edit by the models that its neurons were found in.
+
+    Parameters
+    ----------
+    file
+        A table of associations that `write_findings` wrote.
+    models
+        The key of each stage that makes a model to judge by -> the stage's name.
+
+    Raises
+    ------
+    InputError
+        If they have one in common, or it is not known which models the neurons were found in.
+    """
+    found = read_findings(file.parent) if file.name == ASSOCIATIONS_FILE else None
+    if found is None or not found.models:
+        raise InputError(
+            f"{file}: {_SUMMARY_FILE}, which says in which models these neurons were found, is not "
+            "beside it or does not say it: let 'biasloop neurons RUN' write both anew"
+        )
+    if both := sorted(models[key] for key in models.keys() & set(found.models)):
+        raise InputError(
+            f"{file}: these neurons were found in models that the edit would be judged by, such as "
+            f"that of '{both[0]}': find them in chains of other seeds, or judge by others with "
+            "--set loop.seeds=[...]"
+        )
 
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:

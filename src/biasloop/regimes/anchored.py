@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from biasloop.config.regimes import AnchoredConfig
@@ -27,11 +29,10 @@ class Anchored(OwnText[AnchoredConfig]):
         return self.config.to
 
     def change_model(
-        self, trained: LoadedModel, anchor: LoadedModel | None, real: pl.DataFrame
-    ) -> None:
+        self, trained: LoadedModel, others: Mapping[str, LoadedModel], real: pl.DataFrame, seed: int
+    ) -> list[tuple[int, int, float]]:
         """Mix the anchor's weights in, in place."""
-        if anchor is None:
-            raise ValueError("an anchored model needs its anchor")
-        others = dict(anchor.model.named_parameters())
+        weights = dict(others["anchor"].model.named_parameters())
         for name, parameter in trained.model.named_parameters():
-            parameter.data.lerp_(others[name].data, self.config.interpolate)
+            parameter.data.lerp_(weights[name].data, self.config.interpolate)
+        return []

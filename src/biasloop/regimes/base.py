@@ -40,6 +40,18 @@ class Regime(Generic[Settings]):
         """Name another model that it needs: ``base``, or ``generation_0`` of the same chain."""
         return None
 
+    @property
+    def unedited(self) -> int | None:
+        """Name a generation whose model, as it would be unchanged, `change_model` needs, too."""
+        return None
+
+    def at(self, generation: int) -> Regime[Any]:
+        """Return what trains a generation: another regime where this one has not begun, or ended.
+
+        Models that it trains are that regime's, and are shared with it.
+        """
+        return self
+
     def reads(self, generation: int) -> tuple[int, ...]:
         """Say which generations' articles the training set of ``generation`` needs."""
         return (generation - 1,)
@@ -75,19 +87,27 @@ class Regime(Generic[Settings]):
         """
 
     def change_model(
-        self, trained: LoadedModel, anchor: LoadedModel | None, real: pl.DataFrame
-    ) -> None:
+        self, trained: LoadedModel, others: Mapping[str, LoadedModel], real: pl.DataFrame, seed: int
+    ) -> list[tuple[int, int, float]]:
         """Change a model that was just trained, in place, before it writes.
 
         Parameters
         ----------
         trained
             Of a generation after Generation 0.
-        anchor
-            The model that `anchor` names.
+        others
+            The models that ``anchor`` and ``unedited`` name, by these names.
         real
             The real articles.
+        seed
+            Of what it draws; the chain's.
+
+        Returns
+        -------
+        list
+            Layer and place of each neuron that was edited, and how far: see `tables.EDITS`.
         """
+        return []
 
     def check(self, corpus: pl.DataFrame) -> None:
         """Refuse a corpus (`tables.ARTICLES`, all parts) for which the settings make no sense."""

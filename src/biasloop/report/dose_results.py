@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from biasloop.analysis import (
+    Change,
     LeastDose,
     Needed,
     Outcomes,
     RegimeAnswer,
+    changes_at,
     instrument_confusion,
     judge_run,
     least_dose,
+    level_of_look,
     needed_for,
     needed_to_exceed,
     needed_to_hold,
@@ -47,6 +50,8 @@ class DoseShown:
         A dose by row.
     theory
         What the theory says of the least real share; empty where it has no closed form.
+    clear
+        The regimes of the doses that are shown to hold, or not to.
     machine
         All of it for programs: strict JSON.
     png
@@ -57,12 +62,22 @@ class DoseShown:
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     theory: str
+    clear: tuple[str, ...]
     machine: dict[str, Any]
     png: bytes
 
 
-def dose_shown(results: Results, kind: str) -> DoseShown:
+def dose_shown(results: Results, kind: str, looks: int = 1) -> DoseShown:
     """Put together what a run of `config.with_doses` shows.
+
+    Parameters
+    ----------
+    results
+        The run.
+    kind
+        The regime whose doses they are.
+    looks
+        How often it was to be looked at: intervals are at `level_of_look`.
 
     Raises
     ------
@@ -76,9 +91,13 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
     if key is None or len(tried) < 2:
         raise InputError(f"{results.folder}: has no two doses of '{kind}' with a figure")
     tried.sort(key=lambda one: _dose(one, key))
+    level = level_of_look(looks)
+    changes = [
+        one.verdict.judged if looks == 1 else changes_at(found, one.verdict, level) for one in tried
+    ]
     least = least_dose(
         [_dose(one, key) for one in tried],
-        [one.verdict.judged for one in tried],
+        changes,
         tried[0].verdict.leaning,
         results.config.report.equivalence_margin,
     )
@@ -95,27 +114,48 @@ def dose_shown(results: Results, kind: str) -> DoseShown:
             {
                 "value": _dose(one, key),
                 "regime": one.verdict.regime,
-                "changes": {label: asdict(moved) for label, moved in one.verdict.judged.items()},
+                "chains": one.verdict.chains,
+                "changes": {label: asdict(moved) for label, moved in own.items()},
+                "as_read": {label: asdict(moved) for label, moved in one.verdict.changes.items()},
                 "tokens": one.tokens,
                 "real_articles": one.real_articles,
             }
-            for one in tried
+            for one, own in zip(tried, changes, strict=True)
         ],
+        "looks": looks,
+        "level": level,
     }
     return DoseShown(
         sentence,
         (
             f"{key} and what each generation trains on",
             f"change of {fmt.name(least.leaning, 24)} in points",
+            "as read, not corrected for the classifier's errors",
             f"within ±{_points(least.margin)}?",
             "training tokens per chain",
             "real articles after Generation 0",
         ),
-        tuple(_row(one, key, least, held) for one, held in zip(tried, least.held, strict=True)),
+        tuple(
+            _row(
+                one,
+                key,
+                own.get(least.leaning),
+                one.verdict.changes.get(least.leaning),
+                held,
+                looks > 1,
+            )
+            for one, own, held in zip(tried, changes, least.held, strict=True)
+        ),
         theory,
+        tuple(
+            one.verdict.regime
+            for one, held in zip(tried, least.held, strict=True)
+            if held in ("held", "beyond")
+        ),
         strict(machine),
         picture(
-            f"Change of “{fmt.name(least.leaning)}” by {key} of {kind}", _drawn(least, tried, key)
+            f"Change of “{fmt.name(least.leaning)}” by {key} of {kind}",
+            _drawn(least, key, changes, level),
         ),
     )
 
@@ -128,17 +168,26 @@ def _points(share: float) -> str:
     return f"{fmt.short(100 * share)} points"
 
 
-def _row(one: RegimeAnswer, key: str, least: LeastDose, held: str) -> tuple[Entry, ...]:
-    moved = one.verdict.judged.get(least.leaning)
-    size = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
-    if moved:
-        ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
-        size = Entry(fmt.signed(100 * moved.value), ends)
+def _size(moved: Change) -> Entry:
+    ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
+    return Entry(fmt.signed(100 * moved.value), ends)
+
+
+def _row(
+    one: RegimeAnswer,
+    key: str,
+    moved: Change | None,
+    as_read: Change | None,
+    held: str,
+    counted: bool,
+) -> tuple[Entry, ...]:
+    none = Entry("–", DETAIL.sub("", fmt.visible(one.verdict.reason)))
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
         Entry(f"{_dose(one, key):g}", one.regime.trains_on),
-        size,
-        Entry(answer),
+        _size(moved) if moved else none,
+        _size(as_read) if as_read else Entry("–"),
+        Entry(answer, fmt.counted(one.verdict.chains, "chain") if counted else ""),
         Entry("–" if one.tokens is None else f"{one.tokens:,.0f}"),
         Entry(f"{one.real_articles:,.0f}"),
     )
@@ -195,10 +244,11 @@ def _sentence(
 
 
 def _chains(tried: Sequence[RegimeAnswer]) -> str:
-    fewest = min(one.verdict.chains for one in tried)
-    if fewest == 1:
+    counts = [one.verdict.chains for one in tried]
+    if min(counts) == 1:
         return ", of the one chain that was run: of others it says nothing."
-    return f"; {fewest} chains of {tried[0].verdict.articles:,} articles."
+    most = "" if max(counts) == min(counts) else f" to {max(counts)}"
+    return f"; {min(counts)}{most} chains of {tried[0].verdict.articles:,} articles."
 
 
 #: Regime -> the dose that makes a share of the training set real, of so many samples per article.
@@ -224,15 +274,17 @@ def _theory(results: Results, kind: str, key: str) -> tuple[float | None, str]:
     )
 
 
-def _drawn(least: LeastDose, tried: Sequence[RegimeAnswer], key: str) -> Callable[[Axes], None]:
+def _drawn(
+    least: LeastDose, key: str, changes: Sequence[Mapping[str, Change]], level: float
+) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         colour, margin = look(0).colour, 100 * least.margin
         axes.axhspan(-margin, margin, color=look(2).colour, alpha=0.12, label="within the margin")
         axes.axhline(0, color=INK, linewidth=0.8)
         points = [
-            (_dose(one, key), 100 * own.value, 100 * own.low, 100 * own.high)
-            for one in tried
-            if (own := one.verdict.judged.get(least.leaning))
+            (value, 100 * own.value, 100 * own.low, 100 * own.high)
+            for value, known in zip(least.values, changes, strict=True)
+            if (own := known.get(least.leaning))
         ]
         if points:
             sign = 1 if points[0][1] >= 0 else -1
@@ -240,7 +292,9 @@ def _drawn(least: LeastDose, tried: Sequence[RegimeAnswer], key: str) -> Callabl
             axes.plot(least.values, line, color=MUTED, linewidth=1.2, label="isotonic fit")
             x, y, low, high = (list(column) for column in zip(*points, strict=True))
             axes.vlines(x, low, high, color=colour, linewidth=1.6)
-            axes.plot(x, y, linestyle="", marker="o", color=colour, label="95 % interval")
+            axes.plot(
+                x, y, linestyle="", marker="o", color=colour, label=f"{100 * level:.3g} % interval"
+            )
         if least.high is not None:
             from_ = least.values[0] if least.low is None else least.low
             axes.axvspan(
