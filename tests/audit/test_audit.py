@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maps import population_map
 from polars.testing import assert_frame_equal
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -28,6 +27,7 @@ from biasloop.audit.copies import copied
 from biasloop.cli.main import app
 from biasloop.cli.text import audit_json, print_audit
 from biasloop.errors import InputError
+from biasloop.theory import population_map
 
 
 def words(text):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from maps import free, mean_gradient, natural, unfree
 from scipy import integrate, stats
 
 from biasloop.errors import InputError
@@ -149,22 +148,22 @@ def test_beta_mode(a, b, mode):
 def test_gradient_of_the_mean_is_its_derivative(name, member):
     family = get_family(name)
     parameters = family.check(member)[None]
-    eta = natural(family, parameters)
+    natural = family.natural(parameters)
     back = {
         "beta": lambda n: n + 1.0,
         "normal": lambda n: np.stack([-n[:, 0] / n[:, 1] / 2, -0.5 / n[:, 1]], axis=1),
         "normal-known-variance": lambda n: n,
-        "categorical": lambda coordinates: unfree(family, coordinates),
+        "categorical": family.unfree,
     }[name]
-    np.testing.assert_allclose(back(eta), parameters, rtol=1e-12)
-    for index in range(eta.shape[1]):
-        step = np.zeros_like(eta)
-        step[0, index] = 1e-5 * abs(eta[0, index] or 1.0)
-        slope = (family.mean(back(eta + step)) - family.mean(back(eta - step))) / (
+    np.testing.assert_allclose(back(natural), parameters, rtol=1e-12)
+    for index in range(natural.shape[1]):
+        step = np.zeros_like(natural)
+        step[0, index] = 1e-5 * abs(natural[0, index] or 1.0)
+        slope = (family.mean(back(natural + step)) - family.mean(back(natural - step))) / (
             2 * step[0, index]
         )
         np.testing.assert_allclose(
-            mean_gradient(family, parameters)[:, index], slope, rtol=1e-4, atol=1e-7
+            family.mean_gradient(parameters)[:, index], slope, rtol=1e-4, atol=1e-7
         )
 
 
@@ -172,7 +171,7 @@ def test_gradient_of_the_mean_is_its_derivative(name, member):
 def test_free_coordinates_go_there_and_back(name, member):
     family = get_family(name)
     parameters = family.check(member)[None]
-    np.testing.assert_allclose(unfree(family, free(family, parameters)), parameters, rtol=1e-12)
+    np.testing.assert_allclose(family.unfree(family.free(parameters)), parameters, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,20 @@ import pytest
 from closed_forms import leaning_thresholds, two_leanings_fixed_points, wmle_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maps import bias_step, fixed_points, growth_threshold, multipliers, population_map
 from scipy.special import polygamma
 
 from biasloop.errors import InputError
-from biasloop.theory import balanced_threshold, get_family, measure, two_leanings_threshold
+from biasloop.theory import (
+    balanced_threshold,
+    bias_step,
+    fixed_points,
+    get_family,
+    growth_threshold,
+    measure,
+    multipliers,
+    population_map,
+    two_leanings_threshold,
+)
 
 FRACTIONS = [0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9]
 

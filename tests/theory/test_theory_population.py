@@ -7,11 +7,14 @@ import pytest
 from closed_forms import beta_bias_direction, beta_wmle_path, mle_chain, wmle_chain
 from hypothesis import given
 from hypothesis import strategies as st
-from maps import population_map, update_projection
 from scipy import integrate, optimize, stats
 
 from biasloop.errors import InputError
-from biasloop.theory import get_family
+from biasloop.theory import (
+    get_family,
+    population_map,
+    update_projection,
+)
 from biasloop.theory.families import beta_from_statistics
 
 WEIGHTS = ["density", "one"]

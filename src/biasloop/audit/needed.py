@@ -3,8 +3,8 @@
 The model: a set of articles is a distribution p over leanings, the real one is q. The next model
 is fitted to a training set of which a share F is real, and writes with the fitted shares (see
 docs/theory.md). What weighs a training article is an assumption, so the answer is given for each.
-The maps are those of `theory.population_path` with real data, written out so that many p and q are
-had at once; a test holds the two together.
+The maps are those of `theory.population_map`, written out so that many p and q are had at once; a
+test holds the two together.
 """
 
 from __future__ import annotations

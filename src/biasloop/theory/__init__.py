@@ -1,7 +1,19 @@
 """Simulations and closed forms of bias amplification: MLE and WMLE over generations, no torch."""
 
-from biasloop.theory.chain import Chain, population_path, run
-from biasloop.theory.families import FAMILIES, Family, get_family
+from biasloop.theory.chain import Chain, population_map, population_path, run
+from biasloop.theory.families import FAMILIES, get_family
+from biasloop.theory.family import Family
+from biasloop.theory.fixed_points import (
+    FixedPoint,
+    balanced_threshold,
+    bias_step,
+    fixed_points,
+    growth_threshold,
+    least_real_share,
+    multipliers,
+    two_leanings_threshold,
+    update_projection,
+)
 from biasloop.theory.measures import (
     ChainVerdict,
     describe,
@@ -12,14 +24,7 @@ from biasloop.theory.measures import (
     verdict,
 )
 from biasloop.theory.settings import Settings, command, settings
-from biasloop.theory.shares import (
-    SHARPENED_REGIMES,
-    balanced_threshold,
-    least_real_share,
-    sharpened,
-    sharpening_path,
-    two_leanings_threshold,
-)
+from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 
 __all__ = [
     "FAMILIES",
@@ -27,13 +32,19 @@ __all__ = [
     "Chain",
     "ChainVerdict",
     "Family",
+    "FixedPoint",
     "Settings",
     "balanced_threshold",
+    "bias_step",
     "command",
     "describe",
+    "fixed_points",
     "get_family",
+    "growth_threshold",
     "least_real_share",
     "measure",
+    "multipliers",
+    "population_map",
     "population_path",
     "report",
     "run",
@@ -43,5 +54,6 @@ __all__ = [
     "sharpening_path",
     "summarise",
     "two_leanings_threshold",
+    "update_projection",
     "verdict",
 ]

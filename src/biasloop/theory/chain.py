@@ -12,8 +12,9 @@ import numpy as np
 from biasloop import seeds
 from biasloop.device import cores
 from biasloop.errors import InputError
-from biasloop.theory.families import Floats
-from biasloop.theory.settings import Settings, get_regime
+from biasloop.theory.families import get_family
+from biasloop.theory.family import Family, Floats
+from biasloop.theory.settings import Settings, get_regime, settings
 
 #: Points that one block of replicates holds per generation: small enough for a core's cache.
 _BLOCK_POINTS = 200_000
@@ -138,6 +139,78 @@ def _leaves_real_unweighted(given: Settings, generation: int) -> bool:
 # With unlimited data -----------------------------------------------------------------------------
 
 
+def population_map(
+    parameters: Sequence[float] | Floats,
+    real: Sequence[float] | None = None,
+    *,
+    family: str | Family = "beta",
+    estimator: str = "wmle",
+    regime: str = "synthetic",
+    real_fraction: float | None = None,
+    real_weight: str = "density",
+    earlier: Sequence[Sequence[float]] = (),
+) -> Floats:
+    """One generation with unlimited data: the parameters that follow ``parameters``.
+
+    Parameters
+    ----------
+    parameters
+        The previous generation's fit, ``(parameters,)`` or ``(replicates, parameters)``.
+    real
+        The real distribution; the family's default where None.
+    family, estimator, regime, real_fraction, real_weight
+        As `settings.Settings`.
+    earlier
+        Under ``accumulation`` only: the fits of Generations 0 to the one before ``parameters``,
+        oldest first. The map then gives Generation ``len(earlier) + 1``.
+
+    Returns
+    -------
+    Floats
+        Of the shape of ``parameters``.
+
+    Raises
+    ------
+    InputError
+        If no fit exists, or ``earlier`` is given to a regime that forgets.
+
+    Notes
+    -----
+    The weighted training set's density is a mixture ``sum_j s_j p f_j`` with p the previous fit.
+    Each product has a closed-form mass and closed-form mean statistics, so the fit to unlimited
+    data, which matches the mixture's mean statistics, needs no sampling. See docs/theory.md.
+    """
+    members = get_family(family)
+    given = settings(
+        estimator,
+        family=members,
+        pretrained=real,
+        real=real,
+        samples=None,
+        regime=regime,
+        real_fraction=real_fraction,
+        real_weight=real_weight,
+    )
+    rule = get_regime(regime)
+    if len(earlier) and not rule.accumulates:
+        raise InputError(f"the {regime} regime does not look at earlier generations")
+    previous = np.asarray(parameters, dtype=np.float64)
+    rows = np.atleast_2d(previous)
+    for row in rows:
+        members.check(row)
+    if rows.shape[1] != len(given.real):
+        raise InputError(f"{rows.shape[1]} parameters, but the real data have {len(given.real)}")
+    truth = np.broadcast_to(given.real_array(), rows.shape)
+    models = [np.broadcast_to(members.check(old), rows.shape) for old in np.asarray(earlier, float)]
+    parts = [_Part(True, 1.0, truth)] if rule.accumulates else []
+    parts += [
+        _Part(is_real, share, truth if is_real else model)
+        for model in [*models, rows]
+        for is_real, share in rule.added(1, given.real_fraction)
+    ]
+    return _project(given, parts, rows, generation=1).reshape(previous.shape)
+
+
 def population_path(given: Settings) -> Floats:
     """Follow a chain with unlimited data: ``(generations, 1, parameters)``."""
 
@@ -151,12 +224,7 @@ def population_path(given: Settings) -> Floats:
 
 
 def _project(given: Settings, parts: Sequence[_Part], previous: Floats, generation: int) -> Floats:
-    """M-project the weighted mixture of a training set's parts.
-
-    The weighted training set's density is a mixture ``sum_j s_j p f_j`` with p the previous fit.
-    Each product has a closed-form mass and closed-form mean statistics, so the fit to unlimited
-    data, which matches the mixture's mean statistics, needs no sampling. See docs/theory.md.
-    """
+    """M-project the weighted mixture of a training set's parts."""
     family = given.family
     if len(parts) == 1:
         # The target lies in the family: no fit, no rounding.

@@ -9,7 +9,7 @@ import numpy as np
 
 from biasloop.errors import InputError
 from biasloop.theory.chain import Chain, population_path
-from biasloop.theory.families import Floats
+from biasloop.theory.family import Floats
 from biasloop.theory.measures import INTERVAL, measure
 from biasloop.theory.settings import Settings, unlimited
 

@@ -8,119 +8,14 @@ of the second.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv, betaln, digamma, entr, ndtr, ndtri, polygamma
 
 from biasloop.errors import InputError, nearest
-
-Floats = NDArray[np.float64]
-
-#: Probability in each tail beyond the real distribution's central interval.
-TAIL = 0.05
-
-
-class WeightedMoments(NamedTuple):
-    """One part of a training set, as the fit sees it.
-
-    Attributes
-    ----------
-    log_mass
-        ``(replicates,)`` log of the mean weight of the part's points; 0 without weights.
-    statistics
-        ``(replicates, statistics)`` weighted mean of the sufficient statistics.
-    """
-
-    log_mass: Floats
-    statistics: Floats
-
-
-class Family(ABC):
-    """A parametric family with closed-form products and an exact M-projection.
-
-    Parameters are float64 arrays ``(replicates, parameters)``. A *sample* is an array whose form
-    only the family knows. The *M-projection* of a density onto the family is the member with the
-    smallest Kullback-Leibler divergence from it, which is the maximum-likelihood fit to unlimited
-    data; for an exponential family it is the member with the same mean sufficient statistics.
-    """
-
-    name: ClassVar[str]
-    pretrained: ClassVar[tuple[float, ...]]
-    real: ClassVar[tuple[float, ...]]
-
-    @abstractmethod
-    def parameter_names(self, count: int) -> tuple[str, ...]:
-        """Name the parameters of a member that has ``count`` of them."""
-
-    @abstractmethod
-    def check(self, parameters: Sequence[float]) -> Floats:
-        """Return one member's parameters ``(parameters,)``, or raise `InputError`."""
-
-    @abstractmethod
-    def draw(self, parameters: Floats, size: int, generator: np.random.Generator) -> Floats:
-        """Draw a sample of ``size`` points from one member."""
-
-    @abstractmethod
-    def sample_moments(self, sample: Floats, previous: Floats | None) -> tuple[float, Floats]:
-        """Log mean weight and mean statistics of one sample, weighted by ``previous``'s density."""
-
-    @abstractmethod
-    def density_moments(self, parameters: Floats, previous: Floats | None) -> WeightedMoments:
-        """Return the moments of unlimited data from ``parameters`` under the same weights."""
-
-    @abstractmethod
-    def product(self, parameters: Floats, previous: Floats) -> Floats:
-        """M-project the normalised product of two members."""
-
-    @abstractmethod
-    def fit(self, statistics: Floats) -> Floats:
-        """M-project: parameters ``(replicates, parameters)`` from mean statistics."""
-
-    @abstractmethod
-    def mean(self, parameters: Floats) -> Floats:
-        """Mean of x, ``(replicates,)``."""
-
-    @abstractmethod
-    def variance(self, parameters: Floats) -> Floats:
-        """Variance of x, ``(replicates,)``."""
-
-    @abstractmethod
-    def mode(self, parameters: Floats) -> Floats:
-        """Mode of x, NaN where there is none or more than one, ``(replicates,)``."""
-
-    @abstractmethod
-    def entropy(self, parameters: Floats) -> Floats:
-        """Entropy in nats (differential where x is continuous), ``(replicates,)``."""
-
-    @abstractmethod
-    def tail(self, parameters: Floats, real: Floats) -> Floats:
-        """Tail mass relative to the real distribution's: 1 as much, 0 none; ``(replicates,)``."""
-
-    @abstractmethod
-    def grid(self, parameters: Floats) -> Floats:
-        """Values of x at which to draw members ``(members, parameters)``."""
-
-    @abstractmethod
-    def density(self, parameters: Floats, x: Floats) -> Floats:
-        """Density (or share) of one member ``(parameters,)`` at ``x``."""
-
-    def mix(self, shares: Floats, statistics: Floats) -> Floats:
-        """Mean statistics of a mixture.
-
-        Parameters
-        ----------
-        shares
-            ``(parts, replicates)``, summing to 1 over parts.
-        statistics
-            ``(parts, replicates, statistics)``.
-        """
-        return np.einsum("pr,prs->rs", shares, statistics)
-
+from biasloop.theory.family import TAIL, Family, Floats, WeightedMoments
 
 _MAXIMUM_STEPS = 200
 _LARGEST_STEP = 2.0
@@ -298,6 +193,23 @@ class Beta(Family):
         high = np.clip(betaincinv(real[0], real[1], 1.0 - TAIL) + shift, 0.0, 1.0)
         return (betainc(a, b, low) + betainc(b, a, 1.0 - high)) / (2.0 * TAIL)
 
+    def free(self, parameters: Floats) -> Floats:
+        """Logarithms."""
+        return np.log(parameters)
+
+    def unfree(self, coordinates: Floats) -> Floats:
+        """Exponentials."""
+        return np.exp(coordinates)
+
+    def natural(self, parameters: Floats) -> Floats:
+        """Return (a - 1, b - 1), which double when the density is squared."""
+        return parameters - 1.0
+
+    def mean_gradient(self, parameters: Floats) -> Floats:
+        """(b, -a) / (a + b)^2: the covariances of x with log x and with log(1 - x)."""
+        total = parameters.sum(axis=1, keepdims=True)
+        return parameters[:, ::-1] * np.array([1.0, -1.0]) / total**2
+
     def grid(self, parameters: Floats) -> Floats:
         """Cover the open unit interval."""
         return np.linspace(0.0, 1.0, 2003)[1:-1]
@@ -404,6 +316,24 @@ class Normal(Family):
         ratio = np.sqrt(self.variance(real[None, :]) / self.variance(parameters))
         return ndtr(ndtri(TAIL) * ratio) / TAIL
 
+    def free(self, parameters: Floats) -> Floats:
+        """Mean and log variance."""
+        return np.stack([parameters[:, 0], np.log(parameters[:, 1])], axis=1)
+
+    def unfree(self, coordinates: Floats) -> Floats:
+        """Undo `free`."""
+        return np.stack([coordinates[:, 0], np.exp(coordinates[:, 1])], axis=1)
+
+    def natural(self, parameters: Floats) -> Floats:
+        """Mean / variance and -1 / (2 variance)."""
+        mean, variance = parameters.T
+        return np.stack([mean / variance, -0.5 / variance], axis=1)
+
+    def mean_gradient(self, parameters: Floats) -> Floats:
+        """Covariances of x with x and with x squared."""
+        mean, variance = parameters.T
+        return np.stack([variance, 2.0 * mean * variance], axis=1)
+
     def grid(self, parameters: Floats) -> Floats:
         """Four standard deviations either side of every member."""
         reach = 4.0 * np.sqrt(self.variance(parameters))
@@ -478,6 +408,22 @@ class NormalKnownVariance(Normal):
     def variance(self, parameters: Floats) -> Floats:
         """Return the known variance."""
         return np.full(len(parameters), self.known)
+
+    def free(self, parameters: Floats) -> Floats:
+        """Return the mean itself."""
+        return parameters
+
+    def unfree(self, coordinates: Floats) -> Floats:
+        """Undo `free`."""
+        return coordinates
+
+    def natural(self, parameters: Floats) -> Floats:
+        """Mean / variance."""
+        return parameters / self.known
+
+    def mean_gradient(self, parameters: Floats) -> Floats:
+        """Return the variance."""
+        return np.full_like(parameters, self.known)
 
 
 _SUM_TOLERANCE = 1e-6
@@ -565,6 +511,25 @@ class Categorical(Family):
         """Share of the rarest leaning, relative to the rarest one's share in the real data."""
         present = real > 0.0
         return parameters[:, present].min(axis=1) / real[present].min()
+
+    def free(self, parameters: Floats) -> Floats:
+        """Log-odds against the last leaning."""
+        return np.log(parameters[:, :-1]) - np.log(parameters[:, -1:])
+
+    def unfree(self, coordinates: Floats) -> Floats:
+        """Undo `free`."""
+        full = np.concatenate([coordinates, np.zeros((len(coordinates), 1))], axis=1)
+        odds = np.exp(full - full.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def natural(self, parameters: Floats) -> Floats:
+        """Log-odds against the last leaning."""
+        return self.free(parameters)
+
+    def mean_gradient(self, parameters: Floats) -> Floats:
+        """Covariances of the score with the leanings' indicators."""
+        distance = self._scores(parameters) - self.mean(parameters)[:, None]
+        return (parameters * distance)[:, :-1]
 
     def grid(self, parameters: Floats) -> Floats:
         """Return the leanings' scores."""

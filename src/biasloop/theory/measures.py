@@ -11,7 +11,7 @@ import numpy as np
 from biasloop.errors import InputError
 from biasloop.files import write_bytes, write_json
 from biasloop.theory.chain import Chain
-from biasloop.theory.families import Floats
+from biasloop.theory.family import Floats
 from biasloop.theory.settings import command
 
 #: A mean shift of more than this many real standard deviations is a bias.

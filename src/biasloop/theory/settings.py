@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from biasloop.errors import InputError, nearest
-from biasloop.theory.families import Family, Floats, get_family
+from biasloop.theory.families import get_family
+from biasloop.theory.family import Family, Floats
 
 
 @dataclass(frozen=True)

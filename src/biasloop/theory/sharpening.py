@@ -1,7 +1,6 @@
-"""Shares of leanings in closed form: no torch, no random number.
+"""What sampling below temperature 1 does to the shares of leanings, over generations.
 
-What sampling below temperature 1 does to them over generations, which is the forecast that the
-controls are held against; and the fraction of real data below which an amplified state lasts.
+The forecast that the controls are held against: closed form, no torch, no random number.
 """
 
 from __future__ import annotations
@@ -9,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from biasloop.errors import InputError, nearest
-from biasloop.theory.families import Floats
+from biasloop.theory.family import Floats
 from biasloop.theory.settings import REGIMES
 
 #: Regimes that a path can be given for. ``overfitting`` trains longer on the set of ``synthetic``,
@@ -119,55 +116,3 @@ def sharpening_path(
             trained_on = path[-1]
         path.append(sharpened(trained_on, types, temperature))
     return np.stack(path)
-
-
-def two_leanings_threshold(real_share: float) -> float:
-    """Real fraction below which two leanings have a second stable, amplified state.
-
-    Where the discriminant of ``2 u^3 - 2 F r u^2 + (F - 1/2) u - F r / 2`` changes sign, of whose
-    roots ``u = share - 1/2`` are the fixed points (``r = real share - 1/2``); 1/2 for real data
-    that are in balance, less for others. Above it every chain comes back to one state.
-    """
-    r = real_share - 0.5
-    if abs(r) >= 0.5:
-        raise InputError("the real share must lie inside (0, 1)")
-    if r == 0.0:
-        return 0.5
-
-    def discriminant(F: float) -> float:
-        a, b, c, d = 2.0, -2.0 * F * r, F - 0.5, -0.5 * F * r
-        return float(
-            18 * a * b * c * d - 4 * b**3 * d + b**2 * c**2 - 4 * a * c**3 - 27 * a**2 * d**2
-        )
-
-    return float(brentq(discriminant, 0.0, 0.5, xtol=1e-14))
-
-
-def least_real_share(real: ArrayLike) -> float | None:
-    """Real fraction below which an amplified state lasts, of unweighted real data.
-
-    Of two leanings `two_leanings_threshold`, of several in balance `balanced_threshold`; None
-    where no closed form is known, or a leaning has no real article.
-    """
-    shares = np.asarray(real, dtype=np.float64)
-    if shares.size < 2 or (shares <= 0).any():
-        return None
-    if shares.size == 2:
-        return two_leanings_threshold(float(shares[1] / shares.sum()))
-    return balanced_threshold(shares.size) if np.ptp(shares) < 1e-9 else None
-
-
-def balanced_threshold(leanings: int) -> float:
-    """Real fraction below which K leanings in balance have amplified states of one leaning.
-
-    ``K (K - 2 sqrt(K - 1)) / (K - 2)^2`` for unweighted real data, 1/2 for K = 2. A state with
-    share x of one leaning and the rest evenly over the others is a fixed point exactly if
-    ``K x^2 - (2 + (1 - F)(K - 2)) x + F = 0``. The balanced state itself attracts if F is above
-    1/2, whatever K: between the two fractions both attract.
-    """
-    if leanings < 2:
-        raise InputError(f"{leanings} leanings: there must be at least two")
-    if leanings == 2:
-        return 0.5
-    K = float(leanings)
-    return K * (K - 2.0 * float(np.sqrt(K - 1.0))) / (K - 2.0) ** 2

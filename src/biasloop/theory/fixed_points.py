@@ -1,6 +1,7 @@
-"""The map of one generation with unlimited data, its fixed points, and where bias stops growing.
+"""Fixed points under real data, which way an update moves the bias, and thresholds.
 
-What docs/theory.md says of real data is shown with these; nothing in the package calls them.
+A threshold is the fraction of real data at which bias stops growing, or below which an amplified
+state lasts. See docs/theory.md.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq, root
 
 from biasloop.errors import InputError
-from biasloop.theory.chain import _Part, _project
-from biasloop.theory.families import Family, Floats, get_family
-from biasloop.theory.settings import get_regime, settings
+from biasloop.theory.chain import population_map
+from biasloop.theory.families import get_family
+from biasloop.theory.family import Family, Floats
 
 _STEP = 1e-5
 #: How far a point may lie from the root that its residual and derivative predict.
@@ -25,129 +27,6 @@ _SMALLEST_SLOPE = 1e-7
 #: A state of less than this share of the real variance has collapsed: no interior fixed point.
 _SMALLEST_VARIANCE = 1e-5
 _OFFSETS = (-2.0, -1.2, -0.5, 0.0, 1.0, 3.0)
-
-
-def free(family: Family, parameters: Floats) -> Floats:
-    """Map parameters to unconstrained coordinates."""
-    if family.name == "beta":
-        return np.log(parameters)
-    if family.name == "normal":
-        return np.stack([parameters[:, 0], np.log(parameters[:, 1])], axis=1)
-    if family.name == "categorical":  # log-odds against the last leaning
-        return np.log(parameters[:, :-1]) - np.log(parameters[:, -1:])
-    return parameters
-
-
-def unfree(family: Family, coordinates: Floats) -> Floats:
-    """Undo `free`."""
-    if family.name == "beta":
-        return np.exp(coordinates)
-    if family.name == "normal":
-        return np.stack([coordinates[:, 0], np.exp(coordinates[:, 1])], axis=1)
-    if family.name == "categorical":
-        full = np.concatenate([coordinates, np.zeros((len(coordinates), 1))], axis=1)
-        odds = np.exp(full - full.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
-    return coordinates
-
-
-def natural(family: Family, parameters: Floats) -> Floats:
-    """Natural parameters, in which a model's update is a difference."""
-    if family.name == "beta":
-        return parameters - 1.0
-    if family.name == "normal":
-        mean, variance = parameters.T
-        return np.stack([mean / variance, -0.5 / variance], axis=1)
-    if family.name == "categorical":
-        return free(family, parameters)
-    return parameters / family.variance(parameters)[:, None]
-
-
-def mean_gradient(family: Family, parameters: Floats) -> Floats:
-    """Gradient of the mean of x with respect to the natural parameters."""
-    if family.name == "beta":  # the covariances of x with log x and with log(1 - x)
-        total = parameters.sum(axis=1, keepdims=True)
-        return parameters[:, ::-1] * np.array([1.0, -1.0]) / total**2
-    if family.name == "normal":
-        mean, variance = parameters.T
-        return np.stack([variance, 2.0 * mean * variance], axis=1)
-    if family.name == "categorical":
-        scores = np.linspace(0.0, 1.0, parameters.shape[1])
-        distance = scores - family.mean(parameters)[:, None]
-        return (parameters * distance)[:, :-1]
-    return family.variance(parameters)[:, None]
-
-
-def population_map(
-    parameters: Sequence[float] | Floats,
-    real: Sequence[float] | None = None,
-    *,
-    family: str | Family = "beta",
-    estimator: str = "wmle",
-    regime: str = "synthetic",
-    real_fraction: float | None = None,
-    real_weight: str = "density",
-    earlier: Sequence[Sequence[float]] = (),
-) -> Floats:
-    """One generation with unlimited data: the parameters that follow ``parameters``.
-
-    Parameters
-    ----------
-    parameters
-        The previous generation's fit, ``(parameters,)`` or ``(replicates, parameters)``.
-    real
-        The real distribution; the family's default where None.
-    family, estimator, regime, real_fraction, real_weight
-        As `settings.Settings`.
-    earlier
-        Under ``accumulation`` only: the fits of Generations 0 to the one before ``parameters``,
-        oldest first. The map then gives Generation ``len(earlier) + 1``.
-
-    Returns
-    -------
-    Floats
-        Of the shape of ``parameters``.
-
-    Raises
-    ------
-    InputError
-        If no fit exists, or ``earlier`` is given to a regime that forgets.
-
-    Notes
-    -----
-    The weighted training set's density is a mixture ``sum_j s_j p f_j`` with p the previous fit.
-    Each product has a closed-form mass and closed-form mean statistics, so the fit to unlimited
-    data, which matches the mixture's mean statistics, needs no sampling. See docs/theory.md.
-    """
-    members = get_family(family)
-    given = settings(
-        estimator,
-        family=members,
-        pretrained=real,
-        real=real,
-        samples=None,
-        regime=regime,
-        real_fraction=real_fraction,
-        real_weight=real_weight,
-    )
-    rule = get_regime(regime)
-    if len(earlier) and not rule.accumulates:
-        raise InputError(f"the {regime} regime does not look at earlier generations")
-    previous = np.asarray(parameters, dtype=np.float64)
-    rows = np.atleast_2d(previous)
-    for row in rows:
-        members.check(row)
-    if rows.shape[1] != len(given.real):
-        raise InputError(f"{rows.shape[1]} parameters, but the real data have {len(given.real)}")
-    truth = np.broadcast_to(given.real_array(), rows.shape)
-    models = [np.broadcast_to(members.check(old), rows.shape) for old in np.asarray(earlier, float)]
-    parts = [_Part(True, 1.0, truth)] if rule.accumulates else []
-    parts += [
-        _Part(is_real, share, truth if is_real else model)
-        for model in [*models, rows]
-        for is_real, share in rule.added(1, given.real_fraction)
-    ]
-    return _project(given, parts, rows, generation=1).reshape(previous.shape)
 
 
 @dataclass(frozen=True)
@@ -188,7 +67,7 @@ def multipliers(
     """
     step = _Preservation(get_family(family), real, real_fraction, estimator, real_weight)
     derivative = step.derivative(
-        free(step.family, np.asarray(parameters, dtype=np.float64)[None])[0]
+        step.family.free(np.asarray(parameters, dtype=np.float64)[None])[0]
     )
     return _moduli(derivative)
 
@@ -223,16 +102,16 @@ def fixed_points(
     members = get_family(family)
     truth = members.check(members.real if real is None else real)
     step = _Preservation(members, truth.tolist(), real_fraction, estimator, real_weight)
-    centre = free(members, truth[None, :])[0]
+    centre = members.free(truth[None, :])[0]
     begin = [centre + np.array(offset) for offset in product(_OFFSETS, repeat=len(centre))]
-    begin += [free(members, members.check(start)[None, :])[0] for start in starts]
+    begin += [members.free(members.check(start)[None, :])[0] for start in starts]
     smallest = _SMALLEST_VARIANCE * members.variance(truth[None, :])[0]
     found: dict[tuple[float, ...], FixedPoint] = {}
     for coordinates in begin:
         with np.errstate(all="ignore"):
             end = root(step.residual, coordinates, tol=1e-13).x
             left = step.residual(end)
-        parameters = unfree(members, end[None, :])
+        parameters = members.unfree(end[None, :])
         if np.abs(left).max() > _DISTANCE or members.variance(parameters)[0] < smallest:
             continue
         derivative = step.derivative(end)
@@ -260,7 +139,7 @@ class _Preservation:
     def __call__(self, coordinates: Floats) -> Floats:
         """One generation, row by row."""
         after = population_map(
-            unfree(self.family, coordinates),
+            self.family.unfree(coordinates),
             self.real,
             family=self.family,
             estimator=self.estimator,
@@ -268,7 +147,7 @@ class _Preservation:
             real_fraction=self.real_fraction,
             real_weight=self.real_weight,
         )
-        return free(self.family, after)
+        return self.family.free(after)
 
     def residual(self, coordinates: Floats) -> Floats:
         try:
@@ -305,8 +184,8 @@ def update_projection(
     members = get_family(family)
     start = members.check(before)[None, :]
     end = members.check(after)[None, :]
-    update = natural(members, end) - natural(members, start)
-    return float((mean_gradient(members, start) * update).sum())
+    update = members.natural(end) - members.natural(start)
+    return float((members.mean_gradient(start) * update).sum())
 
 
 def bias_step(
@@ -383,3 +262,55 @@ def growth_threshold(
     if growth(1.0) > 0.0:
         raise InputError("bias grows at every real fraction: the real data lean that way too")
     return float(brentq(growth, lowest, 1.0, xtol=1e-12))
+
+
+def two_leanings_threshold(real_share: float) -> float:
+    """Real fraction below which two leanings have a second stable, amplified state.
+
+    Where the discriminant of ``2 u^3 - 2 F r u^2 + (F - 1/2) u - F r / 2`` changes sign, of whose
+    roots ``u = share - 1/2`` are the fixed points (``r = real share - 1/2``); 1/2 for real data
+    that are in balance, less for others. Above it every chain comes back to one state.
+    """
+    r = real_share - 0.5
+    if abs(r) >= 0.5:
+        raise InputError("the real share must lie inside (0, 1)")
+    if r == 0.0:
+        return 0.5
+
+    def discriminant(F: float) -> float:
+        a, b, c, d = 2.0, -2.0 * F * r, F - 0.5, -0.5 * F * r
+        return float(
+            18 * a * b * c * d - 4 * b**3 * d + b**2 * c**2 - 4 * a * c**3 - 27 * a**2 * d**2
+        )
+
+    return float(brentq(discriminant, 0.0, 0.5, xtol=1e-14))
+
+
+def least_real_share(real: ArrayLike) -> float | None:
+    """Real fraction below which an amplified state lasts, of unweighted real data.
+
+    Of two leanings `two_leanings_threshold`, of several in balance `balanced_threshold`; None
+    where no closed form is known, or a leaning has no real article.
+    """
+    shares = np.asarray(real, dtype=np.float64)
+    if shares.size < 2 or (shares <= 0).any():
+        return None
+    if shares.size == 2:
+        return two_leanings_threshold(float(shares[1] / shares.sum()))
+    return balanced_threshold(shares.size) if np.ptp(shares) < 1e-9 else None
+
+
+def balanced_threshold(leanings: int) -> float:
+    """Real fraction below which K leanings in balance have amplified states of one leaning.
+
+    ``K (K - 2 sqrt(K - 1)) / (K - 2)^2`` for unweighted real data, 1/2 for K = 2. A state with
+    share x of one leaning and the rest evenly over the others is a fixed point exactly if
+    ``K x^2 - (2 + (1 - F)(K - 2)) x + F = 0``. The balanced state itself attracts if F is above
+    1/2, whatever K: between the two fractions both attract.
+    """
+    if leanings < 2:
+        raise InputError(f"{leanings} leanings: there must be at least two")
+    if leanings == 2:
+        return 0.5
+    K = float(leanings)
+    return K * (K - 2.0 * float(np.sqrt(K - 1.0))) / (K - 2.0) ** 2
