@@ -58,7 +58,7 @@ from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
 from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import summarise
-from biasloop.analysis.verdict import Verdict, judge, judge_run
+from biasloop.analysis.verdict import Verdict, judge, judge_axes, judge_run
 from biasloop.metrics.quantification import nearest_distribution
 
 __all__ = [
@@ -94,6 +94,7 @@ __all__ = [
     "holm",
     "instrument_confusion",
     "judge",
+    "judge_axes",
     "judge_run",
     "leaning_readings",
     "least_dose",

@@ -101,7 +101,7 @@ def _only(metrics: Sequence[str], config: Config) -> Config:
     """Let a config name these metrics only, which are of text."""
     for metric in metrics:
         metric_kind(metric)
-    names = {"names": tuple(metrics), "lm_eval": LmEvalConfig()}
+    names = {"names": tuple(metrics), "lm_eval": LmEvalConfig(), "axes": ()}
     return config.model_copy(update={"metrics": config.metrics.model_copy(update=names)})
 
 

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import AnyRegimeConfig, Config, GenerationConfig
+from biasloop.config import AnyRegimeConfig, AxisConfig, Config, GenerationConfig
 from biasloop.corpus import fingerprint
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.hub import Hosted
 from biasloop.loop.article_stages import Corpus, Generate, in_shards
 from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
-from biasloop.loop.score_stages import Detect, Instrument, score_set
+from biasloop.loop.score_stages import (
+    Detect,
+    Instrument,
+    axis_articles,
+    named_axis,
+    score_by,
+    score_set,
+)
 from biasloop.loop.stage import Stage
 from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
 from biasloop.models import load_model, require_template, resolve_model
@@ -27,6 +34,14 @@ from biasloop.tables import BASE, REAL
 SetKey = tuple[str, int, int]
 
 _REAL, _BASE = (REAL, 0, -1), (BASE, 0, -1)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A further axis: its instrument, and every set of articles as that reads it."""
+
+    instrument: Instrument
+    scored: Mapping[SetKey, Stage]
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,8 @@ class Plan:
         The models that give the bias direction, where they do.
     detected
         By set, as ``generated``: where a regime chooses by how likely articles are human text.
+    axes
+        The further axes, by name.
     """
 
     config: Config
@@ -68,6 +85,7 @@ class Plan:
     neurons: Mapping[SetKey, Stage]
     contrast: Stage | None
     detected: Mapping[SetKey, Stage]
+    axes: Mapping[str, Axis]
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -84,6 +102,7 @@ class Plan:
             *self.updated.values(),
             *self.neurons.values(),
             *self.detected.values(),
+            *self._on_axes,
         ]
         found: dict[str, Stage] = {}
         while everything:
@@ -110,8 +129,16 @@ class Plan:
                 *(stages[key] for key in self.scored for stages in by_set if key in stages),
                 *self.detected.values(),
                 *self._streams,  # what an update was measured on stays beside it
+                *self._on_axes,
             ]
         )
+
+    @property
+    def _on_axes(self) -> list[Stage]:
+        """The instruments and scores of the further axes."""
+        return [
+            stage for one in self.axes.values() for stage in (one.instrument, *one.scored.values())
+        ]
 
     @property
     def kept_models(self) -> set[str]:
@@ -170,7 +197,7 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
 def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
 
-    Where regimes read files, ``regimes`` has those, by label.
+    Where regimes read files, ``regimes`` has those, by label; ``axes`` likewise those of axes.
 
     Parameters
     ----------
@@ -188,13 +215,26 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     if reads_base:
         _check_training(config)
     base = config.base
+    axes = {name: _axis_content(own) for name, own in config.axes.items()}
     loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
         "base": content_of(base.model, base.revision) if loaded else None,
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.wanted},
         **({"regimes": files} if files else {}),
+        **({"axes": axes} if axes else {}),
     }
+
+
+def _axis_content(config: Config) -> dict[str, Any]:
+    """Name what an axis's settings point to, once its data are seen to be usable."""
+    axis = config.metrics.leaning
+    with named_axis(config):
+        content = _instrument_content(config, "leaning")
+        if isinstance(axis, AxisConfig) and axis.data:
+            axis_articles(axis, config.seed)
+            content["data"] = fingerprint(axis.corpus())
+    return content
 
 
 def _content_of_file(regime: AnyRegimeConfig) -> str:
@@ -266,6 +306,11 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     models: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {}
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
+    axes = {
+        name: Instrument(own, f"axis {name}: instrument", ground, "leaning", contents["axes"][name])
+        for name, own in config.axes.items()
+    }
+    on_axes = {name: {_REAL: score_by(_name(_REAL), ground, one)} for name, one in axes.items()}
     updated: dict[SetKey, Stage] = {}
     neurons: dict[SetKey, Stage] = {}
     detected: dict[SetKey, Stage] = {}
@@ -280,6 +325,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
         scored[key] = score_set(name, inputs, instruments, model, scored_models)
+        for axis, instrument in axes.items():
+            on_axes[axis][key] = score_by(name, inputs, instrument)
         if config.neurons.sites:
             inputs = {"corpus": corpus, "model": model}
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)
@@ -350,4 +397,5 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         neurons,
         contrast,
         detected,
+        {name: Axis(one, on_axes[name]) for name, one in axes.items()},
     )

@@ -53,8 +53,8 @@ def cautions(
         it.
     """
     found = [
-        *_withheld(checked),
-        *_instruments(results),
+        *of_withheld(checked),
+        *of_instruments(results),
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
@@ -95,7 +95,8 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
     return found
 
 
-def _withheld(checked: pl.DataFrame) -> list[Caution]:
+def of_withheld(checked: pl.DataFrame) -> list[Caution]:
+    """Say which sets' leaning figures are withheld."""
     found = []
     held = checked.filter(pl.col("withheld"))
     for regime in held["regime"].unique(maintain_order=True):
@@ -138,7 +139,8 @@ def _own_decodings(results: Results) -> list[Caution]:
     ]
 
 
-def _instruments(results: Results) -> list[Caution]:
+def of_instruments(results: Results) -> list[Caution]:
+    """Repeat what the instruments' cards warn of."""
     return [
         Caution(f"Instrument: {fmt.name(card['metric'])}", fmt.visible(warning) + ".")
         for card in results.cards
