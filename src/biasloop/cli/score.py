@@ -21,6 +21,9 @@ def score(
     config: Annotated[
         str | None, typer.Option(help="fit the instruments on this config's corpus")
     ] = None,
+    axis: Annotated[
+        str | None, typer.Option(help="the further axis that leaning is of (metrics.axes)")
+    ] = None,
     body: Annotated[str, typer.Option(help="the column of the text")] = "body",
     out: Annotated[
         Path | None, typer.Option(help="a folder for the tables; without it, means are printed")
@@ -39,6 +42,7 @@ def score(
         names,
         run=api.load_run(run) if run else None,
         config=config,
+        axis=axis,
     )
     if out is not None:
         for name, table in zip(("scores", "leaning_scores", "set_scores"), tables, strict=True):

@@ -83,7 +83,8 @@ def _explain(error: ValidationError, where: str) -> str:
         else:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
-            message = problem["msg"].removeprefix("Value error, ").replace("tuple", "list")
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message.replace("tuple", "list").replace("Tuple", "list")
             quoted = problem["type"] == "string_type" and not isinstance(given, (dict, list))
             advice = ": if it is meant as text, put it into quotes" if quoted else ""
             message = message[:1].lower() + shortened(message[1:], 400)

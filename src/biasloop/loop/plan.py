@@ -180,12 +180,16 @@ def _content(folder: Path, hosted: Hosted | None) -> dict[str, Any]:
 
 
 def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
-    """Name what an instrument's settings point to: a classifier's files, an asset's version."""
+    """Name what an instrument's settings point to: files, an asset's version, an axis's data."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
     content = CONTENTS[metric](config.metrics) if metric in CONTENTS else {}
-    if classifier != "builtin":
-        content["classifier"] = content_of(classifier)
+    with named_axis(config):
+        if classifier != "builtin":
+            content["classifier"] = content_of(classifier)
+        if isinstance(section, AxisConfig) and section.data:
+            axis_articles(section, config.seed)  # seen to be usable before anything is computed
+            content["data"] = fingerprint(section.corpus())
     if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
@@ -215,7 +219,7 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     if reads_base:
         _check_training(config)
     base = config.base
-    axes = {name: _axis_content(own) for name, own in config.axes.items()}
+    axes = {name: _instrument_content(own, "leaning") for name, own in config.axes.items()}
     loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
@@ -224,17 +228,6 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
         **({"regimes": files} if files else {}),
         **({"axes": axes} if axes else {}),
     }
-
-
-def _axis_content(config: Config) -> dict[str, Any]:
-    """Name what an axis's settings point to, once its data are seen to be usable."""
-    axis = config.metrics.leaning
-    with named_axis(config):
-        content = _instrument_content(config, "leaning")
-        if isinstance(axis, AxisConfig) and axis.data:
-            axis_articles(axis, config.seed)
-            content["data"] = fingerprint(axis.corpus())
-    return content
 
 
 def _content_of_file(regime: AnyRegimeConfig) -> str:
