@@ -254,7 +254,7 @@ def _verdicts(
     margin = settings.equivalence_margin
     confusion = instrument_confusion(cards, found.labels)
     unreliable = confusion.problem if confusion else ""
-    there = found.regimes()
+    there = found.regimes() if found.values else []
     order = there if regimes is None else [name for name in regimes if name in there]
     return [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
 

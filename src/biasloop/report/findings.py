@@ -111,7 +111,7 @@ def findings(results: Results) -> Findings:
         projected_updates(results, leaning),
         selections(results),
         warnings,
-        figures(results, summary, leaning, verdicts),
+        figures(results, summary, leaning, verdicts, axes),
         neurons_of(results),
         axes,
     )

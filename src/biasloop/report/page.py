@@ -120,6 +120,7 @@ def _contents(found: Findings) -> dict[str, Any]:
         "tables": regime_tables(summary, regimes, labels) + update_tables(found.updates, leaning),
         "tests": tables_of_tests(found.evidence, regimes, labels, leaning),
         "neurons": found.neurons,
+        "over": over,
         "axes": [section(axis, colours, over) for axis in found.axes],
         "margin": fmt.short(100 * config.report.equivalence_margin),
         "examples": examples(results, found.checked),
