@@ -90,7 +90,7 @@ def first_rows(found: Sequence[AxisFindings], regime: str) -> Choices | None:
         note = f"+ towards {fmt.name(told, 24)}" if len(labels) == 2 else _labels(labels)
         if axis.unmentioned:
             none, every = axis.unmentioned
-            note += f"; {none:,} of {every:,} articles mention nobody it reads about"
+            note += f"; {none:,} of {every:,} articles have none of its names: not scored"
         cells = (
             (change_entry(verdict, labels), amplified_entry(verdict))
             if verdict
