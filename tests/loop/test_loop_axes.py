@@ -109,9 +109,10 @@ def test_articles_of_the_loop_teach_no_axis(bare, tmp_path):
     config |= {"loop": {"generations": 0}, "metrics": {**bare["metrics"], "axes": [own]}}
     run = bl.run(config, tmp_path / "run")
     corpus = next(run.folder.glob("stages/corpus-*"))
-    assert run.results.axes["place"].cards[0]["trained_on"] == (
-        read_part(corpus, "instrument").height
-    )
+    card = run.results.axes["place"].cards[0]
+    kept = read_part(corpus, "instrument").height
+    assert card["trained_on"] == kept
+    assert f"{80 - kept} articles of its data are articles of the loop: left out" in card["notes"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,10 @@ def test_articles_of_the_loop_teach_no_axis(bare, tmp_path):
         ({"columns": {"label": "where"}}, "no column 'where'.*Its columns are: body, label"),
         ({"labels": ["north", "east"]}, "12 x unknown label 'south'"),
         ({"labels": ["north", "south", "east"]}, "axis 'place'.*too few articles of 'east'"),
-        ({"mentions": ["Zoe"]}, "at least 10 articles that mention a name; too few: north \\(0\\)"),
+        (
+            {"mentions": ["Zoe"]},
+            "too few: north \\(0\\), south \\(0\\) \\(24 articles.*none of the names",
+        ),
         ({"mentions": [" "]}, "metrics.axes.0.mentions.0"),
         ({"mention": ["Zoe"]}, "unknown key 'metrics.axes.0.mention': did you mean 'mentions'"),
         ({"name": "a b"}, "metrics.axes.0.name"),

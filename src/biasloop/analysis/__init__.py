@@ -8,7 +8,13 @@ from biasloop.analysis.classifier_errors import (
     instrument_confusion,
 )
 from biasloop.analysis.collapse import Sign
-from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
+from biasloop.analysis.evidence import (
+    SHIFT_MEASURES,
+    Evidence,
+    classifier_shifts,
+    evidence,
+    tables_evidence,
+)
 from biasloop.analysis.grids import (
     Tables,
     article_grid,
@@ -84,6 +90,7 @@ __all__ = [
     "articles_needed",
     "articles_to_hold",
     "can_hold",
+    "classifier_shifts",
     "damage_curve",
     "design_of",
     "detectable_change",

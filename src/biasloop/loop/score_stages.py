@@ -71,8 +71,12 @@ def named_axis(config: Config) -> Generator[None]:
         raise InputError(f"metrics.axes, axis '{axis.name}': {error}") from error
 
 
-def axis_articles(axis: AxisConfig, seed: int, corpus: Path | None = None) -> pl.DataFrame:
+def axis_articles(
+    axis: AxisConfig, seed: int, corpus: Path | None = None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Read the labelled articles of an axis (`tables.ARTICLES`); none where it has no data.
+
+    Beside them stands what is to be known of them.
 
     Parameters
     ----------
@@ -88,30 +92,39 @@ def axis_articles(axis: AxisConfig, seed: int, corpus: Path | None = None) -> pl
         If the data cannot be read, or have too few articles of a label.
     """
     if axis.data is None:
-        return ARTICLES.to_frame()
+        return ARTICLES.to_frame(), ()
     try:
-        articles = load_corpus(axis.corpus(), seed).articles
+        read = load_corpus(axis.corpus(), seed)
     except InputError as error:
         raise InputError(f"its data, whose keys are those of corpus: {error}") from error
+    of_loop = pl.DataFrame(schema=ARTICLES)
     if corpus:
         parts = read_table(corpus / "articles.parquet", PARTED_ARTICLES)
-        of_loop = parts.filter(pl.col("part") != "instrument")["body"]
-        articles = articles.filter(~pl.col("body").is_in(of_loop.implode()))
-    articles = mentioning(articles, axis.mentions)
+        of_loop = parts.filter(pl.col("part") != "instrument")
+    apart = read.articles.join(of_loop, on="body", how="anti", maintain_order="left")
+    told = mentioning(apart, axis.mentions)
+    articles = told.unique("body", keep="first", maintain_order=True)
+    left_out = {
+        "rows of its data could not be used": read.bad_rows.height,
+        "articles of its data are articles of the loop": read.articles.height - apart.height,
+        "articles of its data have none of the names": apart.height - told.height,
+        "articles of its data say what another says": told.height - articles.height,
+    }
+    notes = tuple(f"{count:,} {what}: left out" for what, count in left_out.items() if count)
     counts = Counter(articles["label"])
     few = [f"{label} ({counts[label]})" for label in axis.labels if counts[label] < LEAST_ARTICLES]
     if few:
-        left = " that mention a name" * bool(axis.mentions) + " and are not in the loop" * bool(
-            corpus
-        )
+        why = f" ({'; '.join(notes)})" if notes else ""
         raise InputError(
-            f"a label needs at least {LEAST_ARTICLES} articles{left}; too few: {', '.join(few)}. "
+            f"a label needs at least {LEAST_ARTICLES} articles; too few: {', '.join(few)}{why}. "
             "Give more in data.source, or leave the label out of labels"
         )
-    return articles
+    return articles, notes
 
 
-def _context(config: Config, paths: Paths, articles: pl.DataFrame) -> FitContext:
+def _context(
+    config: Config, paths: Paths, articles: pl.DataFrame, notes: tuple[str, ...] = ()
+) -> FitContext:
     """Say what a metric's instrument is made from."""
     leaning = config.metrics.leaning
     own = leaning.labels if isinstance(leaning, AxisConfig) else None
@@ -121,6 +134,7 @@ def _context(config: Config, paths: Paths, articles: pl.DataFrame) -> FitContext
         articles=articles,
         base_model=str(paths["base"] / "model"),
         seed=config.seed,
+        notes=notes,
     )
 
 
@@ -149,20 +163,22 @@ class Instrument(Stage):
         """Write what the metric loads again, and its card."""
         folder = out / "instrument"
         folder.mkdir()
-        axis = self.config.metrics.leaning
+        axis, notes = self.config.metrics.leaning, ()
         with named_axis(self.config):
             if not isinstance(axis, AxisConfig):
                 articles = read_part(paths["corpus"], "instrument")
             elif axis.data and fingerprint(axis.corpus()) != self.content["data"]:
                 raise InputError("its data have changed since the run began")
             else:
-                articles = axis_articles(axis, self.config.seed, paths["corpus"])
-            metric_kind(self.metric).fit(_context(self.config, paths, articles), folder)
+                articles, notes = axis_articles(axis, self.config.seed, paths["corpus"])
+            context = _context(self.config, paths, articles, notes)
+            metric_kind(self.metric).fit(context, folder)
 
     def load(self, paths: Paths, folder: Path) -> Metric:
         """Load the metric from the stage's output ``folder``."""
         context = _context(self.config, paths, pl.DataFrame(schema=ARTICLES))
-        return metric_kind(self.metric).load(context, folder / "instrument")
+        with named_axis(self.config):
+            return metric_kind(self.metric).load(context, folder / "instrument")
 
 
 @dataclass(frozen=True, eq=False)

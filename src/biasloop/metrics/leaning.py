@@ -195,6 +195,7 @@ class LeaningKind:
         else:
             card, domain, curve, classifier = _measure_external(context, texts, truth)
             fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
+        card = replace(card, notes=[*card.notes, *context.notes])
         _write(folder, card, classifier, domain, curve.readable.tolist())
 
     def load(self, context: FitContext, folder: Path) -> Leaning:

@@ -9,6 +9,7 @@ import polars as pl
 
 from biasloop.analysis import (
     Verdict,
+    classifier_shifts,
     followed_leaning,
     instrument_confusion,
     outcomes,
@@ -19,7 +20,7 @@ from biasloop.analysis import (
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
 from biasloop.report.answer import Choices, Entry, amplified_entry, change_entry
-from biasloop.report.cautions import Caution, of_instruments, of_withheld
+from biasloop.report.cautions import Caution, of_instruments, of_shifts, of_withheld
 from biasloop.report.cells import Table, regime_tables
 from biasloop.report.statistics import verdict_tables
 
@@ -47,10 +48,12 @@ class AxisFindings:
     @property
     def cautions(self) -> list[Caution]:
         """What to know before believing it."""
+        tables = tables_of(self.results)
         problem = instrument_confusion(self.results.cards, self.results.labels)
         found = [
-            *of_withheld(validity(tables_of(self.results))),
+            *of_withheld(validity(tables)),
             *of_instruments(self.results),
+            *of_shifts(classifier_shifts(tables)),
         ]
         if problem and problem.problem:
             text = f"Its shares are not corrected: {fmt.visible(problem.problem)}."

@@ -302,7 +302,7 @@ def _of_evidence(evidence: Evidence) -> list[Caution]:
             )
         )
     found += _unread(evidence.adjusted)
-    found += _shifted(evidence.shifts)
+    found += of_shifts(evidence.shifts)
     own = evidence.adjusted.filter(
         (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
     )
@@ -363,7 +363,8 @@ _SHIFTS = {
 }
 
 
-def _shifted(shifts: pl.DataFrame) -> list[Caution]:
+def of_shifts(shifts: pl.DataFrame) -> list[Caution]:
+    """Say where a classifier is less sure, or less agreed with, than on the real articles."""
     found = []
     for measure, (what, unit) in _SHIFTS.items():
         own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))
