@@ -36,7 +36,7 @@ from rich.table import Table
 from sklearn.metrics import confusion_matrix
 
 from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
-from biasloop.config.schema import CorpusConfig
+from biasloop.config.schema import CorpusConfig, ReportConfig
 from biasloop.corpus import load_corpus
 from biasloop.metrics.classifier import fit_builtin
 from biasloop.metrics.damage import (
@@ -104,6 +104,7 @@ WAYS: dict[str, Damage] = {
     "loop of 1/2": looped(0.5),
     "loop of 1/4": looped(0.25),
     "loop of 1/8": looped(0.125),
+    "loop of 1/12": looped(1 / 12),
     "loop of 1/16": looped(0.0625),
     "loop of 1/4, a word in 12 replaced": looped(0.25, 1 / 12),
     "cut to 1/2": cut(0.5),
@@ -111,6 +112,7 @@ WAYS: dict[str, Damage] = {
     "cut to 1/8": cut(0.125),
     "cut to 1/2, anywhere": cut(0.5, anywhere=True),
     "cut to 1/8, anywhere": cut(0.125, anywhere=True),
+    "cut to 1/12, anywhere": cut(1 / 12, anywhere=True),
     "cut to 1/16, anywhere": cut(0.0625, anywhere=True),
     "20 % unknown": unknown(0.2),
     "40 % unknown": unknown(0.4),
@@ -227,7 +229,7 @@ def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
         pl.DataFrame(scores, SCORES, orient="row"),
         pl.DataFrame(leanings, LEANING_SCORES, orient="row"),
         SET_SCORES.to_frame(),
-        outside_share=0.95,
+        outside_share=ReportConfig().outside_share,
         sources=sources,
         curve=curve,
     )
@@ -285,13 +287,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=60, help="of each split")
     parser.add_argument("--splits", type=int, default=10, help="of the speakers")
+    parser.add_argument("--first", type=int, default=0, help="number of the first split")
     parser.add_argument("--jobs", type=int, default=1, help="splits side by side")
     parser.add_argument("--rows", type=Path, help="write each finished split's rows here (JSONL)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows: list[dict] = []
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
-        splits = range(arguments.splits)
+        splits = range(arguments.first, arguments.first + arguments.splits)
         futures = [pool.submit(split_rows, split, arguments.simulations) for split in splits]
         for count, future in enumerate(as_completed(futures), start=1):
             rows += future.result()

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.stats import beta
 
 from biasloop.device import cores
-from biasloop.theory import wmle_chain
+from biasloop.theory import run, settings
 
 GENERATIONS, SAMPLES = 11, 10_000
 
@@ -50,12 +50,12 @@ def seconds(function: Callable[[], object], repeats: int) -> float:
 
 def main() -> None:
     table = Table("figure", "biasloop", "baseline", "ratio", "asked")
-    ours = seconds(lambda: wmle_chain(), 20)
+    ours = seconds(lambda: run(settings()), 20)
     plain = seconds(lambda: plain_chain(0), 2)
     table.add_row(
         "one chain, 11 x 10,000 (s)", f"{ours:.4f}", f"{plain:.3f}", f"{plain / ours:.0f}", ">= 30"
     )
-    thousand = seconds(lambda: wmle_chain(replicates=1000), 1)
+    thousand = seconds(lambda: run(settings(replicates=1000)), 1)
     table.add_row(
         f"1,000 replicates on {cores()} cores (s)",
         f"{thousand:.2f}",
@@ -65,7 +65,7 @@ def main() -> None:
     )
     previous = None
     for samples in (10_000, 100_000, 1_000_000):
-        cost = seconds(lambda n=samples: wmle_chain(samples=n), 5) / samples / GENERATIONS * 1e9
+        cost = seconds(lambda n=samples: run(settings(samples=n)), 5) / samples / GENERATIONS * 1e9
         table.add_row(
             f"ns per sample and generation, {samples:,} samples",
             f"{cost:.1f}",
@@ -76,7 +76,7 @@ def main() -> None:
         previous = cost
     previous = None
     for replicates in (50, 200, 800):
-        cost = seconds(lambda r=replicates: wmle_chain(replicates=r), 2) / replicates * 1e3
+        cost = seconds(lambda r=replicates: run(settings(replicates=r)), 2) / replicates * 1e3
         table.add_row(
             f"ms per replicate, {replicates} replicates",
             f"{cost:.2f}",

@@ -132,7 +132,7 @@ def test_a_revision_is_another_model_and_another_content(hub, causal):
 
 def test_a_stage_loads_the_commit_that_its_key_names(hub, causal, tmp_path):
     from biasloop.config import Config
-    from biasloop.loop.model_stages import Base
+    from biasloop.loop.generation_stages import Base
 
     hub.put("model", "some/tiny", causal / "first")
     config = Config.model_validate({"base": {"model": "some/tiny"}})

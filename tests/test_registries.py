@@ -9,7 +9,7 @@ from biasloop.errors import registered
 from biasloop.metrics.classifier import CANDIDATES, DESCRIPTIONS
 from biasloop.metrics.leaning import _LOADERS, _NAMED_IN
 from biasloop.report.page import _training
-from biasloop.stages.engines import ENGINES, writer_of
+from biasloop.stages.generate import ENGINES, writer_of
 from biasloop.stages.methods import METHODS, method_of
 
 

@@ -38,7 +38,7 @@ SHORT = {
 _TIMES = {"seconds", "finished", "record_sha256"}
 _PRELOADED = [
     "biasloop.api",
-    "biasloop.loop.model_stages",
+    "biasloop.loop.generation_stages",
     "transformers.trainer",
     "sklearn.linear_model",
 ]

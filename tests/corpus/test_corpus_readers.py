@@ -297,7 +297,7 @@ def test_several_files_in_a_zip_and_text_that_unpacks_to_far_more(tmp_path, monk
         archive.write(path, "b.jsonl")
     with pytest.raises(InputError, match="2 files are packed in it"):
         load(tmp_path / "news.jsonl.zip")
-    monkeypatch.setattr("biasloop.corpus.packed.MOST", 2**20)
+    monkeypatch.setattr("biasloop.corpus.records.MOST", 2**20)
     path.write_text("{}\n" * 2**20)
     with pytest.raises(InputError, match=r"holds more than 1,048,576 bytes"):
         load(packed(path, ".gz"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasloop.corpus.transcript import Speech, speeches
+from biasloop.corpus.conventions import Speech, speeches
 
 
 def only(transcript: str) -> str:

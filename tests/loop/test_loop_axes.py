@@ -11,7 +11,7 @@ from made_up import COMMON, WORDS
 import biasloop as bl
 from biasloop.config import load_config, parse_config
 from biasloop.loop import make_plan
-from biasloop.loop.article_stages import read_part
+from biasloop.loop.generation_stages import read_part
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -10,7 +10,7 @@ from made_up import WORDS, chat_tokenizer
 import biasloop as bl
 from biasloop.config import ScratchConfig, parse_config
 from biasloop.loop import Store, estimate, gather, make_plan
-from biasloop.loop.article_stages import read_part
+from biasloop.loop.generation_stages import read_part
 from biasloop.models import build_scratch_model, load_model, save_model
 from biasloop.stages import generate_articles
 

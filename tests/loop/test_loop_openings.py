@@ -11,7 +11,7 @@ from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.loop import Store, estimate, execute, gather, make_plan, measure_throughput, silent
-from biasloop.loop.article_stages import read_part
+from biasloop.loop.generation_stages import read_part
 from biasloop.tables import BASE, REAL
 
 pytestmark = pytest.mark.usefixtures("own_cache")

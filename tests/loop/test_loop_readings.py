@@ -9,7 +9,7 @@ import biasloop as bl
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.loop import Store, contents_of, make_plan
-from biasloop.loop.readings import with_readings
+from biasloop.loop.generation_stages import with_readings
 from biasloop.metrics.base import SCORED_LEANINGS
 from biasloop.tables import write_table
 

@@ -13,8 +13,8 @@ import biasloop as bl
 from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
 from biasloop.loop import Remote, fetch, is_url, verify
-from biasloop.loop.manifest import MANIFEST, PRUNED
 from biasloop.loop.remote import mirror_of
+from biasloop.loop.store import MANIFEST, PRUNED
 
 SHORT = ["loop.generations=1", "regimes=[synthetic]", "loop.keep_models=last"]
 

@@ -121,7 +121,7 @@ def test_a_damaged_entry_is_noticed_removed_and_computed_again(bare, tmp_path, o
 
 
 def test_an_entry_that_names_a_file_outside_or_is_of_another_stage_is_not_taken(tiny, tmp_path):
-    from biasloop.loop.manifest import copy_stage, seal
+    from biasloop.loop.store import copy_stage, seal
 
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_leaves_nothing_of_what_was_being_taken(bare, tmp_pa
     def full(source, target, *_):
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr("biasloop.loop.manifest.shutil.copyfile", full)
+    monkeypatch.setattr("biasloop.loop.store.shutil.copyfile", full)
     with pytest.raises(StoreError, match="the disk is full") as error:
         bl.run(bare, tmp_path / "two", ONE)
     assert error.value.exit_code == 3

@@ -7,9 +7,9 @@ from polars.testing import assert_frame_equal
 
 import biasloop as bl
 from biasloop.config import parse_config
-from biasloop.loop import Store, article_stages, config_hash, make_plan, score_stages
-from biasloop.loop.article_stages import Shard
+from biasloop.loop import Store, config_hash, generation_stages, make_plan, score_stages
 from biasloop.loop.run import read_contents
+from biasloop.loop.stage import Shard
 
 CONTENTS = {"corpus": "x", "base": None, "instruments": {}}
 
@@ -17,7 +17,7 @@ CONTENTS = {"corpus": "x", "base": None, "instruments": {}}
 @given(st.integers(0, 60), st.integers(1, 40), st.integers(1, 9))
 def test_shards_are_the_whole_in_order_and_even(height, count, unit):
     table = pl.DataFrame({"row": range(height)}, schema={"row": pl.Int64})
-    shards = [Shard(number, count).of(table, unit) for number in range(count)]
+    shards = [table[Shard(number, count).rows(height, unit)] for number in range(count)]
     assert_frame_equal(pl.concat(shards), table)
     units = [-(-shard.height // unit) for shard in shards]
     assert max(units) - min(units) <= 1
@@ -53,7 +53,7 @@ def test_how_it_is_run_is_not_part_of_what_is_computed(tiny):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(tiny, tmp_path, monkeypatch):
-    for module in (article_stages, score_stages):
+    for module in (generation_stages, score_stages):
         monkeypatch.setattr(module, "UNIT", 5)  # 12 articles: units of 5, 5 and 2
     values = {
         **tiny,

@@ -212,3 +212,20 @@ def test_no_article_is_read_by_a_classifier_that_has_seen_it_and_each_lies_where
         once = np.bincount(own[own >= 0], minlength=len(domain.levels))
         there = (curve.read[folds[fold]] >= 0).sum(axis=(0, 2))
         assert counted.tolist() == (there - once).tolist()
+
+
+def test_a_level_at_the_end_is_never_read_and_its_errors_count_for_the_one_before(random):
+    """Both levels are told apart; right in 0.9 and 0.5 of the first label's articles."""
+    rates = np.array([[[0.97, 0.03], [0.03, 0.97]], [[0.9, 0.1], [0.1, 0.9]], [[0.5, 0.5], [0, 1]]])
+    found = [curve_with(rates[[level]], 20_000, random) for level in range(3)]
+    read = np.concatenate([one.read for one in found], axis=1)
+    steps = ((40, np.inf), (20, 40), (10, 20))
+
+    def curve(end):
+        levels = tuple(Level(words, (0.0, 0.5), end and words[0] == 10) for words in steps)
+        return DamageCurve(found[0].labels, levels, found[0].sources, found[0].truth, read)
+
+    assert curve(False).readable.all()
+    assert curve(True).readable.tolist() == [True, True, False]
+    drawn = curve(True).drawn_rates(4000, random)[:, 1, 0, 0]
+    assert drawn.min() == pytest.approx((0.9 + 0.5) / 2, abs=0.02)

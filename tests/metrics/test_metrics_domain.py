@@ -65,7 +65,7 @@ def test_the_levels_do_not_overlap_and_leave_no_gap(corpus):
 
 
 def test_a_level_comes_back_from_json():
-    for level in (Level((7.5, float("inf")), (0.0, 0.2)), Level((5, 7.5), (0.2, 0.4))):
+    for level in (Level((7.5, float("inf")), (0.0, 0.2)), Level((5, 7.5), (0.2, 0.4), end=True)):
         assert Level.from_json(level.to_json()) == level
 
 
@@ -83,3 +83,12 @@ def test_no_step_is_shorter_than_what_intervals_were_seen_to_hold_for(median, sh
     assert edges[0] == pytest.approx(median / np.sqrt(2))
     assert np.allclose(np.diff(np.log2(edges)), -1)
     assert edges[-1] == pytest.approx(shortest, abs=1)
+
+
+def test_a_step_beyond_the_shortest_that_is_read_is_measured_only():
+    texts = [f"common own{chr(97 + i)} " + "pad " * (200 + i) for i in range(20)]
+    domain = fit_domain(texts, [np.arange(10), np.arange(10, 20)])
+    read = {level.words for level in domain.levels if not level.end}
+    beyond = {level.words for level in domain.levels if level.end}
+    shortest = min(low for low, _ in read)
+    assert beyond == {(shortest / 2, shortest)}

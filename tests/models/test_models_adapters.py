@@ -9,7 +9,7 @@ import torch
 
 from biasloop.config import Config, ScratchConfig
 from biasloop.errors import InputError
-from biasloop.loop.model_stages import Base
+from biasloop.loop.generation_stages import Base
 from biasloop.loop.plan import content_of
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 

@@ -14,7 +14,7 @@ def test_regimes_and_labels_come_from_the_files(whole):
     found = read_published(whole.path)
     assert found.regimes == ("fresh", "stale_mix")
     assert found.tables.labels == ("red", "blue", "green")
-    assert (found.base_model, found.ignored) == ("tiny", ())
+    assert found.ignored == ()
     assert found.first == {"fresh": 1, "stale_mix": 1}
     assert found.absent == ()
     assert found.tables.scores.schema == SCORES

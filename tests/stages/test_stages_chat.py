@@ -17,7 +17,7 @@ from biasloop.models import (
     load_model,
     save_model,
 )
-from biasloop.models.fast.joined import NO_LOSS, pack
+from biasloop.models.fast.packing import NO_LOSS, pack
 from biasloop.stages import collate, finetune, generate_articles, generate_blocks, training_samples
 from biasloop.tables import ARTICLES
 

@@ -22,7 +22,7 @@ from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
 from biasloop.models import LoadedModel, prepacked, train_tokenizer, trained_by_onednn
 from biasloop.models.fast.decode import keeps_keys_and_values
-from biasloop.models.fast.joined import can_pack
+from biasloop.models.fast.packing import can_pack
 from biasloop.stages import finetune, generate_blocks
 from biasloop.stages.generate import continue_prompts
 from biasloop.tables import ARTICLES

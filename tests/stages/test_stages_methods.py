@@ -11,13 +11,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from biasloop.config import Config, LoraConfig, ScratchConfig, TrainingConfig
 from biasloop.device import Device
 from biasloop.errors import InputError
-from biasloop.loop.model_stages import _training_settings
+from biasloop.loop.generation_stages import _training_settings
 from biasloop.loop.plan import contents_of
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-from biasloop.models.fast.joined import can_pack
+from biasloop.models.fast.packing import can_pack
 from biasloop.stages import finetune
+from biasloop.stages.fsdp import _needs
 from biasloop.stages.methods import method_of
-from biasloop.stages.together import _needs
 from biasloop.tables import ARTICLES
 
 peft = pytest.importorskip("peft")
@@ -237,7 +237,7 @@ def test_modules_that_are_not_there_or_tied_are_refused(folders, modules, words)
 
 
 def test_without_peft_nothing_is_begun(monkeypatch):
-    monkeypatch.setattr("biasloop.stages.methods.lora.find_spec", lambda name: None)
+    monkeypatch.setattr("biasloop.stages.methods.find_spec", lambda name: None)
     config = Config.model_validate({"training": {"method": "lora"}, "base": {"model": "scratch"}})
     with pytest.raises(InputError, match=r"needs PEFT, which is not installed: pip install"):
         contents_of(config)

@@ -9,8 +9,7 @@ from biasloop.config import ScratchConfig, TrainingConfig
 from biasloop.device import Device
 from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.stages import finetune
-from biasloop.stages.objective import step_loss
-from biasloop.stages.train import collate
+from biasloop.stages.train import collate, step_loss
 from biasloop.tables import ARTICLES
 
 torch = pytest.importorskip("torch")

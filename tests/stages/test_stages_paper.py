@@ -15,11 +15,11 @@ from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig, par
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
 from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.models.fast.joined import pack
+from biasloop.models.fast.packing import pack
 from biasloop.models.sites import feed_forwards, reading
 from biasloop.stages import blocks_of, collate, finetune, generate_blocks, samples_of
+from biasloop.stages.generate import article_prompts
 from biasloop.stages.neurons import summarise_neurons
-from biasloop.stages.prompts import article_prompts
 from biasloop.tables import ARTICLES
 
 BODIES = [

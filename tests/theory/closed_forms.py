@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from biasloop.theory import run, settings
 from biasloop.theory.families import beta_from_statistics
 
 
@@ -40,3 +41,13 @@ def two_leanings_fixed_points(real_share, F):
     inside = np.sort(roots.real[(np.abs(roots.imag) < 1e-9) & (np.abs(roots.real) < 0.5)])
     slopes = (1.0 - F) * (0.5 - 2.0 * inside**2) / (0.5 + 2.0 * inside**2) ** 2
     return list(zip(inside + 0.5, slopes, strict=True))
+
+
+def wmle_chain(pretrained=None, real=None, **others):
+    """Weighted maximum likelihood, generation after generation."""
+    return run(settings("wmle", pretrained=pretrained, real=real, **others))
+
+
+def mle_chain(real=None, **others):
+    """Plain maximum likelihood, which uses no base."""
+    return run(settings("mle", pretrained=real, real=real, **others))

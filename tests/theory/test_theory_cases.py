@@ -6,20 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
+from closed_forms import mle_chain, wmle_chain
 from typer.testing import CliRunner
 
-from biasloop.cli.simulate import simulate
+from biasloop.cli.plans import simulate
 from biasloop.errors import InputError
 from biasloop.theory import (
     command,
     measure,
-    mle_chain,
     run,
     save,
     settings,
     summarise,
     verdict,
-    wmle_chain,
 )
 from biasloop.theory.settings import unlimited
 
@@ -175,7 +174,7 @@ def test_theory_needs_no_torch():
     import sys
 
     code = (
-        "import sys, biasloop.theory as t; t.wmle_chain(samples=100, generations=2);"
+        "import sys, biasloop.theory as t; t.run(t.settings(samples=100, generations=2));"
         "assert not {'torch', 'matplotlib', 'polars'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

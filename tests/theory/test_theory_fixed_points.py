@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from closed_forms import leaning_thresholds, two_leanings_fixed_points
+from closed_forms import leaning_thresholds, two_leanings_fixed_points, wmle_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import polygamma
@@ -18,7 +18,6 @@ from biasloop.theory import (
     multipliers,
     population_map,
     two_leanings_threshold,
-    wmle_chain,
 )
 
 FRACTIONS = [0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9]

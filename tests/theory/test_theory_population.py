@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from closed_forms import beta_bias_direction, beta_wmle_path
+from closed_forms import beta_bias_direction, beta_wmle_path, mle_chain, wmle_chain
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
@@ -12,10 +12,8 @@ from scipy import integrate, optimize, stats
 from biasloop.errors import InputError
 from biasloop.theory import (
     get_family,
-    mle_chain,
     population_map,
     update_projection,
-    wmle_chain,
 )
 from biasloop.theory.families import beta_from_statistics
 

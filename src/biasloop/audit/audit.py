@@ -23,6 +23,7 @@ from biasloop.analysis import (
 from biasloop.audit.copies import copied
 from biasloop.audit.needed import NEEDED, needed_table
 from biasloop.audit.unpaired import Difference, mean_difference, share_difference
+from biasloop.config import ReportConfig
 from biasloop.errors import InputError
 from biasloop.loop import ScoredSets
 from biasloop.seeds import generator
@@ -49,6 +50,7 @@ LEANS = pl.Schema(
 )
 
 _SYNTHETIC = "synthetic"
+_DEFAULTS = ReportConfig()
 #: Two-sided 5 % and power 80 %: the normal quantiles of both.
 _SHOWN = 1.959964 + 0.841621
 
@@ -103,7 +105,10 @@ class Audit:
 
 
 def audit(
-    judged: ScoredSets, tolerance: float = 0.05, outside_share: float = 0.95, seed: int = 0
+    judged: ScoredSets,
+    tolerance: float = 0.05,
+    outside_share: float = _DEFAULTS.outside_share,
+    seed: int = 0,
 ) -> Audit:
     """Audit a synthetic set.
 

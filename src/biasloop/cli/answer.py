@@ -47,11 +47,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[dict[str, str]]]
     console_of_width().print(table)
 
 
-def console_of_width() -> Console:
+def console_of_width(width: int = 110) -> Console:
     """Give a console as wide as the terminal, and of one width where there is none."""
     from rich.console import Console
 
-    return Console(width=None if Console().is_terminal else 110)
+    return Console(width=None if Console().is_terminal else width)
 
 
 def _cell(entry: dict[str, str]) -> Any:  # noqa: ANN401 - rich is imported late

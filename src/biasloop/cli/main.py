@@ -12,21 +12,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from biasloop import __version__
-from biasloop.cli.assets import doctor, download
-from biasloop.cli.audit import audit
-from biasloop.cli.compare import compare
-from biasloop.cli.config import config
 from biasloop.cli.dose import dose
-from biasloop.cli.label import label
-from biasloop.cli.neurons import ablate, export, neurons
-from biasloop.cli.power import power
-from biasloop.cli.push import push
-from biasloop.cli.reproduce import reproduce
-from biasloop.cli.run import report, run
-from biasloop.cli.score import score
-from biasloop.cli.simulate import simulate
+from biasloop.cli.models import ablate, export, neurons, push
+from biasloop.cli.plans import power, reproduce, simulate
+from biasloop.cli.run import clean, compare, report, run, verify
+from biasloop.cli.start import config, doctor, download
+from biasloop.cli.text import audit, label, score
 from biasloop.cli.validate import validate
-from biasloop.cli.verify import clean, verify
 from biasloop.errors import BiasloopError, StoreError
 
 #: Set by ``--traceback``.
@@ -63,26 +55,13 @@ def _options(
         os.environ[_TRACEBACK] = "1"
 
 
-app.command("run")(run)
-app.command("report")(report)
-app.command("dose")(dose)
-app.command("compare")(compare)
-app.command("verify")(verify)
-app.command("clean")(clean)
-app.command("validate")(validate)
-app.command("score")(score)
-app.command("neurons")(neurons)
-app.command("ablate")(ablate)
-app.command("export")(export)
-app.command("push")(push)
-app.command("audit")(audit)
+for _command in (
+    *(run, report, dose, compare, verify, clean, validate, score, neurons, ablate, export, push),
+    *(audit, power, simulate, download, config, doctor),
+):
+    app.command(_command.__name__)(_command)
 app.add_typer(label, name="label")
-app.command("power")(power)
 app.add_typer(reproduce, name="reproduce")
-app.command("simulate")(simulate)
-app.command("download")(download)
-app.command("config")(config)
-app.command("doctor")(doctor)
 
 _INTERRUPTED = 128 + signal.SIGINT
 _STOPPED = "biasloop: stopped; the same command goes on from here"

@@ -1,18 +1,27 @@
-"""`biasloop run` and `biasloop report`."""
+"""`biasloop run`, `report`, `compare`, `verify` and `clean`: runs and their folders."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from biasloop.cli.answer import answer_of, show
+import biasloop as bl
+from biasloop.cli.answer import answer_of, print_table, show
 from biasloop.cli.progress import listener
+from biasloop.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from biasloop.config import Config
 
 
+RunPlace = Annotated[str, typer.Argument(metavar="RUN", help="a run folder or its URL")]
+RunBegun = Annotated[
+    str, typer.Argument(metavar="RUN", help="a run folder or its URL, finished or not")
+]
 ConfigFile = Annotated[str, typer.Argument(help="a YAML file, or the name of an example: demo")]
 Overrides = Annotated[
     list[str] | None,
@@ -53,23 +62,19 @@ def run(
     as_json: AsEvents = False,
 ) -> None:
     """Run an experiment, or go on with it where it stopped, and write its report."""
-    from biasloop import api
-
     if dry_run:
         from biasloop.config import load_config
 
         show_cost(load_config(config, overrides or ()), calibrate, as_json)
         return
     with listener(as_json) as listen:
-        finished = api.run(config, out, overrides or (), listen, executor, address, reuse or ())
+        finished = bl.run(config, out, overrides or (), listen, executor, address, reuse or ())
     path = finished.current_report()
     answer = answer_of(path) if path else None
     if path is None or answer is None:
         path = finished.report()
         answer = answer_of(path) or {}
     if as_json:
-        import json
-
         event = {"event": "report", "path": str(path.resolve()), "answer": answer}
         print(json.dumps(event, ensure_ascii=False))
     else:
@@ -78,9 +83,6 @@ def run(
 
 def show_cost(checked: Config, measure: bool, as_json: bool) -> None:
     """Say what a run would cost; with ``measure`` in hours on this machine, too."""
-    import json
-    from dataclasses import asdict
-
     from biasloop.loop import estimate, gather, measure_throughput
 
     material = gather(checked)
@@ -88,16 +90,8 @@ def show_cost(checked: Config, measure: bool, as_json: bool) -> None:
     speeds = measure_throughput(checked, material) if measure else None
     hours = speeds.hours(cost) if speeds else None
     if as_json:
-        print(
-            json.dumps(
-                {
-                    **asdict(cost),
-                    "operations": cost.operations,
-                    "speeds": asdict(speeds) if speeds else None,
-                    "hours": hours,
-                }
-            )
-        )
+        measured = {"speeds": asdict(speeds) if speeds else None, "hours": hours}
+        print(json.dumps({**asdict(cost), "operations": cost.operations, **measured}))
         return
     print(f"{checked.name}: {cost.articles:,} real articles, {cost.parameters:,} parameters")
     kinds = ", ".join(f"{count} {kind}" for kind, count in cost.stages.items())
@@ -131,13 +125,94 @@ def _duration(hours: float) -> str:
     return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def report(
-    folder: Annotated[
-        str, typer.Argument(metavar="RUN", help="a run folder or its URL, finished or not")
-    ],
-) -> None:
+def report(run: RunBegun) -> None:
     """Write a run's report again, from what the run has so far."""
-    from biasloop import api
-
-    path = api.load_run(folder).report()
+    path = bl.load_run(run).report()
     show(answer_of(path) or {}, path)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders, or their URLs")],
+    out: Annotated[
+        Path | None, typer.Option(help="write one page with the table and a figure here")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Put several runs, of other models or decodings, into one table and figure."""
+    from biasloop.files import write_text
+    from biasloop.report.compare import comparison_page
+    from biasloop.report.summary_json import strict
+
+    opened = {}
+    for place in runs:
+        run = bl.load_run(place)
+        name = place.rstrip("/").rpartition("/")[2] or run.folder.name
+        if name in opened:
+            name = place
+        if name in opened:
+            raise InputError(f"{place}: is given twice")
+        opened[name] = run
+    found = bl.compare(opened)
+    if out is not None:
+        if out.exists() and not out.is_file():
+            raise InputError(f"--out {out}: is no file")
+        write_text(out, comparison_page(found, list(opened)))
+    rows = [[asdict(entry) for entry in row] for row in found.rows]
+    if as_json:
+        told = {"differences": found.differences, "note": found.note}
+        content = {"runs": list(opened), "columns": found.columns, "rows": rows, **told}
+        typer.echo(json.dumps(strict(content)))
+        return
+    print_table(found.columns, rows)
+    for key, values in found.differences.items():
+        typer.echo(f"{key}: {' | '.join(values)}")
+    if found.note:
+        typer.echo(found.note)
+    if out is not None:
+        typer.echo(f"page: {out.resolve()}")
+
+
+def verify(
+    run: RunBegun,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="remove what is damaged; 'biasloop run' then makes it again"),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Hold every file of a run against the SHA-256 that was recorded when it was written."""
+    found = bl.verify(run, repair)
+    if as_json:
+        print(json.dumps(asdict(found), default=str))
+    else:
+        print(
+            f"{run}: {found.stages} finished stages, {found.files} files, "
+            f"{found.bytes / 1e6:,.1f} MB; {found.missing} stages not computed yet"
+        )
+        for damage in found.damages:
+            print(damage)
+        if found.sound:
+            print("every file is as it was written")
+    if found.repaired:
+        if not as_json:
+            print("what was damaged is removed: the run's own command makes it again")
+    elif not found.sound:
+        raise StoreError(
+            f"{run}: {len(found.damages)} files are damaged; --repair removes their stages, and "
+            "the run's own command makes them again"
+        )
+
+
+def clean(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be deleted, and delete nothing")
+    ] = False,
+) -> None:
+    """Delete what the run's config no longer needs, such as the stages of a removed regime."""
+    found = bl.clean(run, dry_run)
+    size = sum(bytes for _, bytes in found)
+    for name, _ in found:
+        print(name)
+    would = "would be deleted" if dry_run else "deleted"
+    print(f"{run}: {len(found)} stages, {size / 1e6:,.1f} MB {would}")

@@ -447,10 +447,11 @@ class ReportConfig(Section):
         "'article' speaks of these sources only",
     )
     outside_share: Fraction = Field(
-        0.95,
+        0.8,
         description="a leaning figure is withheld when more than this share of its articles "
-        "cannot be read, so that the bounds over all articles say nothing; up to there they are "
-        "left out of it. 1 reads every article, whatever it is",
+        "cannot be read: bounds over all articles say next to nothing then, and the share among "
+        "the rest is of the least damaged ones; up to there they are left out of it. 1 reads every "
+        "article, whatever it is",
     )
     equivalence_margin: float = Field(
         0.05,

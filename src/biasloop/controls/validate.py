@@ -1,7 +1,4 @@
-"""Run both controls as a user would, side by side, and hold them against the truth.
-
-Knows the two controls and the ordinary API; the rules are in `judge`.
-"""
+"""Run both controls as a user would, side by side, and hold them against the truth."""
 
 from __future__ import annotations
 
@@ -9,28 +6,113 @@ import contextlib
 import multiprocessing
 import queue
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from biasloop import api
 from biasloop.analysis import Verdict, evidence, followed_leaning
 from biasloop.config import Config, load_config
-from biasloop.controls.judge import Check, Judged, judge
-from biasloop.controls.paths import forecast_path, measured_path
 from biasloop.errors import BiasloopError, InputError
 from biasloop.loop import Event, check_folder
+from biasloop.theory import sharpening_path
 
 #: The example config of each control.
 CONTROLS = {"positive": "control-positive", "negative": "control-negative"}
 #: With fewer chains no interval holds the chance of training again.
 MIN_SEEDS = 3
 
+#: The regime in which amplification is planted.
+PLANTED = "synthetic"
+#: Those of which at least one has to hold it back.
+MITIGATIONS = ("preservation", "accumulation")
+
 #: Told of the stages done and of how many, of both controls together.
 Count = Callable[[int, int], None]
+
+
+# The rules, fixed beforehand ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a control's run says of itself.
+
+    Attributes
+    ----------
+    verdicts
+        By regime, of the planted leaning.
+    comparisons
+        `analysis.COMPARISONS`, against `PLANTED`.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    comparisons: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: what is asked, whether it holds, and what was found."""
+
+    asked: str
+    passed: bool
+    found: str
+
+
+def judge(positive: Judged, negative: Judged, leaning: str) -> tuple[Check, ...]:
+    """Hold what both controls say against what was planted.
+
+    Parameters
+    ----------
+    positive
+        The control in which ``leaning`` is made to grow.
+    negative
+        The control in which nothing is.
+    leaning
+        The planted leaning.
+    """
+    verdict = positive.verdicts.get(PLANTED)
+    change = verdict.leaning_change if verdict else None
+    withheld = [
+        f"{name} {regime}"
+        for name, judged in (("positive", positive), ("negative", negative))
+        for regime, one in judged.verdicts.items()
+        if one.amplified == "withheld" or one.leaning_change is None
+    ]
+    called = [regime for regime, one in negative.verdicts.items() if one.amplified == "yes"]
+    rows = positive.comparisons.filter(
+        (pl.col("quantity") == f"share:{leaning}")
+        & (pl.col("against") == PLANTED)
+        & pl.col("regime").is_in(MITIGATIONS)
+    )
+    moved = []
+    for regime, *figures in rows.select("regime", "value", "low", "high").iter_rows():
+        value, low, high = (None if figure is None else 100 * figure for figure in figures)
+        interval = "" if low is None or high is None else f" ({low:.1f} to {high:.1f})"
+        moved.append(f"{regime} {value:+.1f} points{interval}")
+    return (
+        Check(
+            f"positive control: {PLANTED} is called amplified, with {leaning} growing",
+            bool(verdict and change and verdict.amplified == "yes" and change.value > 0),
+            f"amplified: {verdict.amplified if verdict else 'no verdict'}"
+            + (f", {leaning} {100 * change.value:+.1f} points" if change else ""),
+        ),
+        Check("no leaning figure is withheld", not withheld, ", ".join(withheld) or "none"),
+        Check(
+            "negative control: no regime is called amplified",
+            not called and bool(negative.verdicts),
+            ", ".join(called) or "none",
+        ),
+        Check(
+            f"positive control: {' or '.join(MITIGATIONS)} moves less than {PLANTED}",
+            bool((rows["high"] < 0).any()),
+            "; ".join(moved) or "not compared",
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -121,10 +203,9 @@ def validate(
         for name, folder in folders.items():
             check_folder(configs[name], folder)
         found = _run_all(configs, folders, out is not None, count or (lambda done, total: None))
-        judged = {name: one.judged for name, one in found.items()}
         rows = [row for name in configs for row in found[name].rows]
         leaning = _planted(configs["positive"])
-        checks = judge(judged["positive"], judged["negative"], leaning)
+        checks = judge(found["positive"].judged, found["negative"].judged, leaning)
     return Validation(tuple(rows), checks, folders if out is not None else {})
 
 
@@ -134,17 +215,18 @@ def _planted(config: Config) -> str:
     return min(types, key=lambda leaning: types[leaning])
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """What one control's process found."""
 
-    rows: tuple[Row, ...]
+    rows: list[Row]
     judged: Judged
 
 
 def _found(control: str, run: api.Run) -> _Found:
-    leaning, summary, judged = _planted(run.config), run.summary(), _judged(run)
-    rows = tuple(
+    leaning, summary = _planted(run.config), run.summary()
+    verdicts = {verdict.regime: verdict for verdict in run.verdicts()}
+    followed = followed_leaning(run.config, run.results.labels)
+    rows = [
         Row(
             control,
             regime,
@@ -153,17 +235,9 @@ def _found(control: str, run: api.Run) -> _Found:
             measured_path(summary, regime, leaning),
             verdict,
         )
-        for regime, verdict in judged.verdicts.items()
-    )
-    return _Found(rows, judged)
-
-
-def _judged(run: api.Run) -> Judged:
-    leaning = followed_leaning(run.config, run.results.labels)
-    return Judged(
-        {verdict.regime: verdict for verdict in run.verdicts()},
-        evidence(run.results, leaning).comparisons,
-    )
+        for regime, verdict in verdicts.items()
+    ]
+    return _Found(rows, Judged(verdicts, evidence(run.results, followed).comparisons))
 
 
 @contextlib.contextmanager
@@ -215,7 +289,12 @@ def _run_all(
             try:
                 name, news = told.get(timeout=1)
             except queue.Empty:
-                _check_alive({name: workers[name] for name in waiting})
+                for name in waiting:
+                    if code := workers[name].exitcode:
+                        raise BiasloopError(
+                            f"{name} control: its process ended with code {code} and said "
+                            "nothing; was it killed for memory?"
+                        ) from None
                 continue
             if isinstance(news, Exception):
                 raise news
@@ -234,15 +313,6 @@ def _run_all(
     return found
 
 
-def _check_alive(workers: dict[str, Any]) -> None:
-    for name, worker in workers.items():
-        if worker.exitcode:
-            raise BiasloopError(
-                f"{name} control: its process ended with code {worker.exitcode} and said nothing; "
-                "was it killed for memory?"
-            )
-
-
 def _run_one(name: str, values: dict[str, Any], folder: str, keep: bool, told: Any) -> None:  # noqa: ANN401
     def listen(event: Event) -> None:
         if event.event in ("run", "finish"):
@@ -257,3 +327,50 @@ def _run_one(name: str, values: dict[str, Any], folder: str, keep: bool, told: A
         told.put((name, error))
     except KeyboardInterrupt:
         pass
+
+
+# Its paths ----------------------------------------------------------------------------------------
+
+
+def forecast_path(config: Config, regime: str, leaning: str) -> np.ndarray:
+    """Forecast a leaning's share, shape (generations + 1,); see `theory.sharpening_path`.
+
+    Parameters
+    ----------
+    config
+        Of a run on the control corpus: real articles are as many of each leaning.
+    regime
+        Its label.
+    leaning
+        Whose share.
+    """
+    types = config.corpus.control.word_types
+    settings = next(one for one in config.regimes if one.label == regime)
+    path = sharpening_path(
+        np.full(len(types), 1 / len(types)),
+        tuple(types.values()),
+        settings.generation(config.generation).temperature,
+        config.loop.generations,
+        settings.kind,
+        getattr(settings, "fraction", 0.0),
+    )
+    return path[:, list(types).index(leaning)]
+
+
+def measured_path(
+    summary: pl.DataFrame, regime: str, leaning: str, seed: int | None = None
+) -> np.ndarray:
+    """Measure the share of articles read as a leaning, shape (generations + 1,).
+
+    Parameters
+    ----------
+    summary
+        `analysis.SUMMARY` of a run.
+    regime, leaning
+        Whose share, in which regime.
+    seed
+        Of which chain; None takes the mean over chains.
+    """
+    rows = summary.filter(pl.col("seed").eq_missing(seed), regime=regime)
+    rows = rows.filter(quantity=f"share:{leaning}").sort("generation")
+    return rows["value"].cast(pl.Float64).to_numpy()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from biasloop.config import Columns, ControlCorpusConfig, CorpusConfig
-from biasloop.corpus.source import Record, Source
+from biasloop.config import ControlCorpusConfig, CorpusConfig
+from biasloop.corpus.records import Record, Source
 from biasloop.seeds import generator
 
 NAME = "control"
@@ -89,14 +89,8 @@ def control_records(config: ControlCorpusConfig, seed: int) -> Iterator[Record]:
         for number in range(config.articles_per_leaning):
             identity = f"{NAME}-{leaning}-{number:05d}"
             title, body = article_text(words, config, random)
-            fields = {
-                "id": identity,
-                "title": title,
-                "body": body,
-                "label": leaning,
-                "source": "",
-            }
-            yield Record(identity, fields)
+            own = {"title": title, "body": body, "label": leaning, "source": ""}
+            yield Record(identity, {"id": identity, **own})
 
 
 def open_control(config: CorpusConfig, seed: int) -> Source:
@@ -110,8 +104,8 @@ def open_control(config: CorpusConfig, seed: int) -> Source:
     """
     made = config.control
     return Source(
-        records=control_records(made, seed),
-        columns=Columns(),
+        (),
+        control_records(made, seed),
         name="made-up articles with planted word types: "
         + ", ".join(f"{leaning} {count}" for leaning, count in made.word_types.items()),
         licence="none needed: made up by biasloop",

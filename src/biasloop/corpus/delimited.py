@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 
-from biasloop.corpus.packed import opened, unpacked_name
-from biasloop.corpus.source import MAX_RECORD, Record, RecordTable, shown
+from biasloop.corpus.records import MAX_RECORD, Record, Source, opened, shown, unpacked_name
 from biasloop.errors import InputError
 
 #: Why a record that swallows rows is refused.
@@ -226,7 +225,7 @@ def _swallows(fields: Sequence[str], repeated: Sequence[set[str]], delimiter: st
     return False
 
 
-def read_delimited(path: Path) -> RecordTable:
+def read_delimited(path: Path) -> Source:
     r"""Read a CSV file (or TSV, by its ending) whose first row names the columns.
 
     The first rows tell what stands between fields, if it is not what the ending says. A quote in a
@@ -291,4 +290,4 @@ def read_delimited(path: Path) -> RecordTable:
                 place = f"{name}:{number}"
                 yield Record(place, None, f"swallowed by the quote that opens in row {opened:,}")
 
-    return RecordTable(columns, records(), dialect.note(_usual(path)))
+    return Source(columns, records(), dialect.note(_usual(path)))

@@ -25,9 +25,9 @@ class Layout:
     needs
         The columns that it must have, for messages.
     labels, label_map
-        See `source.Source`.
+        See `records.Source`.
     citation, licence
-        See `corpus.Corpus`.
+        See `load.Corpus`.
     """
 
     name: str

@@ -16,8 +16,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biasloop.corpus.chat import COLUMNS as CONVERSATIONS
-from biasloop.corpus.source import DENSEST, MAX_RECORD, MOST, Record, RecordTable, shown
+from biasloop.corpus.records import (
+    CONVERSATIONS,
+    DENSEST,
+    MAX_RECORD,
+    MOST,
+    Record,
+    Source,
+    shown,
+)
 from biasloop.errors import InputError
 
 #: Rows decoded at a time: as many as take this many bytes if each has its group's longest value,
@@ -26,19 +33,12 @@ _BATCH_BYTES = 2**26
 _LEAST, _MOST_ROWS = 4, 1024
 
 _TEXT: tuple[Callable[[pa.DataType], bool], ...] = (
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_string_view,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_binary_view,
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
 )
 _PLAIN: tuple[Callable[[pa.DataType], bool], ...] = (
     *_TEXT,
-    pa.types.is_boolean,
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_null,
+    *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_null),
 )
 
 
@@ -52,10 +52,6 @@ class _Other:
 def _is_plain(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return any(is_one(kind) for is_one in _PLAIN)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
 def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
@@ -117,11 +113,6 @@ def class_name(classes: Sequence[str], value: object) -> str | None:
     return classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None
 
 
-def _batch(metadata: pq.FileMetaData) -> int:
-    sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
-    return min(_MOST_ROWS, max(_LEAST, _BATCH_BYTES // max([1, *sizes])))
-
-
 def reason_of(error: Exception) -> str:
     """Give the first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -131,11 +122,11 @@ def reason_of(error: Exception) -> str:
 DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, pa.ArrowException)
 
 
-def read_parquet(path: Path) -> RecordTable:
+def read_parquet(path: Path) -> Source:
     """Read a Parquet file; its rows count from 1.
 
     Classes that `datasets` stores as numbers are read by their names, conversations
-    (`chat.COLUMNS`) as JSON. Other values of a type that is neither text nor a number are opaque:
+    (`CONVERSATIONS`) as JSON. Other values of a type that is neither text nor a number are opaque:
     only their type is known.
 
     Raises
@@ -149,7 +140,11 @@ def read_parquet(path: Path) -> RecordTable:
         with path.open("rb") as handle:
             opened = pq.ParquetFile(handle, pre_buffer=False)
             _refuse_bomb(opened.metadata, size, path)
-            schema, batch_rows = opened.schema_arrow, _batch(opened.metadata)
+            schema, groups = opened.schema_arrow, range(opened.metadata.num_row_groups)
+            largest = max(
+                (opened.metadata.row_group(at).total_byte_size for at in groups), default=1
+            )
+            batch_rows = min(_MOST_ROWS, max(_LEAST, _BATCH_BYTES // max(1, largest)))
     except DAMAGE as error:
         raise InputError(f"{path}: cannot be read as Parquet: {reason_of(error)}") from error
     twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
@@ -158,7 +153,8 @@ def read_parquet(path: Path) -> RecordTable:
     plain = [
         field.name
         for field in schema
-        if _is_plain(field.type) or (field.name in CONVERSATIONS and _is_list(field.type))
+        if _is_plain(field.type)
+        or (field.name in CONVERSATIONS and isinstance(field.type, (pa.ListType, pa.LargeListType)))
     ]
     classes = _classes(schema)
     opaque = {field.name: _Other(str(field.type)) for field in schema if field.name not in plain}
@@ -198,4 +194,4 @@ def read_parquet(path: Path) -> RecordTable:
                 f"{path}: cannot be read as Parquet after row {number:,}: {reason_of(error)}"
             ) from error
 
-    return RecordTable(tuple(schema.names), records())
+    return Source(tuple(schema.names), records())

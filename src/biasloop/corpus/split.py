@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus.corpus import Corpus
+from biasloop.corpus.load import Corpus
 from biasloop.errors import InputError, nearest
 from biasloop.seeds import generator
 from biasloop.tables import ARTICLES
@@ -44,18 +44,11 @@ def fresh_part(generation: int) -> str:
 
 def _needed(config: CorpusConfig) -> int:
     """Say how many articles of a label are needed beside the instrument's, at least."""
-    sets = 1 + config.fresh_sets
-    return config.holdout_per_label + sets * (config.articles_per_label or 1)
+    return config.holdout_per_label + (1 + config.fresh_sets) * (config.articles_per_label or 1)
 
 
 def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...]:
-    """Say which labels' articles enter the loop.
-
-    Raises
-    ------
-    InputError
-        If ``corpus.real_labels`` names a label that the corpus does not have.
-    """
+    """Say which labels' articles enter the loop: ``corpus.real_labels``, or all."""
     wanted = tuple(labels) if config.real_labels is None else config.real_labels
     for label in wanted:
         if label not in labels:
@@ -66,8 +59,7 @@ def looped_labels(labels: Sequence[str], config: CorpusConfig) -> tuple[str, ...
 def _targets(counts: Counter[str], config: CorpusConfig, copies: int) -> dict[str, int]:
     """Say how many articles of each label the instrument is to get, or why that cannot be."""
     looped = looped_labels(list(counts), config)
-    needed = _needed(config)
-    own = config.instrument_fractions
+    needed, own = _needed(config), config.instrument_fractions
     for label in own:
         if label not in counts:
             raise InputError(
@@ -79,7 +71,6 @@ def _targets(counts: Counter[str], config: CorpusConfig, copies: int) -> dict[st
     }
     short = [label for label in looped if counts[label] - targets[label] < needed]
     if short:
-        sets = 1 + config.fresh_sets
         wanted = config.articles_per_label or "null (at least 1)"
         with_fresh = (
             f" and corpus.fresh_sets: {config.fresh_sets}, which takes as many again for each set "
@@ -94,7 +85,7 @@ def _targets(counts: Counter[str], config: CorpusConfig, copies: int) -> dict[st
             for label in short[:10]
         ]
         most = min(counts[label] - targets[label] for label in looped) - config.holdout_per_label
-        most //= sets
+        most //= 1 + config.fresh_sets
         advice = (
             f"Set corpus.articles_per_label to at most {most:,} (null takes as many as balance)"
             if most > 0
@@ -143,13 +134,11 @@ def _units(
     shared = coo_array((np.ones(len(source)), (source, text)), shape=(text.max() + 1,) * 2)
     tied = articles.with_columns(unit=connected_components(shared, directed=False)[1][source])
     units = tied.select(pl.col("source").min().over("unit")).to_series()
-    names = units.unique().sort().to_list()
-    row = {name: index for index, name in enumerate(names)}
-    column = {label: index for index, label in enumerate(labels)}
+    names, row = np.unique(units.to_numpy(), return_inverse=True)
     counts = np.zeros((len(names), len(labels)), dtype=np.int64)
-    for unit, label in zip(units, articles["label"], strict=True):
-        counts[row[unit], column[label]] += 1
-    return units, names, counts
+    for unit, label in zip(row, articles["label"], strict=True):
+        counts[unit, labels.index(label)] += 1
+    return units, names.tolist(), counts
 
 
 def nearest_units(
@@ -167,8 +156,6 @@ def nearest_units(
         Articles of each unit by label: shape ``(units, labels)``.
     targets, limits
         Shape ``(labels,)``.
-    random
-        Draws the order.
 
     Returns
     -------
@@ -244,10 +231,6 @@ def _sets(texts: list[list[str]], size: int, number: int) -> list[list[str]]:
     return sets
 
 
-def _smallest(sets: Sequence[Sequence[str]]) -> int:
-    return min(len(ids) for ids in sets)
-
-
 def _refuse_copies(label: str, wanted: int, found: int, copies: int) -> None:
     """Refuse a part that is too small because equal texts cannot be shared out."""
     if found < wanted:
@@ -262,27 +245,19 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     """Give every article one part.
 
     Of each label, ``instrument`` gets its `instrument_fractions`, else `instrument_fraction`,
-    ``holdout`` gets
-    `holdout_per_label`, ``real`` and each of `fresh_sets` further sets get `articles_per_label`
-    (null: as many as the label with the fewest left allows) and ``pretraining`` the rest; of a
-    label that `real_labels` leaves out, all but the instrument part goes to ``pretraining``.
-    With ``keep_apart: source``, no source is in
-    ``instrument`` and in another part, also if it occurs under several labels; the fraction is
-    then met as nearly as a greedy search over whole sources gets.
+    ``holdout`` gets `holdout_per_label`, ``real`` and each of `fresh_sets` further sets get
+    `articles_per_label` (null: as many as the label with the fewest left allows) and
+    ``pretraining`` the rest; of a label that `real_labels` leaves out, all but the instrument part
+    goes to ``pretraining``. With ``keep_apart: source``, no source is in ``instrument`` and in
+    another part, also if it occurs under several labels; the fraction is then met as nearly as a
+    greedy search over whole sources gets.
 
     Articles with one and the same body (but for white space and how a character is written) are in
     one part, so that none is judged by what has learnt it. A body that occurs under several
     labels, which says nothing of any, is in ``pretraining``, or with its source in ``instrument``.
 
-    Parameters
-    ----------
-    corpus
-        The articles.
-    config
-        The sizes.
-    seed
-        Draws the parts. They depend on it and on the articles' ids, labels and sources, and on
-        which bodies are equal; not on the order of the rows.
+    The parts depend on ``seed``, on the articles' ids, labels and sources, and on which bodies are
+    equal; not on the order of the rows.
 
     Returns
     -------
@@ -323,14 +298,14 @@ def split_parts(corpus: Corpus, config: CorpusConfig, seed: int) -> pl.DataFrame
     names = ["real", *(fresh_part(number) for number in range(1, config.fresh_sets + 1))]
     fewest = min(sum(map(len, texts)) for texts in left.values())
     size = config.articles_per_label or max(1, fewest // len(names))
-    sets = {label: _sets(texts, size, len(names)) for label, texts in left.items()}
-    while (
-        config.articles_per_label is None and size > 1 and min(map(_smallest, sets.values())) < size
-    ):
-        size -= 1
+    while True:
         sets = {label: _sets(texts, size, len(names)) for label, texts in left.items()}
+        smallest = {label: min(map(len, drawn)) for label, drawn in sets.items()}
+        if config.articles_per_label or size == 1 or min(smallest.values()) == size:
+            break
+        size -= 1
     for label, drawn_sets in sets.items():
-        _refuse_copies(label, size, _smallest(drawn_sets), copies)
+        _refuse_copies(label, size, smallest[label], copies)
         for name, ids in zip(names, drawn_sets, strict=True):
             parts |= dict.fromkeys(ids, name)
     part = pl.Series("part", [parts[identity] for identity in articles["article_id"]], pl.String)

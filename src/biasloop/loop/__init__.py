@@ -15,17 +15,19 @@ from biasloop.loop.ray_executor import execute_on_ray
 from biasloop.loop.remote import Remote, is_url
 from biasloop.loop.results import Results, read_results
 from biasloop.loop.run import (
+    Verification,
     check_folder,
+    clean,
     config_hash,
     fetch,
     open_remote,
     open_run,
     read_config,
     read_contents,
+    verify,
 )
 from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
-from biasloop.loop.verify import Verification, clean, verify
 
 __all__ = [
     "Estimate",

@@ -17,8 +17,8 @@ import polars as pl
 from biasloop.config import Config, LmEvalConfig
 from biasloop.corpus import PARTED_ARTICLES
 from biasloop.errors import InputError, nearest
-from biasloop.loop.article_stages import read_labels
 from biasloop.loop.execute import Listener, execute, missing_stages, perform, silent
+from biasloop.loop.generation_stages import read_labels
 from biasloop.loop.plan import Plan, SetKey, contents_of, make_plan
 from biasloop.loop.results import read_cards
 from biasloop.loop.run import read_config, read_contents, read_plan

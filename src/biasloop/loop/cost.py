@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -23,13 +23,19 @@ from biasloop.errors import InputError
 from biasloop.loop.plan import SetKey, make_plan
 from biasloop.metrics import perplexities
 from biasloop.metrics.pairs import read_pairs
-from biasloop.models import LoadedModel, build_scratch_model, load_model, train_tokenizer
+from biasloop.models import (
+    LoadedModel,
+    build_scratch_model,
+    load_model,
+    tokenized,
+    train_tokenizer,
+)
+from biasloop.models.sites import feed_forwards
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
 from biasloop.stages import article_prompts, chat_for, check_prompts, training_samples
-from biasloop.stages.generate import continue_prompts
+from biasloop.stages.generate import continue_prompts, cut_turns, training_text
 from biasloop.stages.methods import method_of
-from biasloop.stages.prompts import cut_turns, training_text
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform
 
@@ -107,13 +113,7 @@ class Material:
 
 
 def gather(config: Config) -> Material:
-    """Load the corpus and the base model, as a run would.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be had.
-    """
+    """Load the corpus and the base model, as a run would."""
     corpus = load_corpus(config.corpus, config.seed)
     table = split_parts(corpus, config.corpus, config.seed)
     parts = {
@@ -130,14 +130,7 @@ def gather(config: Config) -> Material:
 
 
 def estimate(config: Config, material: Material) -> Estimate:
-    """Count what a run will do.
-
-    Parameters
-    ----------
-    config
-        The experiment.
-    material
-        As from `gather`.
+    """Count what a run will do, of what `gather` gives.
 
     Raises
     ------
@@ -161,23 +154,22 @@ def estimate(config: Config, material: Material) -> Estimate:
     if plan.contrast:
         train["update"] = round(config.training.epochs * sum(lengths.real.values()))
     streams = {stage.inputs["articles"].key for stage in plan.updated.values() if not plan.contrast}
+    both = written + lengths.prompt_tokens
     if streams:
-        updates = len({stage.key for stage in plan.updated.values()})
-        train["update"] = updates * (written + lengths.prompt_tokens)
+        train["update"] = len({stage.key for stage in plan.updated.values()}) * both
     parameters = sum(p.numel() for p in loaded.model.parameters())
-    units = _neurons(config, loaded)
-    model_bytes = 4 * parameters
-    kept = len(plan.kept_models)
+    sites, model_bytes = config.neurons.sites, 4 * parameters
+    blocks = feed_forwards(loaded.model) if sites else ()
+    units = 5 * sum(block.units(site) for block in blocks for site in sites)
     trained = method_of(config.training).trainable(loaded.model)
     adapters = 4 * trained * models if config.training.keeps_adapters else 0
-    tables = (sets + len(streams)) * _BYTES_PER_TOKEN * (written + lengths.prompt_tokens)
-    scored = real.height * config.generation.samples_per_prompt
+    tables = (sets + len(streams)) * _BYTES_PER_TOKEN * both
     if config.loop.shards > 1:  # a shard's tables stay beside the whole's
         tables *= 2
     # A metric's scores stay beside the whole set's.
-    scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * scored
+    scores = 2 * _BYTES_PER_SCORE * _SCORES_PER_ARTICLE * real.height * samples
     tables += sets * (scores + _BYTES_PER_NEURON * units)
-    disk = tables + kept * model_bytes + adapters
+    disk = tables + len(plan.kept_models) * model_bytes + adapters
     return Estimate(
         stages=dict(Counter(stage.kind for stage in plan.stages.values())),
         regimes=dict(Counter(regime for regime, _, _ in finetuned.values())),
@@ -206,22 +198,18 @@ class _Lengths:
 
     @staticmethod
     def of(real: pl.DataFrame, loaded: LoadedModel, config: Config) -> _Lengths:
-        encode = loaded.tokenizer
         trained: dict[str, int] = {}
         written: dict[str, float] = {}
         prompts = prompt_tokens = whole = 0
         generation, limit = config.generation, min(config.training.max_tokens, loaded.context)
         chat = chat_for(loaded, config.training.asks)
-        found = article_prompts(encode, real, generation, loaded.room, chat)
+        found = article_prompts(loaded.tokenizer, real, generation, loaded.room, chat)
         for place, row in enumerate(real.iter_rows(named=True)):
             article = real[place : place + 1]
             trained[row["article_id"]] = sum(
                 map(len, training_samples(loaded, article, config.training, generation)[0])
             )
-            title, body = (
-                encode(row[name], add_special_tokens=False)["input_ids"] if row[name] else []
-                for name in ("title", "body")
-            )
+            title, body = tokenized(loaded.tokenizer, (row["title"], row["body"]))
             whole += len(title) + len(body)
             own = found[place]
             prompts += len(own) * generation.samples_per_prompt
@@ -264,34 +252,25 @@ def _finetune_tokens(config: Config, key: SetKey, real: pl.DataFrame, lengths: _
     )
 
 
-def _neurons(config: Config, loaded: LoadedModel) -> int:
-    from biasloop.models.sites import feed_forwards
-
-    if not config.neurons.sites:
-        return 0
-    blocks = feed_forwards(loaded.model)
-    return 5 * sum(block.units(site) for block in blocks for site in config.neurons.sites)
-
-
 def _read_tokens(
     config: Config, material: Material, lengths: _Lengths, models: int, sets: int
 ) -> int:
-    encode = material.model.tokenizer
-    whole = sum(lengths.real.values())
-    held = material.parts["holdout"]["body"].to_list()
-    held_out = sum(map(len, encode(held, add_special_tokens=False)["input_ids"])) if held else 0
-    total = (models + 1) * held_out
-    if "perplexity" in config.metrics.names:
-        total += sets * lengths.prompts * config.generation.new_tokens + whole
-    if "pairs" in config.metrics.names:
-        texts = [t for pair in read_pairs(config.metrics.pairs) for t in (pair.first, pair.second)]
-        total += (models + 1) * sum(map(len, encode(texts, add_special_tokens=False)["input_ids"]))
-    if "own_entropy" in config.metrics.names:
-        total += sets * lengths.prompts * config.generation.new_tokens
+    def count(texts: Iterable[str], limit: int | None = None) -> int:
+        return sum(map(len, tokenized(material.model.tokenizer, texts, limit)))
+
+    names, whole = config.metrics.names, sum(lengths.real.values())
+    written = sets * lengths.prompts * config.generation.new_tokens
+    total = (models + 1) * count(material.parts["holdout"]["body"])
+    if "perplexity" in names:
+        total += written + whole
+    if "pairs" in names:
+        pairs = read_pairs(config.metrics.pairs)
+        total += (models + 1) * count(t for pair in pairs for t in (pair.first, pair.second))
+    if "own_entropy" in names:
+        total += written
     if config.neurons.sites:
-        limit = config.neurons.max_tokens
-        bodies = encode(material.parts["real"]["body"].to_list(), add_special_tokens=False)
-        total += (models + 1) * sum(min(len(ids), limit) for ids in bodies["input_ids"])
+        real = material.parts["real"]["body"]
+        total += (models + 1) * count(real, config.neurons.max_tokens)
     return total
 
 
@@ -326,13 +305,7 @@ class Throughput:
 
 
 def measure_throughput(config: Config, material: Material) -> Throughput:
-    """Measure speeds on the run's own articles, with a copy of its own model.
-
-    Raises
-    ------
-    InputError
-        If there is no article to measure with.
-    """
+    """Measure speeds on the run's own articles, with a copy of its own model."""
     start = time.perf_counter()
     loaded, real = material.model, material.parts["real"]
     samples, unlearned = training_samples(loaded, real, config.training, config.generation)
@@ -371,8 +344,7 @@ def measure_throughput(config: Config, material: Material) -> Throughput:
         count = batches * config.metrics.perplexity_batch_size
         texts = [bodies[i % len(bodies)] for i in range(count)]
         perplexities(loaded.model, loaded.tokenizer, texts, config.metrics.perplexity_batch_size)
-        encoded = loaded.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return sum(min(len(ids), loaded.context) for ids in encoded)
+        return sum(map(len, tokenized(loaded.tokenizer, texts, loaded.context)))
 
     speeds = [_speed(some) for some in (train_some, generate_some, read_some)]
     return Throughput(*speeds, time.perf_counter() - start)

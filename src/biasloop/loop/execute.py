@@ -27,8 +27,6 @@ class Event:
 
     Attributes
     ----------
-    event
-        What happened.
     stage, name
         The stage's kind and name; empty for the run's own events.
     done, total
@@ -124,10 +122,7 @@ def threads(count: int | None) -> Generator[None]:
 def perform(stage: Stage, store: Store, progress: Progress) -> float:
     """Run one stage whose inputs are there; its output becomes visible whole, or not at all.
 
-    Returns
-    -------
-    float
-        Seconds that it took, 0 where another run had computed it meanwhile.
+    Returns the seconds that it took, 0 where another run had computed it meanwhile.
 
     Raises
     ------
@@ -176,49 +171,38 @@ class Clock:
     """Estimates the time left from what the stages of each kind have taken so far."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self._kinds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._rates: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._waiting = Counter(stage.kind for stage in stages)
+        self._cost: dict[str, float] = defaultdict(float)
+        self._taken: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for stage in stages:
-            self._count(self._kinds, stage, 1.0, stage.cost)
-
-    @staticmethod
-    def _count(table: dict[str, list[float]], stage: Stage, first: float, cost: float) -> None:
-        of = table[stage.kind]
-        of[0] += first
-        of[1] += cost
+            self._cost[stage.kind] += stage.cost
 
     def finished(self, stage: Stage, seconds: float) -> None:
         """Note what a stage took; it waits no more."""
-        self._count(self._kinds, stage, -1.0, -stage.cost)
-        self._count(self._rates, stage, seconds, stage.cost)
+        self._waiting[stage.kind] -= 1
+        self._cost[stage.kind] -= stage.cost
+        self._taken[stage.kind][0] += seconds
+        self._taken[stage.kind][1] += stage.cost
 
     def left(self) -> float | None:
         """Seconds to go; None until every kind that waits has been seen once."""
-        waiting = {kind: cost for kind, (count, cost) in self._kinds.items() if count}
-        if waiting.keys() - self._rates.keys():
+        waiting = {kind for kind, count in self._waiting.items() if count}
+        if waiting - self._taken.keys():
             return None
         return sum(
-            cost * self._rates[kind][0] / self._rates[kind][1] for kind, cost in waiting.items()
+            self._cost[kind] * self._taken[kind][0] / self._taken[kind][1] for kind in waiting
         )
 
 
 class Execution:
     """One execution of a plan: what is missing of it, told of, and its models' weights pruned.
 
-    Parameters
-    ----------
-    plan, store, listen, targets
-        As for `execute`.
+    Takes what `execute` takes; raises a `StoreError` if the disk fails.
 
     Attributes
     ----------
     missing
         The stages that have to run, in an order in which they can.
-
-    Raises
-    ------
-    StoreError
-        If the disk fails.
     """
 
     def __init__(
@@ -311,10 +295,8 @@ def execute(
 
     Parameters
     ----------
-    plan
-        What to run.
-    store
-        Where outputs are, and go.
+    plan, store
+        What to run, and where outputs are, and go.
     listen
         Told of every start, progress and finish.
     targets

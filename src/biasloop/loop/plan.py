@@ -13,8 +13,15 @@ from biasloop.corpus import fingerprint
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.hub import Hosted
-from biasloop.loop.article_stages import Corpus, Generate, in_shards
-from biasloop.loop.model_stages import Base, Contrast, Finetune, Neurons, Update
+from biasloop.loop.generation_stages import (
+    Base,
+    Contrast,
+    Corpus,
+    Finetune,
+    Generate,
+    Neurons,
+    Update,
+)
 from biasloop.loop.score_stages import (
     Detect,
     Instrument,
@@ -23,7 +30,7 @@ from biasloop.loop.score_stages import (
     score_by,
     score_set,
 )
-from biasloop.loop.stage import Stage
+from biasloop.loop.stage import Stage, in_shards
 from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
 from biasloop.models import load_model, require_template, resolve_model
 from biasloop.regimes import Regime, make_regime

@@ -36,11 +36,10 @@ from biasloop.loop.execute import (
     resources_of,
     threads,
 )
-from biasloop.loop.manifest import delete_weights
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.remote import Remote, mirror_of
 from biasloop.loop.stage import Stage
-from biasloop.loop.store import Store
+from biasloop.loop.store import Store, delete_weights
 
 #: Seconds between two looks at what the workers tell.
 _LOOK_EVERY = 0.5
@@ -277,13 +276,7 @@ def connected(address: str | None) -> Generator[Any]:
 
 
 def _knock(address: str) -> None:
-    """Find out in seconds whether anything answers at ``HOST:PORT``: Ray itself tries for minutes.
-
-    Raises
-    ------
-    InputError
-        If nothing does.
-    """
+    """Find out in seconds whether anything answers at ``HOST:PORT``: Ray tries for minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if not host or not port.isdigit():
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from biasloop.errors import InputError, StoreError
 from biasloop.files import new_folder, remove_folder, sha256_text, write_bytes
-from biasloop.loop.manifest import MANIFEST, PRUNED, WEIGHTS, files_in, read_manifest
+from biasloop.loop.store import MANIFEST, PRUNED, WEIGHTS, files_in, read_manifest
 
 #: The record of a run, in its folder.
 RUN_FILE = "run.json"
@@ -35,7 +35,7 @@ def mirror_of(url: str, cache: Path) -> Path:
 
 
 class Remote:
-    """The copy of a run at a URL.
+    """The copy of a run at a URL; what fails there is a `StoreError`.
 
     Parameters
     ----------
@@ -50,11 +50,13 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.dirfs import DirFileSystem
 
         self.url = url.rstrip("/")
         try:
-            self._files, self._root = fsspec.core.url_to_fs(self.url)
+            files, root = url_to_fs(self.url)
+            self._files = DirFileSystem(root, files)
         except ImportError as error:
             scheme = self.url.split(":", 1)[0]
             hint = "pip install 'biasloop[s3]'" if scheme == "s3" else str(error)
@@ -91,13 +93,7 @@ class Remote:
         self._there().discard(f"{_STAGES}/{stage}/{PRUNED}")
 
     def push(self, folder: Path) -> None:
-        """Copy a finished stage there, its manifest last.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be copied.
-        """
+        """Copy a finished stage there, its manifest last."""
         files = sorted(files_in(folder), key=lambda path: path == folder / MANIFEST)
         with self._explained("writing"):
             # The manifest goes first, so that nobody takes what is half there for whole.
@@ -108,14 +104,9 @@ class Remote:
                 self._put(path, f"{_STAGES}/{folder.name}/{name}")
 
     def pull(self, folder: Path, weights: bool = True) -> None:
-        """Copy a finished stage here, whole or not at all.
+        """Copy a finished stage here, whole or not at all; what is here is replaced.
 
-        Parameters
-        ----------
-        folder
-            Where to; what is there is replaced.
-        weights
-            Whether with a fine-tuned model's weights; without, they count as pruned here.
+        Without ``weights``, those of a fine-tuned model count as pruned here.
 
         Raises
         ------
@@ -126,7 +117,7 @@ class Remote:
         if folder.exists():
             remove_folder(folder)
         with self._explained("reading"), new_folder(folder) as here:
-            write_bytes(here / MANIFEST, self._files.cat_file(self._path(f"{place}/{MANIFEST}")))
+            write_bytes(here / MANIFEST, self._files.cat_file(f"{place}/{MANIFEST}"))
             names = read_manifest(here)["files"]
             pruned = not (weights and self.has(folder.name))
             for name in names:
@@ -137,36 +128,24 @@ class Remote:
                     raise StoreError(f"{self.url}/{place}: names a file outside it: {name}")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):  # shows when the hashes are checked
-                    self._files.get_file(self._path(f"{place}/{name}"), str(target))
+                    self._files.get_file(f"{place}/{name}", str(target))
             if pruned:
                 (here / PRUNED).touch()
 
     def prune(self, stage: str) -> None:
-        """Delete a stage's weights there; its record stays.
-
-        Raises
-        ------
-        StoreError
-            If they cannot be deleted.
-        """
+        """Delete a stage's weights there; its record stays."""
         if not self.finished(stage):
             return
         mark, weights = f"{_STAGES}/{stage}/{PRUNED}", f"{_STAGES}/{stage}/{WEIGHTS}"
         with self._explained("deleting weights"):
             if mark not in self._there():
-                self._files.pipe_file(self._path(mark), b"")
+                self._files.pipe_file(mark, b"")
                 self.refresh()  # of what others have put there, only the manifests are noted
             for name in [name for name in self._there() if name.startswith(weights)]:
                 self._remove(name)
 
     def remove(self, stage: str) -> None:
-        """Delete a stage there, so that it is computed again.
-
-        Raises
-        ------
-        StoreError
-            If it cannot be deleted.
-        """
+        """Delete a stage there, so that it is computed again."""
         place = f"{_STAGES}/{stage}/"
         with self._explained("deleting a stage"):
             self._remove(place + MANIFEST)
@@ -186,31 +165,25 @@ class Remote:
                 target = (folder / name).resolve()
                 if name.split("/")[0] in _LOCAL or not target.is_relative_to(folder.resolve()):
                     continue
-                content = self._files.cat_file(self._path(name))
+                content = self._files.cat_file(name)
                 if not target.is_file() or target.read_bytes() != content:
                     write_bytes(target, content)
 
     def _there(self) -> set[str]:
         if self._known is None:
             with self._explained("reading"):
-                self._files.invalidate_cache()
-                found = self._files.find(self._root)
-            start = len(self._files._strip_protocol(self.url).rstrip("/")) + 1
-            self._known = {name[start:] for name in found}
+                self._files.fs.invalidate_cache()
+                self._known = set(self._files.find(""))
         return self._known
 
-    def _path(self, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{name}"
-
     def _put(self, path: Path, name: str) -> None:
-        target = self._path(name)
-        self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-        self._files.put_file(str(path), target)
+        self._files.makedirs(name.rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(path), name)
         self._there().add(name)
 
     def _remove(self, name: str) -> None:
         if name in self._there():
-            self._files.rm_file(self._path(name))
+            self._files.rm_file(name)
             self._there().discard(name)
 
     @contextlib.contextmanager

@@ -12,14 +12,12 @@ import polars as pl
 
 from biasloop.config import Config
 from biasloop.errors import InputError
-from biasloop.loop.article_stages import read_part
-from biasloop.loop.manifest import is_finished, recorded_text
-from biasloop.loop.model_stages import DECODING
+from biasloop.loop.generation_stages import DECODING, read_part
 from biasloop.loop.plan import Plan, SetKey
 from biasloop.loop.run import read_plan, read_record
 from biasloop.loop.score_stages import DETECTOR
 from biasloop.loop.stage import Stage
-from biasloop.loop.store import Store
+from biasloop.loop.store import Store, is_finished, read_manifest, recorded_text
 from biasloop.tables import (
     ARTICLES,
     CHAIN,
@@ -248,6 +246,6 @@ def _stages(store: Store, plan: Plan) -> pl.DataFrame:
     rows = []
     for stage in plan.stages.values():
         if is_finished(store.path(stage), weights=False):
-            record = store.manifest(stage)
+            record = read_manifest(store.path(stage))
             rows.append((stage.kind, stage.name, stage.key, record["seconds"], record["finished"]))
     return pl.DataFrame(rows, schema=_STAGES, orient="row")

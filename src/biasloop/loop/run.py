@@ -1,10 +1,12 @@
-"""A run folder, or its mirror: made for one config, and continued with the same one."""
+"""A run folder, or its mirror: made for one config, continued with it, read, verified, cleaned."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,28 +16,36 @@ from biasloop.errors import InputError, StoreError
 from biasloop.files import (
     canonical_json,
     read_text,
+    remove_folder,
     remove_leftovers,
     sha256_text,
     write_json,
     write_text,
 )
-from biasloop.loop.manifest import is_finished
 from biasloop.loop.plan import Plan, make_plan
 from biasloop.loop.remote import RUN_FILE, Remote, is_url, mirror_of
-from biasloop.loop.store import Store, explained
+from biasloop.loop.stage import Stage
+from biasloop.loop.store import (
+    MANIFEST,
+    Damage,
+    Store,
+    damages,
+    explained,
+    files_in,
+    is_finished,
+    locked,
+    read_manifest,
+)
 from biasloop.version import __version__
 
 CONFIG_FILE = "config.yaml"
+#: Called with the stages done so far, and of how many.
+Count = Callable[[int, int], None]
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
 _LONGEST = 1_000_000
 _LIBRARIES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "tokenizers",
-    "scikit-learn",
-    "numpy",
-    "polars",
+    *("torch", "transformers", "accelerate", "tokenizers"),
+    *("scikit-learn", "numpy", "polars"),
 )
 
 
@@ -82,14 +92,8 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
     """Make a run folder for a config, or let the run that is in it grow to this config.
 
     A run grows by seeds, generations, regimes, metrics and neurons; stages that a smaller config
-    no longer has stay, and are not read.
-
-    Parameters
-    ----------
-    config, root
-        The experiment and its folder.
-    contents
-        As from `contents_of`: recorded, so that the run can be read without its inputs.
+    no longer has stay, and are not read. ``contents``, as from `contents_of`, are recorded, so
+    that the run can be read without its inputs.
 
     Raises
     ------
@@ -102,14 +106,8 @@ def open_run(config: Config, root: Path, contents: Mapping[str, Any]) -> None:
             remove_leftovers(root, name)
         remove_leftovers(root / "figures", "*.png")
         # First, since a folder without it is not known to be a run.
-        write_json(
-            root / RUN_FILE,
-            {
-                "config": computed_part(config),
-                "contents": dict(contents),
-                "provenance": provenance(config),
-            },
-        )
+        record = {"config": computed_part(config), "contents": dict(contents)}
+        write_json(root / RUN_FILE, {**record, "provenance": provenance(config)})
         text = write_yaml(config.model_dump(mode="json"))
         path = root / CONFIG_FILE
         # Left alone where it says the same, so that a report newer than it is known to be current.
@@ -131,24 +129,18 @@ def check_folder(config: Config, root: Path, begun: bool = False) -> None:
     """
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; --out takes a folder")
+    has_stages = any((root / "stages").glob(f"*/{MANIFEST}"))
+    # Without its record it was a run where it has stages, which are known by their own keys; one
+    # that was killed at once has nothing else in it.
+    left = all(p.name.startswith((".lock", f".{RUN_FILE}.")) for p in root.glob("*"))
     if (root / RUN_FILE).is_file():
-        if begun or any((root / "stages").glob("*/stage.json")):
+        if begun or has_stages:
             _check_grows(config, root)
-    elif root.is_dir() and not (_lost_its_record(root) or _is_untouched(root)):
+    elif not (left or ((root / CONFIG_FILE).is_file() and has_stages)):
         raise InputError(
             f"{root}: is not empty and is not a run of biasloop (it has no {RUN_FILE}); "
             "give another folder with --out"
         )
-
-
-def _lost_its_record(root: Path) -> bool:
-    """Say whether it was a run: stages are known by their own keys, so they can be used again."""
-    return (root / CONFIG_FILE).is_file() and any((root / "stages").glob("*/stage.json"))
-
-
-def _is_untouched(root: Path) -> bool:
-    """Say whether nothing is in it but what a run that was killed at once leaves."""
-    return all(path.name.startswith((".lock", f".{RUN_FILE}.")) for path in root.iterdir())
 
 
 def _check_grows(config: Config, root: Path) -> None:
@@ -248,13 +240,7 @@ def read_config(root: Path) -> Config:
 
 
 def read_contents(root: Path) -> dict[str, Any]:
-    """Read what the content of a run's inputs was.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a run.
-    """
+    """Read what the content of a run's inputs was."""
     record = read_record(root)
     if "contents" not in record:
         raise InputError(f"{root}: was made by another version of biasloop; run it again")
@@ -262,13 +248,7 @@ def read_contents(root: Path) -> dict[str, Any]:
 
 
 def read_plan(root: Path, config: Config | None = None) -> Plan:
-    """Lay out the stages of a run, or those that another config has on the run's inputs.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a run.
-    """
+    """Lay out the stages of a run, or those that another config has on the run's inputs."""
     return make_plan(config or read_config(root), read_contents(root))
 
 
@@ -314,3 +294,138 @@ def fetch(url: str, cache: Path, whole: bool = False) -> Path:
         if remote.finished(stage.folder_name) and (again or not is_finished(here, weights=False)):
             remote.pull(here, weights=whole or stage.kind != "finetune")
     return folder
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check of a run found.
+
+    Attributes
+    ----------
+    stages, files, bytes
+        How many finished stages were checked, how many files in them, and their size.
+    missing
+        Stages of the run that are not computed yet; pruned weights are not counted.
+    damages
+        Every file that is not as it was written.
+    repaired
+        Whether what is damaged was removed.
+    """
+
+    stages: int
+    files: int
+    bytes: int
+    missing: int
+    damages: tuple[Damage, ...]
+    repaired: bool
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damages
+
+
+def verify(
+    root: Path,
+    cache: Path,
+    repair: bool = False,
+    count: Count = lambda done, total: None,
+    remote: Remote | None = None,
+) -> Verification:
+    """Check every finished stage of a run, its shared ones in the cache too.
+
+    Parameters
+    ----------
+    root, cache
+        The run folder, and the cache of shared stages.
+    repair
+        Remove each damaged stage, and a damaged record of the run: the run's own command makes
+        them again.
+    count
+        Told of the stages done.
+    remote
+        What ``root`` is a whole copy of, if anything: what is damaged is removed there, too.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or another process is running in it.
+    """
+    if not (root / RUN_FILE).is_file():
+        raise InputError(f"{root}: is not a run folder: it has no {RUN_FILE}")
+    # A check alone takes no lock: it can be made while a run goes on, and on a read-only folder.
+    with locked(root) if repair else contextlib.nullcontext():
+        broken = _broken_record(root)
+        if broken:
+            if repair:
+                broken.path.unlink(missing_ok=True)
+            return Verification(0, 0, 0, 0, (broken,), repair)
+        plan, store = read_plan(root), Store(root, cache)
+        stages = plan.stages.values()
+        finished = [stage for stage in stages if is_finished(store.path(stage), weights=False)]
+        found: list[Damage] = []
+        files = size = 0
+        for done, stage in enumerate(finished, start=1):
+            here, held = _of_stage(stage, store)
+            found.extend(here)
+            files += len(held)
+            size += sum(path.stat().st_size for path in held)
+            if here and repair:
+                with store.alone(stage):
+                    remove_folder(store.path(stage))
+                if remote:
+                    remote.remove(stage.folder_name)
+            count(done, len(finished))
+        return Verification(
+            len(finished),
+            files,
+            size,
+            len(stages) - len(finished),
+            tuple(found),
+            repair and bool(found),
+        )
+
+
+def clean(root: Path, cache: Path, dry_run: bool = False) -> list[tuple[str, int]]:
+    """Delete the stages that a run's config no longer needs; in the cache nothing is deleted.
+
+    ``dry_run`` only says what would be. Returns folder name and size in bytes of each.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a run, or another process is running in it.
+    """
+    needed = {stage.folder_name for stage in read_plan(root).stages.values()}
+    found = []
+    with contextlib.nullcontext() if dry_run else locked(root):
+        for folder in sorted((root / "stages").glob("*/")):
+            if folder.name not in needed:
+                size = sum(path.stat().st_size for path in files_in(folder))
+                found.append((folder.name, size))
+                if not dry_run:
+                    remove_folder(folder)
+    return found
+
+
+def _of_stage(stage: Stage, store: Store) -> tuple[list[Damage], list[Path]]:
+    folder = store.path(stage)
+    held = files_in(folder)
+    try:
+        record = read_manifest(folder)
+    except StoreError:
+        return [Damage(folder / MANIFEST, "cannot be read, or was altered")], held
+    found = damages(folder, record)
+    if record.get("key") != stage.key:
+        found.insert(0, Damage(folder / MANIFEST, "is the record of another stage"))
+    return found, held
+
+
+def _broken_record(root: Path) -> Damage | None:
+    try:
+        read_config(root)
+    except StoreError as error:
+        reason = str(error).split(": ", 1)[-1]
+        in_config = str(root / CONFIG_FILE) in str(error)
+        return Damage(root / (CONFIG_FILE if in_config else RUN_FILE), reason)
+    return None

@@ -19,15 +19,15 @@ from biasloop.config import AxisConfig, Config, without_folders
 from biasloop.corpus import PARTED_ARTICLES, fingerprint, load_corpus
 from biasloop.errors import InputError
 from biasloop.files import write_json
-from biasloop.loop.article_stages import (
+from biasloop.loop.generation_stages import read_labels, read_part
+from biasloop.loop.stage import (
     UNIT,
+    Paths,
+    Progress,
     ShardedStage,
+    Stage,
     in_shards,
-    read_labels,
-    read_part,
-    units,
 )
-from biasloop.loop.stage import Paths, Progress, Stage
 from biasloop.metrics import (
     CONTENTS,
     LEAST_ARTICLES,
@@ -46,6 +46,9 @@ from biasloop.tables import ARTICLES, conform, read_table, write_table
 
 #: Beside a detector's scores: its measured error.
 DETECTOR = "detector.json"
+
+#: Raise a metric's when what its instrument fits changes; where there is none it is 1.
+INSTRUMENT_VERSIONS = {"leaning": 2}
 
 _TABLES = {"scores": SCORED, "leaning_scores": SCORED_LEANINGS, "set_scores": SCORED_SETS}
 
@@ -156,7 +159,9 @@ class Instrument(Stage):
     def settings(self) -> dict[str, Any]:
         """The metric's own, and the hash of what they point to."""
         own = instrument_settings(self.config, self.metric)
-        named = {"metric": self.metric, "metrics": own}
+        named: dict[str, Any] = {"metric": self.metric, "metrics": own}
+        if self.metric in INSTRUMENT_VERSIONS:
+            named["version"] = INSTRUMENT_VERSIONS[self.metric]
         return {**named, "content": self.content, "seed": self.config.seed}
 
     def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
@@ -209,7 +214,8 @@ class Score(ShardedStage):
         else:
             articles = read_part(paths["corpus"], "real")
         whole = metric_kind(self.instrument.metric).whole_set
-        parts = [articles] if whole else units(self.shard.of(articles, UNIT), UNIT)
+        part = articles[self.shard.rows(articles.height, UNIT)]
+        parts = [articles] if whole else [*part.iter_slices(UNIT)] or [part]
         scored = [instrument.score(part) for part in parts]
         _write(
             out,

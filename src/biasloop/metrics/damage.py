@@ -8,7 +8,7 @@ vocabulary leaves few known ones. So every article is placed on a grid of *level
 measure                 steps
 ======================  ========================================================================
 ``words``               halves of the median of real articles, each from -29 % to +41 % around it,
-                        as far as `FEW_WORDS`
+                        as far as `FEW_WORDS`, and one beyond, whose articles are not read
 ``oov``                 word types in no instrument article: as in real, held-out articles (their
                         99.5 % quantile); then in thirds of three quarters of the way to all
 ======================  ========================================================================
@@ -61,8 +61,8 @@ TAIL = 0.005
 
 #: No step of length begins below so many words.
 LEAST_WORDS = 5
-#: Nor below so many, or a sixteenth of the median where that is less: of passages of some 15 words
-#: left of 240 the intervals covered in 83 to 90 % (``benchmarks/damage.py``).
+#: Nor is a step read below so many, or a sixteenth of the median where that is less: of passages of
+#: some 15 words left of 240 the intervals covered in 83 to 90 % (``benchmarks/damage.py``).
 FEW_WORDS = 20
 
 _STEPS_OF_OOV = 3
@@ -109,10 +109,14 @@ class Level:
         From, and below; in words.
     oov
         Above, and up to; share of word types, 0 to 1. The first step holds 0, too.
+    end
+        Is it beyond the last step that is read? Its errors are measured for that step, whose
+        articles may be nearly as damaged as its own.
     """
 
     words: tuple[float, float]
     oov: tuple[float, float]
+    end: bool = False
 
     def has(self, count: np.ndarray, oov: np.ndarray) -> np.ndarray:
         """Say which articles lie here; one without a word lies nowhere."""
@@ -122,13 +126,14 @@ class Level:
     def to_json(self) -> dict[str, Any]:
         """Give the level as a JSON value; null leaves that side open."""
         high = self.words[1] if np.isfinite(self.words[1]) else None
-        return {"words": [self.words[0], high], "oov": list(self.oov)}
+        return {"words": [self.words[0], high], "oov": list(self.oov), "end": self.end}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Level:
         """Read back what `to_json` gave."""
         low, high = value["words"]
-        return Level((low, float("inf") if high is None else high), tuple(value["oov"]))
+        ends = (low, float("inf") if high is None else high)
+        return Level(ends, tuple(value["oov"]), value.get("end", False))
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,9 @@ def fit_domain(texts: Sequence[str], folds: Folds) -> Domain:
     vocabulary = frozenset().union(*(words(text) for text in texts))
     lengths = _steps_of_length(float(np.median(count)))
     unknown = _steps_of_oov(float(np.nanquantile(share, 1 - TAIL)) if count.any() else 0.0)
-    return Domain(vocabulary, tuple(Level(n, o) for n in lengths for o in unknown))
+    least, beyond = lengths[-1][0], (lengths[-1][0] / 2, lengths[-1][0])
+    levels = [Level(n, o, n[0] < least) for n in [*lengths, beyond] for o in unknown]
+    return Domain(vocabulary, tuple(levels))
 
 
 def _steps_of_length(median: float) -> list[tuple[float, float]]:
@@ -367,7 +374,8 @@ class DamageCurve:
         enough = self.counts.sum(axis=2).min(axis=1) >= LEAST_ARTICLES
         drawn = self.drawn_rates(_DRAWS, np.random.default_rng(0))
         apart = [tells_apart(drawn[:, level]) for level in range(len(self.levels))]
-        can = enough & (np.array(apart) >= TELLS_APART)
+        inside = np.array([not level.end for level in self.levels])
+        can = inside & enough & (np.array(apart) >= TELLS_APART)
         milder = np.array(
             [
                 [a.words[0] >= b.words[0] and a.oov[1] <= b.oov[1] for a in self.levels]

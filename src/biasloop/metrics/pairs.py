@@ -18,8 +18,7 @@ import polars as pl
 
 from biasloop.config import MetricsConfig, PairsConfig
 from biasloop.corpus.delimited import read_delimited
-from biasloop.corpus.jsonl import read_jsonl
-from biasloop.corpus.source import RecordTable
+from biasloop.corpus.records import Source, read_jsonl
 from biasloop.errors import InputError
 from biasloop.files import read_text, sha256_file
 from biasloop.metrics.base import SCORED_LEANINGS, SCORED_SETS, Scored, scored
@@ -120,7 +119,7 @@ def read_pairs(config: PairsConfig) -> list[Pair]:
 
 
 def _read(
-    path: Path, table: RecordTable, pair_of: Callable[[Mapping[str, Any]], Pair | None]
+    path: Path, table: Source, pair_of: Callable[[Mapping[str, Any]], Pair | None]
 ) -> list[Pair]:
     found = []
     for record in table.records:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from biasloop.models.checkpoint import text_config
+import numpy as np
+
+from biasloop.models.load import text_config
 
 if TYPE_CHECKING:
     import torch
@@ -38,19 +40,8 @@ def rows_at_once(table: torch.Tensor) -> int:
 def batches(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:
     """Put texts of like length together, the longest first.
 
-    Parameters
-    ----------
-    lengths
-        Tokens of each text.
-    most
-        Texts of a batch, at most.
-    tokens
-        Of a batch, at most, padding included; a single text may have more.
-
-    Yields
-    ------
-    list of int
-        Places in ``lengths``; every place once.
+    Of a batch, ``most`` is the number of texts and ``tokens`` that of tokens at most, padding
+    included; a single text may have more. Yields places in ``lengths``; every place once.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     at = 0
@@ -68,3 +59,21 @@ def few_lengths(length: int, least: int = 8) -> int:
     """
     step = max(least, 2 ** max(0, length.bit_length() - 6))
     return -(-length // step) * step
+
+
+def padded(
+    texts: Sequence[Sequence[int] | np.ndarray], pad: int, side: str = "right"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put texts under each other, padded to the longest on one side.
+
+    Returns
+    -------
+    tuple
+        Token ids, and a mask that is 0 where there is padding, each of shape (texts, tokens).
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [torch.as_tensor(text, dtype=torch.long) for text in texts]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, side)
+    return pad_sequence(rows, True, pad, side), mask

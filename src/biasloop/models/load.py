@@ -1,8 +1,15 @@
-"""A causal language model with its tokenizer, from the hub, a folder, a GGUF file or an asset."""
+"""A causal language model with its tokenizer: loaded, or built from scratch; and its card.
+
+It is loaded from the hub, a folder, a GGUF file or an asset. The card is what it says of itself. Of
+its end tokens one rule holds for every way of decoding: the run's ``generation`` settings
+decide, and of a model's ``generation_config.json`` its end tokens count, all of them. What else
+that file asks for (a repetition penalty, suppressed tokens, a temperature) would change what is
+measured, and transformers would apply it in beam search only: it is not applied, and said.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from biasloop.assets import ASSETS, asset_path
+from biasloop.config import ScratchConfig
 from biasloop.device import Device, choose
 from biasloop.errors import InputError, nearest
 from biasloop.hub import Hosted, check_hub, settings_of, switched_off, weights_of
@@ -22,19 +30,143 @@ from biasloop.models.adapters import (
     link_without_adapter,
     merge,
 )
-from biasloop.models.checkpoint import Checkpoint, checkpoint_of, rows_of, take_own_settings
+from biasloop.models.tokens import beginning
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+#: Where a classifier's text is cut, if neither model nor tokenizer states a length.
+_LONGEST = 8192
+
+#: Decoding settings that name tokens, say how much is kept in memory or put out, or how long a
+#: text may be.
+_NEUTRAL = frozenset(
+    {
+        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"),
+        *("max_length", "max_new_tokens", "cache_implementation", "use_cache"),
+        *("return_dict_in_generate", "transformers_version"),
+    }
+)
+_END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's card.
+
+    Attributes
+    ----------
+    begins
+        Tokens that its tokenizer puts before every text: one, as Gemma's, or none.
+    ends
+        Tokens each of which ends a text: the tokenizer's first, then the model's own others.
+    pad
+        The token that fills a batch up.
+    context
+        Tokens that it can read at once. Positions that are relative (ALiBi) or none (a recurrent
+        state) have no end; the tokenizer may still know the length that it was trained on.
+    stated
+        The length that its tokenizer states.
+    """
+
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+    pad: int
+    context: int
+    stated: int
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a text it can read at once: `context` without its beginning."""
+        return self.context - len(self.begins)
+
+    def limit(self, max_tokens: int | None = None) -> int:
+        """Where a classifier cuts a text, special tokens included."""
+        return min(max_tokens or _LONGEST, self.stated, self.context, _LONGEST)
+
+
+def checkpoint_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Checkpoint:
+    """Read a model's card."""
+    return Checkpoint(
+        begins=tuple(beginning(tokenizer)),
+        ends=_end_tokens(model, tokenizer),
+        pad=tokenizer.pad_token_id,
+        context=_positions(model) or int(tokenizer.model_max_length),
+        stated=int(tokenizer.model_max_length),
+    )
+
+
+def text_config(model: Any) -> Any:  # noqa: ANN401 - not typed
+    """Give the part of a model's config that says its sizes, which may lie in a ``text_config``."""
+    config = model.config
+    return config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+
+
+def rows_of(model: PreTrainedModel) -> int:
+    """Count the tokens that a model has an embedding of."""
+    return len(next(model.get_input_embeddings().parameters()))
+
+
+def _positions(model: PreTrainedModel) -> int | None:
+    config = text_config(model)
+    found = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    positions = next((int(length) for length in found if length and length > 0), None)
+    if positions is None:
+        return None
+    # Of RoBERTa and its kin, position ids start after the padding's.
+    padding = (
+        module.padding_idx
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return positions - next((index + 1 for index in padding), 0)
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """List the tokens that end a text.
+
+    A model without a ``generation_config.json`` has what its architecture's config says by
+    default, which may be any word of its vocabulary; that is left aside.
+    """
+    found = _own_settings(model).get("eos_token_id")
+    own = [tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])]
+    rows = rows_of(model)
+    return tuple(dict.fromkeys(end for end in own if type(end) is int and 0 <= end < rows))
+
+
+def take_own_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Leave a model its end tokens only, and give what else its own decoding settings asked for.
+
+    What is left is saved with the model, so that its fine-tuned ones end texts alike.
+    """
+    from transformers import GenerationConfig
+
+    asked = {
+        name: value
+        for name, value in _own_settings(model).items()
+        if name not in _NEUTRAL and not name.startswith(("_", "output_"))
+    }
+    ends = _end_tokens(model, tokenizer)
+    model.generation_config = GenerationConfig(
+        eos_token_id=list(ends), pad_token_id=tokenizer.pad_token_id
+    )
+    return asked
+
+
+def _own_settings(model: PreTrainedModel) -> dict[str, Any]:
+    """Give what differs from transformers' defaults; nothing where no file said so."""
+    own = getattr(model, "generation_config", None)
+    if own is None or getattr(own, "_from_model_config", False):
+        return {}
+    return own.to_diff_dict()
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model on its device, in evaluation mode, with a tokenizer that can pad.
 
-    ``not_applied`` is what the model's own decoding settings ask for beside end tokens; see
-    `checkpoint`. ``adapter`` is the adapter that was merged into it, ``commit`` the hub's version
-    of the model.
+    ``not_applied`` is what the model's own decoding settings ask for beside end tokens, ``adapter``
+    the adapter that was merged into it, ``commit`` the hub's version of the model.
     """
 
     model: PreTrainedModel
@@ -47,7 +179,7 @@ class LoadedModel:
     @cached_property
     def card(self) -> Checkpoint:
         """What the model says of itself."""
-        return checkpoint_of(self.model, self.tokenizer, self.adapter)
+        return checkpoint_of(self.model, self.tokenizer)
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -91,12 +223,8 @@ class ModelLocation:
 def resolve_model(name: str, revision: str | None = None) -> ModelLocation:
     """Find out what a model's name means, without loading it; of a hub's, fetch its settings.
 
-    Parameters
-    ----------
-    name
-        A local folder, a ``.gguf`` file, the name of a model asset, or a hub id.
-    revision
-        Of a hub model.
+    ``name`` is a local folder, a ``.gguf`` file, the name of a model asset, or a hub id, of which
+    ``revision`` is wanted.
 
     Raises
     ------
@@ -196,13 +324,7 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
 
 
 def refuse_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer with tokens that its model has no embedding of.
-
-    Raises
-    ------
-    InputError
-        If there is one.
-    """
+    """Refuse a tokenizer with tokens that its model has no embedding of."""
     last = max(tokenizer.get_vocab().values(), default=-1)
     rows = rows_of(model)
     if last >= rows:
@@ -236,10 +358,8 @@ def load_model(
 
     Parameters
     ----------
-    name
+    name, revision
         See `resolve_model`.
-    revision
-        Of a hub model.
     precision
         ``auto``, ``float32`` or ``bfloat16``: of the weights.
     weights
@@ -309,3 +429,56 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
         model = model.float()
     model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer: every text can be encoded, none is out of vocabulary.
+
+    ``vocabulary`` is the number of tokens, the 256 bytes and the end-of-text token included.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[_END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    special = dict.fromkeys(("bos_token", "eos_token", "pad_token"), _END_OF_TEXT)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
+    )
+
+
+def build_scratch_model(
+    tokenizer: PreTrainedTokenizerFast, config: ScratchConfig, seed: int
+) -> LoadedModel:
+    """Build a GPT-2-architecture model with random weights drawn from ``seed``."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, set_seed
+
+    quiet()
+    set_seed(seed)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=config.context,
+            n_embd=config.width,
+            n_layer=config.layers,
+            n_head=config.heads,
+            resid_pdrop=config.dropout,
+            embd_pdrop=config.dropout,
+            attn_pdrop=config.dropout,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    device = choose("float32")
+    model.to(torch.device(device.name)).eval()
+    return LoadedModel(model, tokenizer, device)

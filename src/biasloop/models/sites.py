@@ -113,12 +113,7 @@ class FeedForward:
 
 
 def feed_forwards(model: nn.Module) -> tuple[FeedForward, ...]:
-    """Find the feed-forward part of every decoder block.
-
-    Parameters
-    ----------
-    model
-        A causal language model of transformers, in evaluation mode.
+    """Find the feed-forward part of every decoder block of a causal model in evaluation mode.
 
     Raises
     ------
@@ -154,15 +149,8 @@ def reading(
 ) -> Generator[None]:
     """Call ``see(layer, activations)`` at every forward pass; what it returns takes their place.
 
-    Parameters
-    ----------
-    blocks
-        As from `feed_forwards`.
-    site
-        One of `SITES`.
-    see
-        Given activations as the model has them, of shape (..., units); returns None to leave them
-        as they are, or a tensor of the same shape.
+    Activations of the ``site`` are as the model has them, of shape (..., units); ``see`` returns
+    None to leave them as they are, or a tensor of the same shape.
     """
     _check(site)
     with ExitStack() as stack:

@@ -3,10 +3,8 @@
 from biasloop.published.experiment import Experiment, read_published
 from biasloop.published.neuron_tables import NeuronFindings
 from biasloop.published.paper import REFERENCES, Reference
-from biasloop.published.recomputed import RECOMPUTED
-from biasloop.published.reproduction import Reproduction, reproduce, series
-from biasloop.published.text import lines
-from biasloop.published.write import write_reproduction
+from biasloop.published.reproduction import RECOMPUTED, Reproduction, reproduce, series
+from biasloop.published.write import lines, write_reproduction
 
 __all__ = [
     "RECOMPUTED",

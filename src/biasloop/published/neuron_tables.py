@@ -5,6 +5,7 @@ Knows tables of neurons, no score.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,8 +24,8 @@ from biasloop.neurons import (
     full_quantity,
     overlap,
 )
-from biasloop.published.csv_file import CsvFile
-from biasloop.published.formats import CORRELATION, NEURON, REGRESSION, neuron_names, require
+from biasloop.published.released_file import CORRELATION, NEURON, REGRESSION, CsvFile
+from biasloop.tables import conform
 
 #: Where the authors read their neurons.
 SITE = "mlp_out"
@@ -58,18 +59,15 @@ def read_neuron_table(file: CsvFile) -> NeuronTable:
         If a column is missing, a cell is bad, or a neuron stands twice.
     """
     for column in NEURON:
-        require(file, column)
+        file.require(column)
     if CORRELATION not in file.columns:
-        require(file, REGRESSION[1])
+        file.require(REGRESSION[1])
     layer, neuron = file.whole_numbers("layer"), file.whole_numbers("neuron_id")
-    seen: dict[tuple[int, int], int] = {}
-    for index, place in enumerate(zip(layer.tolist(), neuron.tolist(), strict=True)):
-        if place in seen:
-            problem = (
-                f"neuron {place[1]} of layer {place[0]} stands in row {file.rows[seen[place]]}"
-            )
-            raise file.error(index, "neuron_id", f"{problem} already")
-        seen[place] = index
+    file.refuse_twice(
+        zip(layer.tolist(), neuron.tolist(), strict=True),
+        "neuron_id",
+        lambda layer, neuron: f"neuron {neuron} of layer {layer}",
+    )
     figures: dict[str, np.ndarray] = {}
     if CORRELATION in file.columns:
         figures["pearson"] = file.numbers(CORRELATION, -1, 1)
@@ -77,11 +75,29 @@ def read_neuron_table(file: CsvFile) -> NeuronTable:
         figures["pvalue"] = file.numbers(REGRESSION[1], 0, 1)
     if REGRESSION[0] in file.columns:
         figures["coef"] = file.numbers(REGRESSION[0])
-    quantity, metric = neuron_names(file.path.stem)
-    names = {"quantity": full_quantity(quantity), "metric": metric}
+    named, metric = _names(file.path.stem)
+    quantity = full_quantity(named)
     frame = pl.DataFrame({"layer": layer, "neuron": neuron, **figures})
-    frame = frame.with_columns(pl.lit(text).alias(name) for name, text in names.items())
-    return NeuronTable(file, names["quantity"], metric, frame)
+    frame = frame.with_columns(quantity=pl.lit(quantity), metric=pl.lit(metric))
+    return NeuronTable(file, quantity, metric, frame)
+
+
+_NEURON_NAME = re.compile(r"\bneuron[\s_]+(\w+?)[\s_]+and[\s_]+(.+)$", re.IGNORECASE)
+_SAID_ANYWAY = ("performance", "generation", "text", "index")
+
+
+def _names(stem: str) -> tuple[str, str]:
+    """Take quantity and metric from a neuron table's name.
+
+    ``... Between Neuron Weight and Bias Performance`` -> ``weight``, ``bias``. A name that is not
+    built so is itself the metric, of the quantity ``unnamed``.
+    """
+    match = _NEURON_NAME.search(stem)
+    if match is None:
+        return "unnamed", stem.lower()
+    words = [word for word in re.split(r"[\s_]+", match[2].lower()) if word]
+    metric = " ".join(word for word in words if word not in _SAID_ANYWAY)
+    return match[1].lower(), metric or match[2].lower()
 
 
 def associations(tables: Sequence[NeuronTable], figures: Sequence[str]) -> pl.DataFrame:
@@ -106,20 +122,16 @@ def associations(tables: Sequence[NeuronTable], figures: Sequence[str]) -> pl.Da
     held: dict[tuple[str, str, str], CsvFile] = {}
     merged: pl.DataFrame | None = None
     for figure in figures:
-        parts = []
-        for table in tables:
-            if figure not in table.frame.columns:
-                continue
-            key = (table.quantity, table.metric, figure)
-            if key in held:
+        of_figure = [table for table in tables if figure in table.frame.columns]
+        for table in of_figure:
+            before = held.setdefault((table.quantity, table.metric, figure), table.file)
+            if before is not table.file:
                 raise InputError(
                     f"{table.file.path}: holds the {figure} of {table.quantity} and "
-                    f"{table.metric}, as {held[key].path.name} does: keep one of them"
+                    f"{table.metric}, as {before.path.name} does: keep one of them"
                 )
-            held[key] = table.file
-            parts.append(table.frame.select(*_KEY, figure))
-        if parts:
-            found = pl.concat(parts)
+        if of_figure:
+            found = pl.concat([table.frame.select(*_KEY, figure) for table in of_figure])
             merged = (
                 found
                 if merged is None
@@ -127,18 +139,15 @@ def associations(tables: Sequence[NeuronTable], figures: Sequence[str]) -> pl.Da
             )
     if merged is None:
         return pl.DataFrame(schema=ASSOCIATIONS)
-    shifts = [(pl.col(n) - int(merged[n].min() == 1)).alias(n) for n in ("layer", "neuron")]
-    whole = merged.with_columns(*shifts, pl.lit(SITE).alias("site"))
-    absent = [name for name in ASSOCIATIONS if name not in whole.columns]
-    whole = whole.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in absent).sort(
-        "quantity", "metric", "layer", "neuron"
-    )
+    absent = ASSOCIATIONS.keys() - set(merged.columns)
+    shifts = [pl.col(name) - int(merged[name].min() == 1) for name in ("layer", "neuron")]
+    whole = merged.with_columns(*shifts, *(pl.lit(None).alias(name) for name in absent))
+    whole = whole.with_columns(site=pl.lit(SITE)).sort(_KEY)
     corrected = [
-        part.with_columns(pl.Series("qvalue", _corrected(part), dtype=pl.Float64))
+        part.with_columns(qvalue=pl.Series(benjamini_hochberg(_pvalues(part))).fill_nan(None))
         for part in whole.partition_by("quantity", "metric", maintain_order=True)
     ]
-    found = pl.concat(corrected).with_columns(pl.col("qvalue").fill_nan(None))
-    return found.select(pl.col(name).cast(kind) for name, kind in ASSOCIATIONS.items())
+    return conform(pl.concat(corrected), ASSOCIATIONS)
 
 
 def contradictions(regressed: pl.DataFrame, correlated: pl.DataFrame) -> tuple[str, ...]:
@@ -177,12 +186,8 @@ def contradictions(regressed: pl.DataFrame, correlated: pl.DataFrame) -> tuple[s
     return tuple(notes)
 
 
-def _corrected(part: pl.DataFrame) -> np.ndarray:
-    return benjamini_hochberg(_pvalues(part))
-
-
 def _pvalues(part: pl.DataFrame) -> np.ndarray:
-    return part["pvalue"].fill_null(float("nan")).to_numpy()
+    return part["pvalue"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -209,14 +214,12 @@ def findings(table: pl.DataFrame) -> NeuronFindings:
     for part in tested.partition_by("quantity", "metric", maintain_order=True):
         counts[part["quantity"][0], part["metric"][0]] = count_significant(_pvalues(part))
     for (quantity, first), (other, second) in combinations(counts, 2):
-        if quantity != other:
-            continue
-        of_quantity = tested.filter(pl.col("quantity") == quantity)
-        sides = [
-            of_quantity.filter(pl.col("metric") == metric).select("layer", "neuron", "pvalue")
-            for metric in (first, second)
-        ]
-        both = sides[0].join(sides[1], on=["layer", "neuron"])
-        hits = [(both[name] < LEVEL).to_numpy() for name in ("pvalue", "pvalue_right")]
-        overlaps[quantity, first, second] = overlap(*hits)
+        if quantity == other:
+            sides = [
+                tested.filter(quantity=quantity, metric=metric).select("layer", "neuron", "pvalue")
+                for metric in (first, second)
+            ]
+            both = sides[0].join(sides[1], on=["layer", "neuron"])
+            hits = [(both[name] < LEVEL).to_numpy() for name in ("pvalue", "pvalue_right")]
+            overlaps[quantity, first, second] = overlap(*hits)
     return NeuronFindings(counts, overlaps)

@@ -1,4 +1,7 @@
-"""Write a reproduction into a folder. The only part of the package with effects."""
+"""What a reproduction shows: lines for a terminal, a page, figures and tables in a folder.
+
+Computes nothing. The figures are the paper's, with intervals.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,286 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from biasloop.errors import InputError
 from biasloop.files import write_bytes, write_json, write_text
+from biasloop.neurons import correlations_png, counts_png
 from biasloop.published import paper
-from biasloop.published.figures import looks, pictures
-from biasloop.published.reproduction import Reproduction, series
-from biasloop.published.text import cells, heading, limits, sources
+from biasloop.published.reproduction import Reproduction, digits, series
 from biasloop.report import formatting as fmt
 from biasloop.report.cells import regime_tables
+from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
+from biasloop.report.drawing import png
 from biasloop.report.statistics import tables_of_tests, verdict_tables
 from biasloop.report.summary_json import strict, verdict_json
-from biasloop.tables import write_table
+from biasloop.report.verdicts import bias_sentence, collapse_sentence, tests_sentence
+from biasloop.tables import BASE, write_table
 from biasloop.untrusted import templates
+
+_HEAD = ("", "reference", "source", "recomputed", "difference", "what the statistics add")
+#: How a source is told in a table.
+_FROM = {"printed": "printed", "release": "from the release", None: "–"}
+
+
+def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
+    """Write the rows to show, a cell for each of the head's columns.
+
+    They are those with a reference; of the others, the followed leaning's share at every
+    generation, quality and perplexity at the first and last, and all neurons.
+    """
+    at = pl.col("generation")
+    ends = (at == at.min().over("quantity", "regime")) | (at == at.max().over("quantity", "regime"))
+    shown = reproduction.recomputed.filter(
+        pl.col("reference").is_not_null()
+        | (pl.col("quantity") == f"share:{reproduction.leaning}")
+        | pl.col("quantity").str.starts_with("neurons")
+        | (pl.col("quantity").is_in(["quality", "perplexity"]) & ends)
+    )
+    rows = []
+    for row in shown.iter_rows(named=True):
+        decimals = digits(row["quantity"])
+        # One more than was published, to show what the difference is.
+        more = decimals + 1 if decimals else 0
+        difference = row["difference"]
+        rows.append(
+            (
+                _what(row["quantity"], row["regime"], row["generation"]),
+                fmt.number(row["reference"], decimals),
+                _FROM[row["source"]],
+                fmt.number(row["recomputed"], more),
+                "–" if difference is None else fmt.signed(difference, more),
+                row["adds"],
+            )
+        )
+    return rows
+
+
+def _what(quantity: str, regime: str, generation: int) -> str:
+    name, _, label = quantity.partition(":")
+    if name.startswith("neurons"):
+        return f"{name} with p < 0.05 for {fmt.name(label)}"
+    if name == "classifier":
+        return f"{name}, {label}"
+    what = f"share “{fmt.name(label)}”, %" if name == "share" else name
+    where = "base model" if regime == BASE else f"{fmt.name(regime)} {generation}"
+    return f"{what}: {where}"
+
+
+def heading(reproduction: Reproduction) -> list[str]:
+    """Say how far printed figures are met, and apart from it how far those from the release are."""
+    table = reproduction.recomputed.filter(pl.col("reference").is_not_null())
+    if not table.height:
+        return ["No reference figure is of these regimes and labels: nothing to compare with."]
+    result = []
+    printed = table.filter(source="printed")
+    met = printed.drop_nulls("recomputed")
+    if met.height:
+        result.append(
+            f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
+            f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
+        )
+    again = table.filter(source="release")
+    if again.height:
+        result.append(
+            f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
+            f"same released files; {_worst(again)}. That checks this program, not the paper."
+        )
+    return result
+
+
+def _worst(rows: pl.DataFrame) -> str:
+    """Say how large the differences are, by the unit of the figures."""
+    share = pl.col("quantity").str.starts_with("share:")
+    count = pl.col("quantity").str.starts_with("neurons:")
+    parts = []
+    for kind, what, decimals in (
+        (share, " points of a share", 3),
+        (count, " neurons", 0),
+        (~share & ~count, " of quality or perplexity", 4),
+    ):
+        part = rows.filter(kind)
+        if part.height:
+            worst = part.select(pl.col("difference").abs().max()).item()
+            parts.append(f"{fmt.number(worst, decimals)}{what}")
+    return f"largest difference {', '.join(parts)}"
+
+
+def sources(reproduction: Reproduction) -> list[str]:
+    """Say where the references stand that are shown."""
+    there = reproduction.recomputed["source"].drop_nulls().unique()
+    return [f"{_FROM[key]}: {told}" for key, told in paper.SOURCES.items() if key in there]
+
+
+def limits(reproduction: Reproduction) -> list[str]:
+    """Say how rows were matched and what the released files cannot show."""
+    experiment = reproduction.experiment
+    found = list(experiment.notes)
+    if experiment.regimes:
+        found.append(
+            "One chain per regime: the intervals are over articles, and say nothing of how far "
+            "training again would lead elsewhere."
+        )
+    if experiment.tables.labels:
+        found.append(
+            "Neither the articles nor the classifier's confusion counts are among the files: "
+            "shares are as read, not corrected for its errors, and not withheld where the text "
+            "is too damaged to read."
+        )
+    if reproduction.neurons.counts:
+        found.append(
+            "The corrections take the neuron tables' p-values at their word; docs/neurons.md says "
+            "how often such regressions find neurons that have nothing to do with the metric."
+        )
+    if experiment.ignored:
+        found.append(f"Not of these formats, so not read: {', '.join(experiment.ignored)}.")
+    return [fmt.visible(line) for line in found]
+
+
+def lines(reproduction: Reproduction) -> list[str]:
+    """Write everything for a terminal."""
+    experiment = reproduction.experiment
+    result = [
+        f"{fmt.visible(str(experiment.folder))}: {fmt.counted(len(experiment.files), 'file')}, "
+        f"regimes {', '.join(fmt.name(r) for r in experiment.regimes) or 'none'}"
+    ]
+    if experiment.absent:
+        result.append("Absent:")
+        result += [f"  {fmt.visible(name)}" for name in experiment.absent]
+    result += ["", *heading(reproduction), *sources(reproduction)]
+    rows = [_HEAD, *cells(reproduction)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    result.append("")
+    for row in rows:
+        left = row[0].ljust(widths[0])
+        middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
+        result.append("  ".join([left, *middle, row[5]]).rstrip())
+    result += [""] if reproduction.verdicts else []
+    for verdict in reproduction.verdicts:
+        answers = [f"collapse: {verdict.collapsed}"]
+        if verdict.leaning:
+            answers.insert(0, f"amplification: {verdict.amplified}")
+        result.append(f"{fmt.name(verdict.regime)}: {'; '.join(answers)}.")
+        told = (
+            bias_sentence(verdict),
+            collapse_sentence(verdict),
+            tests_sentence(verdict, reproduction.evidence),
+        )
+        result += [f"  {text}" for text in told if text]
+    result += _compared(reproduction)
+    told = limits(reproduction)
+    result += ["", "Before you believe these figures:"] if told else []
+    result += [f"  {line}" for line in told]
+    return result
+
+
+def _compared(reproduction: Reproduction) -> list[str]:
+    """Say how each regime's change differs from that of the first."""
+    rows = reproduction.evidence.comparisons
+    if not rows.height:
+        return []
+    result = [f"Change since Generation 0, less that of {fmt.name(rows['against'][0])}:"]
+    for row in rows.iter_rows(named=True):
+        scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
+        decimals = digits(row["quantity"])
+        inside = ""
+        if row["low"] is not None:
+            ends = scale * row["low"], scale * row["high"]
+            inside = f"{fmt.between(*ends, decimals, sign=True)}; "
+        name, _, label = row["quantity"].partition(":")
+        what = f"share “{fmt.name(label)}”" if label else name
+        result.append(
+            f"  {fmt.name(row['regime'])}, Generation {row['generation']}, {what}: "
+            f"{fmt.signed(scale * row['value'], decimals)}{unit} ({inside}"
+            f"{fmt.pvalue(row['holm'])} after Holm)"
+        )
+    return result
+
+
+# Figures ----------------------------------------------------------------------------------------
+
+
+def looks(reproduction: Reproduction) -> dict[str, Look]:
+    """Give every regime its look, in order."""
+    return {regime: look(i) for i, regime in enumerate(reproduction.experiment.regimes)}
+
+
+def _charts(reproduction: Reproduction) -> list[Chart | Drawing | None]:
+    """Draw the followed leaning's share first; None for a figure that has nothing to show."""
+    summary, regimes = reproduction.summary, looks(reproduction)
+    followed = reproduction.leaning
+    labels = reproduction.experiment.tables.labels
+    return [
+        *(
+            line_chart(
+                summary,
+                f"share:{label}",
+                regimes,
+                "leaning_share"
+                if label == followed
+                else f"leaning_share_{labels.index(label) + 1}",
+                f"Articles read as “{fmt.name(label)}”",
+                "Share of each generation's articles whose likeliest leaning this is; bands are "
+                f"{fmt.INTERVAL}s over articles.",
+                "share of articles, %",
+                100,
+                (0.0, 100.0),
+            )
+            for label in sorted(labels, key=lambda label: label != followed)
+        ),
+        line_chart(
+            summary,
+            "quality",
+            regimes,
+            "quality",
+            "Text quality",
+            "Mean text quality index of the generated articles; a fall is collapse.",
+            "index, 0 noise to 3 clean",
+            span=(0.0, 3.0),
+        ),
+        line_chart(
+            summary,
+            "perplexity",
+            regimes,
+            "perplexity",
+            "Perplexity of the generated articles",
+            "Under the untouched base model; mean over articles. It falls while quality falls, "
+            "so it cannot show collapse by itself.",
+            "perplexity",
+        ),
+        path_chart(summary, followed, regimes) if followed else None,
+    ]
+
+
+def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
+    """Draw everything as PNG: file name -> caption and bytes."""
+    charts = [chart for chart in _charts(reproduction) if chart]
+    found = {
+        f"{chart.stem}.png": (f"{chart.title}. {chart.caption}", png(chart)) for chart in charts
+    }
+    experiment = reproduction.experiment
+    tested = experiment.associations.filter(pl.col("pvalue").is_not_null())
+    for rows, kind, draw, caption in (
+        (
+            tested,
+            "neurons",
+            counts_png,
+            "Neurons with p < 0.05 by layer: raw (light) and after Benjamini-Hochberg.",
+        ),
+        (
+            experiment.correlations,
+            "correlations",
+            correlations_png,
+            "Pearson correlation of each layer's neurons with the metric.",
+        ),
+    ):
+        for (quantity,), own in rows.group_by("quantity", maintain_order=True):
+            found[f"{kind}_{fmt.file_stem(str(quantity))}.png"] = (caption, draw(own))
+    return found
+
+
+# Files ------------------------------------------------------------------------------------------
+
 
 _TESTS = ("trends", "contrasts", "comparisons", "correlations")
 
@@ -79,9 +350,7 @@ def machine(reproduction: Reproduction, figures: list[str]) -> dict[str, Any]:
             "recomputed": reproduction.recomputed.to_dicts(),
             "verdicts": [verdict_json(verdict) for verdict in reproduction.verdicts],
             "summary": reproduction.summary.to_dicts(),
-            "tests": {
-                **{name: getattr(evidence, name).to_dicts() for name in _TESTS},
-            },
+            "tests": {name: getattr(evidence, name).to_dicts() for name in _TESTS},
             "neurons": {
                 "counts": [
                     {"quantity": quantity, "metric": metric, **asdict(count)}

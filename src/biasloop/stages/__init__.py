@@ -1,20 +1,22 @@
 """Fine-tune, generate, project an update: each a pure function of its inputs and a seed."""
 
-from biasloop.stages.engines import writer_of
 from biasloop.stages.finetune import finetune, samples_of, training_samples
-from biasloop.stages.generate import articles_of, generate_articles, generate_blocks
-from biasloop.stages.pretrain import pretrain
-from biasloop.stages.prompts import (
+from biasloop.stages.fsdp import finetune_sharded, processes_for
+from biasloop.stages.generate import (
     article_prompts,
+    articles_of,
     blocks_of,
     chat_for,
     check_prompts,
+    generate_articles,
+    generate_blocks,
     openings_of,
     prompted_by,
     repeated,
     split_blocks,
+    writer_of,
 )
-from biasloop.stages.together import finetune_together, processes_for
+from biasloop.stages.pretrain import pretrain
 from biasloop.stages.train import TrainingLog, collate, train
 from biasloop.stages.update import UPDATE, log_odds, project_on_contrast, project_on_gradient
 from biasloop.stages.vllm_engine import continue_with_vllm
@@ -30,7 +32,7 @@ __all__ = [
     "collate",
     "continue_with_vllm",
     "finetune",
-    "finetune_together",
+    "finetune_sharded",
     "generate_articles",
     "generate_blocks",
     "log_odds",

@@ -14,17 +14,16 @@ import polars as pl
 
 from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.models import LoadedModel, begun
+from biasloop.stages.generate import chat_for, training_text, turns_of
 from biasloop.stages.methods import method_of
-from biasloop.stages.objective import Objective
-from biasloop.stages.prompts import chat_for, training_text, turns_of
-from biasloop.stages.train import Progress, TrainingLog, train
+from biasloop.stages.train import Objective, Progress, TrainingLog, train
 
 #: Token ids, four bytes each: a list of Python integers takes eight times as much.
 Sample: TypeAlias = "array[int]"
 
 
 def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConfig) -> list[Sample]:
-    """Turn articles into training samples.
+    """Turn articles into training samples: token ids, in the order of the articles.
 
     With ``samples: line`` each line of an article is one sample, as in the authors' scripts;
     with ``samples: article`` each article is one. A sample is cut at ``max_tokens`` (and at the
@@ -32,11 +31,6 @@ def samples_of(loaded: LoadedModel, articles: pl.DataFrame, config: TrainingConf
     ``empty_lines: keep`` it takes its place in a batch. There a line ends at a line feed, a
     carriage return or both, and what follows the last one is a line, too: as in a text file that
     the data sets library reads, which is what the authors' scripts do.
-
-    Returns
-    -------
-    list of Sample
-        Token ids, in the order of the articles.
     """
     keep = config.empty_lines == "keep"
 
@@ -63,18 +57,12 @@ def training_samples(
 ) -> tuple[list[Sample], list[int] | None]:
     """Turn articles into what a fine-tuning reads.
 
-    Parameters
-    ----------
-    loaded, articles, config
-        As for `finetune`.
-    prompts
-        How the model will be prompted, which decides the turns of ``text: chat``.
-
     Returns
     -------
     tuple
         `samples_of`, and None. For ``text: chat``, token ids of prompt and answer together, cut
-        likewise, and how many of them are the prompt's, on which there is no loss.
+        likewise, and how many of them are the prompt's, on which there is no loss; ``prompts``
+        says how the model will be prompted, which decides the turns.
     """
     chat = chat_for(loaded, config.asks)
     if chat is None:
@@ -112,8 +100,6 @@ def finetune(
         The weights to start from; changed in place.
     articles
         `tables.ARTICLES`; a column ``weight`` says what each counts for in the loss.
-    config
-        Epochs, learning rate and so on.
     seed
         Of the order of samples and of dropout.
     checkpoints
@@ -122,7 +108,7 @@ def finetune(
         Where the weights go, whole, if they lie in several processes; see `train`; a
         method's `gather` then makes a model of them.
     anchor, kl
-        A model that this one is held to, and how much; see `objective`.
+        A model that this one is held to, and how much; see `Objective`.
     kept
         Where the adapters of ``method: lora`` go before they are merged; None: nowhere.
     prompts

@@ -13,7 +13,7 @@ import polars as pl
 
 from biasloop.config import as_given
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, begun
+from biasloop.models import LoadedModel, begun, padded
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.tables import CHAIN, NEURONS
 
@@ -85,22 +85,14 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Tokenise articles, batch by batch of similar length, padded on the right.
 
-    Parameters
-    ----------
-    articles
-        `tables.ARTICLES`; those without a token are left out.
-    max_tokens
-        An article is cut here, and at the model's context.
-    template
-        What is read of an article: ``neurons.input``.
+    Articles without a token are left out; one is cut at ``max_tokens`` and at the model's context.
+    ``template`` says what is read of an article: ``neurons.input``.
 
     Yields
     ------
     tuple
         Token ids and attention mask, each of shape (articles, tokens).
     """
-    import torch
-
     limit = min(max_tokens, loaded.context)
     pad, begins = loaded.card.pad, len(loaded.card.begins)
     size = batch_size * _WINDOW
@@ -110,13 +102,7 @@ def batches(
         window = [ids for ids in begun(loaded.tokenizer, texts, limit) if len(ids) > begins]
         window.sort(key=len, reverse=True)
         for at in range(0, len(window), batch_size):
-            batch = window[at : at + batch_size]
-            input_ids = torch.full((len(batch), len(batch[0])), pad, dtype=torch.long)
-            mask = torch.zeros_like(input_ids)
-            for row, tokens in enumerate(batch):
-                input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
-                mask[row, : len(tokens)] = 1
-            yield input_ids, mask
+            yield padded(window[at : at + batch_size], pad)
 
 
 def activation_moments(
@@ -128,13 +114,7 @@ def activation_moments(
     batch_size: int = 8,
     template: str = "{body}",
 ) -> dict[tuple[str, int], Moments]:
-    """Read the articles once and add up every unit's activations, by site and layer.
-
-    Raises
-    ------
-    InputError
-        If no article has a token, or a site is unknown.
-    """
+    """Read the articles once and add up every unit's activations, by site and layer."""
     from contextlib import ExitStack
 
     import torch
@@ -200,7 +180,7 @@ def summarise_neurons(
     Raises
     ------
     InputError
-        If the model's neurons cannot be found, or there is nothing to read.
+        If the model's neurons cannot be found, a site is unknown, or there is nothing to read.
     """
     if not sites:
         return pl.DataFrame(schema=SUMMARY)
@@ -216,18 +196,9 @@ def summarise_neurons(
                 activation.variance,
                 activation.positive / activation.count,
             )
-            units = block.units(site)
+            of = {"layer": block.layer, "neuron": np.arange(block.units(site)), "site": site}
             frames.extend(
-                pl.DataFrame(
-                    {
-                        "layer": np.full(units, block.layer),
-                        "neuron": np.arange(units),
-                        "site": [site] * units,
-                        "quantity": [quantity] * units,
-                        "value": value,
-                    },
-                    schema=SUMMARY,
-                )
+                pl.DataFrame({**of, "quantity": quantity, "value": value}, schema=SUMMARY)
                 for quantity, value in zip(QUANTITIES[-len(values) :], values, strict=True)
             )
     return pl.concat(frames).sort("layer", "neuron", "site", "quantity")

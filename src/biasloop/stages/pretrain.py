@@ -13,7 +13,7 @@ from biasloop.device import choose_for_training
 from biasloop.errors import InputError, nearest
 from biasloop.models import LoadedModel, build_scratch_model, tokenized, train_tokenizer
 from biasloop.seeds import generator, integer
-from biasloop.stages.prompts import training_text
+from biasloop.stages.generate import training_text
 from biasloop.stages.train import Progress, TrainingLog, train
 
 
@@ -52,8 +52,6 @@ def pretrain(
     ----------
     articles
         `tables.ARTICLES`: text that no generation is prompted with.
-    config
-        Architecture, tokenizer and pre-training.
     seed
         Of the weights and of every draw.
     checkpoints, checkpoint_minutes

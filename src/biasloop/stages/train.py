@@ -1,6 +1,9 @@
 """One call of the transformers Trainer: token samples in, trained weights out. Knows no articles.
 
-The Trainer brings accelerate (several GPUs, FSDP), bfloat16 and the trackers with it.
+The Trainer brings accelerate (several GPUs, FSDP), bfloat16 and the trackers with it. What it
+minimises is the mean loss per token, or an `Objective`. It writes a checkpoint file by file: here
+under a name that is never resumed from; once it is done, the files get a manifest of their hashes
+and the folder its real name, so that a kill at any moment leaves a whole one.
 """
 
 from __future__ import annotations
@@ -8,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,16 +25,19 @@ import numpy as np
 
 from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
-from biasloop.files import canonical_json
-from biasloop.models import LoadedModel, trained_by_onednn
-from biasloop.models.fast.joined import NO_LOSS, can_pack, pack, packed
-from biasloop.stages.checkpoints import Checkpoints
-from biasloop.stages.objective import Objective
+from biasloop.files import canonical_json, new_folder, sha256_file, write_json
+from biasloop.models import LoadedModel, padded, trained_by_onednn
+from biasloop.models.fast.packing import NO_LOSS, can_pack, pack, packed
 
 if TYPE_CHECKING:
     import torch
     from transformers import Trainer
 
+#: What the Trainer calls a checkpoint; its step follows.
+_PREFIX = "checkpoint-"
+_MANIFEST = "manifest.json"
+#: Pickled by the Trainer beside the weights, read by nobody.
+_NEVER_READ = "training_args.bin"
 #: Called with the tokens trained on since the last call.
 Progress = Callable[[int], None]
 
@@ -57,24 +64,14 @@ class TrainingLog:
 def collate(
     samples: Sequence[Sequence[int]],
     pad_token_id: int,
-    pad_to: int | None = None,
     unlearned: Sequence[int] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Pad a batch on the right, to its own longest sample, with the padding's loss masked.
 
     Because padded positions are neither attended to nor counted in the loss, loss and gradients
-    are those of padding to any longer length.
-
-    Parameters
-    ----------
-    samples
-        Token ids of each sample.
-    pad_token_id
-        The token to pad with (the paper pads with end-of-sequence).
-    pad_to
-        A longer length to pad to; None pads to the longest sample.
-    unlearned
-        How many of a sample's first tokens have no loss; None: one, which nothing predicts.
+    are those of padding to any longer length. The paper pads with end-of-sequence.
+    ``unlearned`` is how many of a sample's first tokens have no loss; None: one, which nothing
+    predicts.
 
     Returns
     -------
@@ -83,21 +80,189 @@ def collate(
     """
     import torch
 
-    length = max(len(sample) for sample in samples)
-    length = max(length, pad_to or 0)
-    input_ids = torch.full((len(samples), length), pad_token_id, dtype=torch.long)
-    attention_mask = torch.zeros((len(samples), length), dtype=torch.long)
-    labels = torch.full((len(samples), length), NO_LOSS, dtype=torch.long)
-    for row, sample in enumerate(samples):
-        tokens = torch.as_tensor(sample, dtype=torch.long)
-        input_ids[row, : len(sample)] = tokens
-        attention_mask[row, : len(sample)] = 1
-        first = unlearned[row] if unlearned else 1
-        labels[row, first : len(sample)] = tokens[first:]
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    input_ids, mask = padded(samples, pad_token_id)
+    first = torch.as_tensor(unlearned or [1] * len(samples))[:, None]
+    without = (mask == 0) | (torch.arange(input_ids.shape[1]) < first)
+    labels = input_ids.masked_fill(without, NO_LOSS)
+    return {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
 
 
-def _identify(loaded: LoadedModel, samples: Sequence[Sequence[int]], **settings: Any) -> str:  # noqa: ANN401
+class Checkpoints:
+    """The folder of one training's checkpoints; the last whole one is kept.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there. Only names of checkpoints are touched in it.
+    training
+        Identifies the training: a checkpoint of another one is not resumed from.
+    """
+
+    def __init__(self, folder: Path, training: str) -> None:
+        self.folder, self._training = folder, training
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the Trainer writes: its ``output_dir``."""
+        return self.folder / "unfinished"
+
+    def latest(self) -> Path | None:
+        """Return the last whole checkpoint of this training, and remove every other."""
+        found = max(filter(self._is_whole, self._all()), key=_step, default=None)
+        self._remove_others(found)
+        return found
+
+    def keep(self, step: int) -> None:
+        """Let the checkpoint that the Trainer has written take the place of the one before."""
+        written = self.unfinished / f"{_PREFIX}{step}"
+        (written / _NEVER_READ).unlink(missing_ok=True)
+        files = {
+            str(path.relative_to(written)): sha256_file(path)
+            for path in sorted(written.rglob("*"))
+            if path.is_file()
+        }
+        target = self.folder / written.name
+        with new_folder(target) as temporary:
+            for path in list(written.iterdir()):
+                path.rename(temporary / path.name)
+            write_json(temporary / _MANIFEST, {"training": self._training, "files": files})
+        self._remove_others(target)
+
+    def _all(self) -> Iterator[Path]:
+        for path in self.folder.iterdir():
+            if path.name.removeprefix(_PREFIX).isdecimal() and path.name.startswith(_PREFIX):
+                yield path
+
+    def _is_whole(self, checkpoint: Path) -> bool:
+        try:
+            manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
+            return manifest["training"] == self._training and all(
+                sha256_file(checkpoint / name) == expected
+                for name, expected in manifest["files"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    def _remove_others(self, kept: Path | None) -> None:
+        for path in list(self.folder.iterdir()):
+            ours = path.name.startswith((_PREFIX, f".{_PREFIX}")) or path == self.unfinished
+            if ours and path != kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises where that is not the mean loss per token alone.
+
+    Attributes
+    ----------
+    weights
+        Of each sample's loss; None weighs them alike.
+    anchor
+        A model of the same vocabulary, which is not trained, that the trained one is held to.
+    kl
+        What the divergence from it weighs.
+    """
+
+    weights: Sequence[float] | None = None
+    anchor: Any = None
+    kl: float = 0.0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it decides a training, as JSON; which anchor, the training's stage knows."""
+        return {"weights": None if self.weights is None else [*self.weights], "kl": self.kl}
+
+    def install(self, trainer: Any) -> None:  # noqa: ANN401 - a Trainer
+        """Have a Trainer of padded samples minimise this."""
+        rows, collate = trainer.train_dataset, trainer.data_collator
+        weights = self.weights or [1.0] * len(rows)
+
+        def collate_weighted(batch: Sequence[tuple[Any, float]]) -> dict[str, torch.Tensor]:
+            import torch
+
+            found = collate([row for row, _ in batch])
+            own = [weight for _, weight in batch]
+            return {**found, "weight": torch.tensor(own, dtype=torch.float32)}
+
+        trainer.train_dataset = [*zip(rows, weights, strict=True)]
+        trainer.data_collator = collate_weighted
+        trainer.compute_loss = self._compute
+        if self.anchor is not None:
+            self.anchor.to(trainer.args.device).eval()
+
+    def _compute(
+        self,
+        model: Any,  # noqa: ANN401
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:  # noqa: ANN401 - as `Trainer.compute_loss`
+        import torch
+
+        read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        outputs = model(**read, use_cache=False)
+        other = None
+        if self.anchor is not None and self.kl:
+            with torch.no_grad():
+                other = self.anchor(**read, use_cache=False).logits
+        loss = step_loss(
+            outputs.logits, inputs["labels"], inputs["weight"], num_items_in_batch, other, self.kl
+        )
+        return (loss, outputs) if return_outputs else loss
+
+
+def step_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    items: torch.Tensor | int | None = None,
+    anchor: torch.Tensor | None = None,
+    kl: float = 0.0,
+) -> torch.Tensor:
+    """Compute the loss of a step: weighted cross-entropy, and the divergence from an anchor.
+
+    Parameters
+    ----------
+    logits
+        Shape (samples, length, vocabulary).
+    labels
+        Shape (samples, length): each position's own token, `NO_LOSS` where it is not predicted.
+    weights
+        Shape (samples,).
+    items
+        Predicted tokens of the step, which the sums are divided by; None counts these.
+    anchor
+        Logits of the anchor; None has no penalty.
+    kl
+        What KL(anchor || model), summed over the vocabulary, weighs against the loss of a token.
+
+    Returns
+    -------
+    torch.Tensor
+        A number in nats, float32.
+    """
+    import torch
+
+    targets, counted = labels[:, 1:], labels[:, 1:] != NO_LOSS
+    logs = logits[:, :-1].float().log_softmax(-1)
+    chosen = logs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    loss = -(chosen * weights[:, None].to(chosen.dtype) * counted).sum()
+    if anchor is not None:
+        others = anchor[:, :-1].float().log_softmax(-1)
+        divergence = torch.nn.functional.kl_div(logs, others, reduction="none", log_target=True)
+        loss = loss + kl * (divergence.sum(-1) * counted).sum()
+    return loss / (counted.sum() if items is None else items)
+
+
+def _identify(
+    loaded: LoadedModel, samples: Sequence[Sequence[int]], settings: dict[str, Any]
+) -> str:
     """Hash what decides a training, so that no other one's checkpoint is resumed from.
 
     Of each parameter, the first thousand numbers stand for all.
@@ -119,10 +284,7 @@ def _identify(loaded: LoadedModel, samples: Sequence[Sequence[int]], **settings:
 
 @contextlib.contextmanager
 def _short_collections() -> Generator[None]:
-    """Leave what is already there out of garbage collection.
-
-    The Trainer collects at every start, and would look at every object of every library.
-    """
+    """Spare the Trainer, which collects garbage at every start, what is already there."""
     gc.freeze()
     try:
         yield
@@ -178,8 +340,6 @@ def train(
         Of the order of samples and of dropout.
     epochs, steps
         How long: ``steps`` optimiser steps where positive, else ``epochs`` passes.
-    report_to
-        Trackers of the Trainer, for example ``("tensorboard",)``.
     on_progress
         Told of the tokens that this call trains on, not of those before a checkpoint.
     checkpoints
@@ -188,11 +348,11 @@ def train(
         The folder is the caller's to delete once the result is safe.
     checkpoint_minutes
         Wall time between two checkpoints; 0 makes one after every step.
-    objective
-        What to minimise; None is the mean loss per token.
     save_to
         Where to gather the weights once trained, if they lie in several processes; of a model with
         adapters, only theirs.
+    objective
+        What to minimise; None is the mean loss per token.
     unlearned
         How many of each sample's first tokens have no loss; None: one, which nothing predicts.
     method
@@ -220,22 +380,15 @@ def train(
     keep_freed_memory()
     kept = None
     if checkpoints is not None:
-        training = _identify(
-            loaded,
-            samples,
-            seed=seed,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            epochs=epochs,
-            steps=steps,
-            warmup_steps=warmup_steps,
-            schedule=schedule,
+        settings = {
+            **{"seed": seed, "batch_size": batch_size, "learning_rate": learning_rate},
+            **{"weight_decay": weight_decay, "epochs": epochs, "steps": steps},
+            **{"warmup_steps": warmup_steps, "schedule": schedule},
             **({"objective": objective.identity} if objective else {}),
             **({"unlearned": [*unlearned]} if unlearned else {}),
             **({"method": method} if method else {}),
-        )
-        kept = Checkpoints(checkpoints, training)
+        }
+        kept = Checkpoints(checkpoints, _identify(loaded, samples, settings))
     pad_token_id = loaded.tokenizer.pad_token_id
     adapted: Any = loaded.model
     model = adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted

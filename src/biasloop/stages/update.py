@@ -10,7 +10,7 @@ others. docs/theory.md, "The condition for real models", says what either proves
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from biasloop.config import GenerationConfig
 from biasloop.device import running_sums
 from biasloop.errors import InputError
 from biasloop.models import LoadedModel, few_lengths, prepacked
-from biasloop.stages.prompts import prompted_by
+from biasloop.stages.generate import prompted_by
 from biasloop.tables import CHAIN, UPDATES
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ _CLIP = 1e-6
 UPDATE = pl.Schema({name: kind for name, kind in UPDATES.items() if name not in CHAIN})
 
 
-def _shared_parameters(
-    before: LoadedModel, after: LoadedModel
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Pair the parameters of two models by name; tied ones once."""
-    ours, theirs = dict(before.model.named_parameters()), dict(after.model.named_parameters())
-    if ours.keys() != theirs.keys() or any(ours[n].shape != theirs[n].shape for n in ours):
-        raise InputError("the two models do not have the same parameters: there is no update")
-    return ((ours[name].data, theirs[name].data) for name in ours)
-
-
 def difference(before: LoadedModel, after: LoadedModel) -> list[torch.Tensor]:
     """Return what was added to each parameter of ``before``, tied ones once.
 
@@ -59,7 +49,10 @@ def difference(before: LoadedModel, after: LoadedModel) -> list[torch.Tensor]:
     InputError
         If the models are not of one shape.
     """
-    return [(new - old).float() for old, new in _shared_parameters(before, after)]
+    ours, theirs = dict(before.model.named_parameters()), dict(after.model.named_parameters())
+    if ours.keys() != theirs.keys() or any(ours[n].shape != theirs[n].shape for n in ours):
+        raise InputError("the two models do not have the same parameters: there is no update")
+    return [(theirs[name].data - ours[name].data).float() for name in ours]
 
 
 def length(update: Sequence[torch.Tensor]) -> float:
@@ -95,9 +88,7 @@ def slopes(
     update
         As from `difference`.
     blocks
-        `tables.BLOCKS`.
-    config
-        The decoding that the blocks were written with.
+        `tables.BLOCKS`, and ``config`` the decoding that they were written with.
 
     Returns
     -------
@@ -139,23 +130,11 @@ def slopes(
 
 
 def outside_nucleus(logits: torch.Tensor, top_p: float, min_p: float = 0.0) -> torch.Tensor:
-    """Mark the tokens that nucleus sampling leaves out.
+    """Mark the tokens that nucleus sampling leaves out, of logits of shape (places, vocabulary).
 
     The nucleus is that of transformers' `TopPLogitsWarper`: the fewest most probable tokens whose
     probabilities add up to ``top_p``. Tokens as probable as its last one count as inside. Of them,
     those less probable than ``min_p`` of the most probable one are left out, too.
-
-    Parameters
-    ----------
-    logits
-        Of shape (places, vocabulary).
-    top_p, min_p
-        The mass of the nucleus, and the part of the most probable token.
-
-    Returns
-    -------
-    torch.Tensor
-        Of the same shape, boolean.
     """
     import torch
 
@@ -238,14 +217,11 @@ def project_on_gradient(
     ----------
     before, after
         The models at either end of the update, in float32.
-    articles
-        What ``before`` wrote (`tables.ARTICLES`), for the label of the real article behind each.
-    blocks
-        Likewise, as `tables.BLOCKS`: by nucleus sampling.
+    articles, blocks
+        What ``before`` wrote by nucleus sampling as ``config`` says (`tables.ARTICLES`,
+        `tables.BLOCKS`); the label is that of the real article behind each.
     leaning_scores
         ``article_id, leaning, probability`` of those articles.
-    config
-        The decoding that they were written with.
 
     Returns
     -------

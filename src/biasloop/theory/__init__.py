@@ -1,6 +1,6 @@
 """Simulations and closed forms of bias amplification: MLE and WMLE over generations, no torch."""
 
-from biasloop.theory.chain import Chain, mle_chain, population_map, population_path, run, wmle_chain
+from biasloop.theory.chain import Chain, population_map, population_path, run
 from biasloop.theory.families import FAMILIES, get_family
 from biasloop.theory.family import Family
 from biasloop.theory.fixed_points import (
@@ -23,7 +23,7 @@ from biasloop.theory.measures import (
     summarise,
     verdict,
 )
-from biasloop.theory.settings import Settings, command, parse_parameters, parse_samples, settings
+from biasloop.theory.settings import Settings, command, settings
 from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
 
 __all__ = [
@@ -43,10 +43,7 @@ __all__ = [
     "growth_threshold",
     "least_real_share",
     "measure",
-    "mle_chain",
     "multipliers",
-    "parse_parameters",
-    "parse_samples",
     "population_map",
     "population_path",
     "report",
@@ -59,5 +56,4 @@ __all__ = [
     "two_leanings_threshold",
     "update_projection",
     "verdict",
-    "wmle_chain",
 ]

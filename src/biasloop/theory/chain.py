@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,133 @@ from biasloop.device import cores
 from biasloop.errors import InputError
 from biasloop.theory.families import get_family
 from biasloop.theory.family import Family, Floats
-from biasloop.theory.settings import Settings, get_regime, part_weights, settings
+from biasloop.theory.settings import Settings, get_regime, settings
+
+#: Points that one block of replicates holds per generation: small enough for a core's cache.
+_BLOCK_POINTS = 200_000
+_BLOCK_REPLICATES = 50
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A simulated chain.
+
+    Attributes
+    ----------
+    settings
+        What was asked for.
+    parameters
+        ``(generations, replicates, parameters)``: the fit of every generation.
+    """
+
+    settings: Settings
+    parameters: Floats
+
+
+class _Part(NamedTuple):
+    """What one origin added to the training set of one generation.
+
+    ``share`` is of the points that a generation adds. ``data`` are ``(replicates, parameters)`` of
+    a distribution, of unlimited data, or one sample per replicate.
+    """
+
+    is_real: bool
+    share: float
+    data: Floats | list[Floats]
+
+
+def run(given: Settings, threads: int | None = None) -> Chain:
+    """Run a simulation.
+
+    Parameters
+    ----------
+    given
+        From `settings`.
+    threads
+        Workers; None takes every core. The result does not depend on it: every replicate has its
+        own random stream.
+
+    Raises
+    ------
+    InputError
+        If a generation has no fit because its points or its weights have shrunk to one single
+        point.
+    """
+    samples = given.samples
+    if samples is None:
+        return Chain(given, population_path(given))
+    size = max(1, min(_BLOCK_REPLICATES, _BLOCK_POINTS // samples))
+    blocks = [
+        range(start, min(start + size, given.replicates))
+        for start in range(0, given.replicates, size)
+    ]
+    with ThreadPoolExecutor(max_workers=threads or cores()) as pool:
+        paths = list(pool.map(lambda block: _run_block(given, samples, block), blocks))
+    return Chain(given, np.concatenate(paths, axis=1))
+
+
+def _follow(
+    given: Settings,
+    base: Floats,
+    data: Callable[[Floats, float], Floats | list[Floats]],
+    fit: Callable[[list[_Part], Floats, int], Floats],
+) -> Floats:
+    """Train generation after generation; ``data`` are those of a distribution, by their share."""
+    rule = get_regime(given.regime)
+    truth = np.broadcast_to(given.real_array(), base.shape)
+    kept: list[_Part] = []
+    previous, path = base, np.empty((given.generations, *base.shape))
+    for generation in range(given.generations):
+        added = [
+            _Part(is_real, share, data(truth if is_real else previous, share))
+            for is_real, share in rule.added(generation, given.real_fraction)
+        ]
+        kept = [*kept, *added] if rule.accumulates else added
+        previous = path[generation] = fit(kept, previous, generation)
+    return path
+
+
+def _fit(
+    given: Settings,
+    parts: Sequence[_Part],
+    generation: int,
+    moments: Callable[[_Part, bool], tuple[Floats, Floats]],
+) -> Floats:
+    """Fit the family to a training set, whose parts are weighed against each other.
+
+    Parameters
+    ----------
+    given, parts, generation
+        What is fitted to what.
+    moments
+        Of a part, whose points are weighted by the previous fit or not: the log mean weight
+        ``(replicates,)`` and the mean statistics ``(replicates, statistics)``.
+    """
+    unweighted_real = _leaves_real_unweighted(given, generation)
+    found = [
+        moments(part, given.estimator == "wmle" and not (part.is_real and unweighted_real))
+        for part in parts
+    ]
+    log_masses = np.stack([log_mass for log_mass, _ in found])
+    shares = np.array([part.share for part in parts], dtype=np.float64)
+    weights = np.exp(log_masses - log_masses.max(axis=0)) * shares[:, None]
+    real = np.array([part.is_real for part in parts])
+    if unweighted_real and not real.all():
+        # Real points count as one each, and the synthetic points' weights are scaled to a mean of
+        # one; otherwise all weights are taken as they are.
+        synthetic = weights[~real] / weights[~real].sum(axis=0) * shares[~real].sum()
+        weights[real], weights[~real] = shares[real, None], synthetic
+    family = given.family
+    return family.fit(
+        family.mix(weights / weights.sum(axis=0), np.stack([own for _, own in found]))
+    )
+
+
+def _leaves_real_unweighted(given: Settings, generation: int) -> bool:
+    return given.estimator == "wmle" and generation > 0 and given.real_weight == "one"
+
+
+# With unlimited data -----------------------------------------------------------------------------
 
 
 def population_map(
@@ -62,7 +188,7 @@ def population_map(
     given = settings(
         estimator,
         family=members,
-        pretrained=None if real is None else real,
+        pretrained=real,
         real=real,
         samples=None,
         regime=regime,
@@ -79,217 +205,97 @@ def population_map(
     if rows.shape[1] != len(given.real):
         raise InputError(f"{rows.shape[1]} parameters, but the real data have {len(given.real)}")
     truth = np.broadcast_to(given.real_array(), rows.shape)
-    parts = [(True, 1.0, truth)] if rule.accumulates else []
-    history = [
-        np.broadcast_to(members.check(old), rows.shape) for old in np.asarray(earlier, float)
+    models = [np.broadcast_to(members.check(old), rows.shape) for old in np.asarray(earlier, float)]
+    parts = [_Part(True, 1.0, truth)] if rule.accumulates else []
+    parts += [
+        _Part(is_real, share, truth if is_real else model)
+        for model in [*models, rows]
+        for is_real, share in rule.added(1, given.real_fraction)
     ]
-    models = [*history, rows] if rule.accumulates else [rows]
-    for model in models:
-        for is_real, share in rule.added(1, given.real_fraction):
-            parts.append((is_real, share, truth if is_real else model))
     return _project(given, parts, rows, generation=1).reshape(previous.shape)
 
 
 def population_path(given: Settings) -> Floats:
     """Follow a chain with unlimited data: ``(generations, 1, parameters)``."""
-    family, rule = given.family, get_regime(given.regime)
-    truth = given.real_array()[None, :]
-    previous = np.array(given.pretrained)[None, :]
-    kept: list[tuple[bool, float, Floats]] = []
-    path = np.empty((given.generations, *previous.shape))
-    for generation in range(given.generations):
-        added = [
-            (is_real, share, truth if is_real else previous)
-            for is_real, share in rule.added(generation, given.real_fraction)
-        ]
-        kept = [*kept, *added] if rule.accumulates else added
-        previous = path[generation] = _project(given, kept, previous, generation)
-        family.check(previous[0])
-    return path
+
+    def fit(parts: list[_Part], previous: Floats, generation: int) -> Floats:
+        found = _project(given, parts, previous, generation)
+        given.family.check(found[0])
+        return found
+
+    base = np.array(given.pretrained)[None, :]
+    return _follow(given, base, lambda model, _: model, fit)
 
 
-def _project(
-    given: Settings, parts: list[tuple[bool, float, Floats]], previous: Floats, generation: int
-) -> Floats:
+def _project(given: Settings, parts: Sequence[_Part], previous: Floats, generation: int) -> Floats:
     """M-project the weighted mixture of a training set's parts."""
-    family, weigh = given.family, given.estimator == "wmle"
+    family = given.family
     if len(parts) == 1:
         # The target lies in the family: no fit, no rounding.
-        only = parts[0][2]
-        unweighted = not weigh or (parts[0][0] and generation > 0 and given.real_weight == "one")
-        return np.array(only) if unweighted else family.product(only, previous)
-    unweighted_real = weigh and generation > 0 and given.real_weight == "one"
-    moments = [
-        family.density_moments(
-            model, previous if weigh and not (is_real and unweighted_real) else None
-        )
-        for is_real, _, model in parts
-    ]
-    weights = part_weights(
-        np.array([share for _, share, _ in parts]),
-        [is_real for is_real, _, _ in parts],
-        np.stack([part.log_mass for part in moments]),
-        unweighted_real=unweighted_real,
+        only = np.array(parts[0].data)
+        if given.estimator == "mle" or (
+            parts[0].is_real and _leaves_real_unweighted(given, generation)
+        ):
+            return only
+        return family.product(only, previous)
+    return _fit(
+        given,
+        parts,
+        generation,
+        lambda part, weighted: family.density_moments(
+            np.asarray(part.data), previous if weighted else None
+        ),
     )
-    return family.fit(family.mix(weights, np.stack([part.statistics for part in moments])))
 
 
-#: Points that one block of replicates holds per generation: small enough for a core's cache.
-_BLOCK_POINTS = 200_000
-_BLOCK_REPLICATES = 50
+# Of draws ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Chain:
-    """A simulated chain.
-
-    Attributes
-    ----------
-    settings
-        What was asked for.
-    parameters
-        ``(generations, replicates, parameters)``: the fit of every generation.
-    """
-
-    settings: Settings
-    parameters: Floats
-
-
-def wmle_chain(
-    pretrained: Sequence[float] | None = None,
-    real: Sequence[float] | None = None,
-    **others: Any,  # noqa: ANN401 - `settings` checks them
-) -> Chain:
-    """Weighted maximum likelihood, generation after generation.
-
-    Generation 0 is fitted to real data weighted by the pre-trained density; Generation g to its
-    training set weighted by Generation g-1's density. Parameters are those of `settings`; the
-    defaults are the paper's simulation (arXiv 2410.15234, section 3).
-
-    Raises
-    ------
-    InputError
-        If a setting is wrong, or a generation has no fit because its points or its weights have
-        shrunk to one single point.
-    """
-    return run(settings("wmle", pretrained=pretrained, real=real, **others))
-
-
-def mle_chain(
-    real: Sequence[float] | None = None,
-    **others: Any,  # noqa: ANN401 - `settings` checks them
-) -> Chain:
-    """Plain maximum likelihood, generation after generation; see `wmle_chain`.
-
-    Generation 0 is fitted to the real data alone, so there is no pre-trained distribution.
-    """
-    return run(settings("mle", pretrained=real, real=real, **others))
-
-
-def run(given: Settings, threads: int | None = None) -> Chain:
-    """Run a simulation.
-
-    Parameters
-    ----------
-    given
-        From `settings`.
-    threads
-        Workers; None takes every core. The result does not depend on it: every replicate has its
-        own random stream.
-    """
-    if given.samples is None:
-        return Chain(given, population_path(given))
-    size = max(1, min(_BLOCK_REPLICATES, _BLOCK_POINTS // given.samples))
-    blocks = [
-        range(start, min(start + size, given.replicates))
-        for start in range(0, given.replicates, size)
-    ]
-    with ThreadPoolExecutor(max_workers=threads or cores()) as pool:
-        paths = list(pool.map(lambda block: _run_block(given, block), blocks))
-    return Chain(given, np.concatenate(paths, axis=1))
-
-
-@dataclass
-class _Part:
-    """The samples of one origin that one generation added, one per replicate."""
-
-    is_real: bool
-    count: int
-    samples: list[Floats]
-
-
-def _run_block(given: Settings, replicates: range) -> Floats:
-    family, rule = given.family, get_regime(given.regime)
+def _run_block(given: Settings, samples: int, replicates: range) -> Floats:
+    family = given.family
     generators = [seeds.generator(given.seed, "simulate", replicate) for replicate in replicates]
-    truth = np.broadcast_to(given.real_array(), (len(replicates), len(given.real)))
-    previous = _base(given, replicates, truth.shape)
-    kept: list[_Part] = []
-    path = np.empty((given.generations, *truth.shape))
-    for generation in range(given.generations):
-        added = []
-        for is_real, count in _counts(given, generation):
-            source = truth if is_real else previous
-            samples = [
-                family.draw(parameters, count, generator)
-                for parameters, generator in zip(source, generators, strict=True)
+
+    def draw(model: Floats, share: float) -> list[Floats]:
+        return [
+            family.draw(parameters, round(samples * share), generator)
+            for parameters, generator in zip(model, generators, strict=True)
+        ]
+
+    def fit(parts: list[_Part], previous: Floats, generation: int) -> Floats:
+        def moments(part: _Part, weighted: bool) -> tuple[Floats, Floats]:
+            rows = [
+                family.sample_moments(sample, own if weighted else None)
+                for sample, own in zip(part.data, previous, strict=True)
             ]
-            added.append(_Part(is_real, count, samples))
-        kept = [*kept, *added] if rule.accumulates else added
+            return np.array([mass for mass, _ in rows]), np.array([own for _, own in rows])
+
+        counts = [round(samples * part.share) for part in parts]
+        counted = [
+            part._replace(share=count / sum(counts))
+            for part, count in zip(parts, counts, strict=True)
+        ]
         try:
-            previous = path[generation] = _fit(given, kept, previous, generation)
+            return _fit(given, counted, generation, moments)
         except InputError as error:
             raise InputError(
                 f"Generation {generation} has no fit (replicates {replicates.start} to "
                 f"{replicates.stop - 1}): {error}. Use fewer --generations or more --samples"
             ) from error
-    return path
+
+    return _follow(given, _base(given, replicates), draw, fit)
 
 
-def _base(given: Settings, replicates: range, shape: tuple[int, ...]) -> Floats:
+def _base(given: Settings, replicates: range) -> Floats:
     """Give the base of each replicate: exact, or fitted to draws from it."""
-    exact = np.broadcast_to(np.array(given.pretrained), shape)
+    family, exact = given.family, np.array(given.pretrained)
     if given.pretrained_samples is None:
-        return exact
-    family = given.family
+        return np.broadcast_to(exact, (len(replicates), len(exact)))
     drawn = [
         family.draw(
-            parameters,
+            exact,
             given.pretrained_samples,
             seeds.generator(given.seed, "simulate", "base", replicate),
         )
-        for parameters, replicate in zip(exact, replicates, strict=True)
+        for replicate in replicates
     ]
     return family.fit(np.array([family.sample_moments(sample, None)[1] for sample in drawn]))
-
-
-def _counts(given: Settings, generation: int) -> list[tuple[bool, int]]:
-    assert given.samples is not None  # noqa: S101 - `run` sends unlimited data elsewhere
-    rule = get_regime(given.regime)
-    return [
-        (is_real, round(given.samples * share))
-        for is_real, share in rule.added(generation, given.real_fraction)
-    ]
-
-
-def _fit(given: Settings, parts: list[_Part], previous: Floats, generation: int) -> Floats:
-    family, weigh = given.family, given.estimator == "wmle"
-    unweighted_real = weigh and generation > 0 and given.real_weight == "one"
-    log_masses = np.empty((len(parts), len(previous)))
-    statistics = []
-    for index, part in enumerate(parts):
-        weighted = weigh and not (part.is_real and unweighted_real)
-        rows = []
-        for replicate, sample in enumerate(part.samples):
-            log_masses[index, replicate], row = family.sample_moments(
-                sample, previous[replicate] if weighted else None
-            )
-            rows.append(row)
-        statistics.append(rows)
-    shares = np.array([part.count for part in parts], dtype=np.float64)
-    weights = part_weights(
-        shares / shares.sum(),
-        [part.is_real for part in parts],
-        log_masses,
-        unweighted_real=unweighted_real and any(not part.is_real for part in parts),
-    )
-    return family.fit(family.mix(weights, np.array(statistics)))

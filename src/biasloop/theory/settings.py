@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,38 +77,6 @@ def get_regime(name: str) -> TrainingSetRule:
     return REGIMES[name]
 
 
-def part_weights(
-    shares: Floats, real: list[bool], log_masses: Floats, *, unweighted_real: bool
-) -> Floats:
-    """Weigh a training set's parts against each other.
-
-    Parameters
-    ----------
-    shares
-        ``(parts,)`` share of the points.
-    real
-        Which parts are real data.
-    log_masses
-        ``(parts, replicates)`` log mean weight of each part's points.
-    unweighted_real
-        Real points count as one each, and the synthetic points' weights are scaled to a mean of
-        one; otherwise all weights are taken as they are.
-
-    Returns
-    -------
-    Floats
-        ``(parts, replicates)``, summing to 1 over parts.
-    """
-    weights = np.exp(log_masses - log_masses.max(axis=0)) * shares[:, None]
-    if not unweighted_real:
-        return weights / weights.sum(axis=0)
-    chosen = np.array(real)
-    synthetic = weights[~chosen] / weights[~chosen].sum(axis=0) * shares[~chosen].sum()
-    weights[chosen] = shares[chosen, None]
-    weights[~chosen] = synthetic
-    return weights / weights.sum(axis=0)
-
-
 #: Numerical limits of a simulation, so that a typing error cannot ask for years.
 MAXIMUM_GENERATIONS = 10_000
 MAXIMUM_DRAWS = 10**11
@@ -129,10 +98,10 @@ class Settings:
         The family of every distribution in the chain.
     pretrained, real
         Parameters of the base model and of the real data.
-    generations
-        How many, Generation 0 included: g = 0 .. generations - 1.
     samples
         Training points per generation; ``None`` is unlimited.
+    generations
+        How many, Generation 0 included: g = 0 .. generations - 1.
     replicates
         Independent chains.
     regime
@@ -153,13 +122,13 @@ class Settings:
     family: Family
     pretrained: tuple[float, ...]
     real: tuple[float, ...]
-    generations: int
-    samples: int | None
-    replicates: int
-    regime: str
-    real_fraction: float
-    real_weight: str
-    seed: int
+    samples: int | None = 10_000
+    generations: int = 11
+    replicates: int = 1
+    regime: str = "synthetic"
+    real_fraction: float = 0.0
+    real_weight: str = "density"
+    seed: int = 0
     pretrained_samples: int | None = None
 
     @property
@@ -178,21 +147,15 @@ def settings(
     family: str | Family = "beta",
     pretrained: Sequence[float] | None = None,
     real: Sequence[float] | None = None,
-    generations: int = 11,
-    samples: int | float | None = 10_000,
-    replicates: int = 1,
-    regime: str = "synthetic",
     real_fraction: float | None = None,
-    real_weight: str = "density",
-    seed: int = 0,
-    pretrained_samples: int | None = None,
+    samples: int | float | None = 10_000,
+    **others: Any,  # noqa: ANN401 - further fields of `Settings`
 ) -> Settings:
     """Check what was asked for, and fill in what was left out.
 
     Parameters
     ----------
-    estimator, family, pretrained, real, generations, samples, replicates, regime, real_fraction, \
-real_weight, seed, pretrained_samples
+    estimator, family, pretrained, real, real_fraction, samples, **others
         As `Settings`; ``pretrained`` and ``real`` default to the family's (for ``beta`` the
         paper's (3, 2) and (2, 2)), ``samples`` may be ``math.inf``, ``real_fraction`` defaults to
         the regime's.
@@ -202,54 +165,57 @@ real_weight, seed, pretrained_samples
     InputError
         If a value is out of bounds, unknown, or contradicts another.
     """
-    _known("estimator", estimator, ESTIMATORS)
-    _known("real weight", real_weight, REAL_WEIGHTS)
     members = get_family(family)
     base = members.check(members.pretrained if pretrained is None else pretrained)
     truth = members.check(members.real if real is None else real)
     if base.shape != truth.shape:
         raise InputError(f"--pretrained has {base.size} shares, --real has {truth.size}")
-    if not 1 <= generations <= MAXIMUM_GENERATIONS:
-        raise InputError(f"--generations {generations}: must lie in 1..{MAXIMUM_GENERATIONS}")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must be at least 0")
     count = _count(samples)
-    if replicates < 1:
-        raise InputError(f"--replicates {replicates}: must be at least 1")
-    if count is None and replicates > 1:
+    given = Settings(
+        estimator, members, tuple(base.tolist()), tuple(truth.tolist()), count, **others
+    )
+    for what, value, known in (
+        ("estimator", estimator, ESTIMATORS),
+        ("real weight", given.real_weight, REAL_WEIGHTS),
+    ):
+        if value not in known:
+            raise InputError(f"no {what} '{value}': {nearest(value, known)}")
+    if not 1 <= given.generations <= MAXIMUM_GENERATIONS:
+        raise InputError(f"--generations {given.generations}: must lie in 1..{MAXIMUM_GENERATIONS}")
+    if given.seed < 0:
+        raise InputError(f"--seed {given.seed}: must be at least 0")
+    if given.replicates < 1:
+        raise InputError(f"--replicates {given.replicates}: must be at least 1")
+    if count is None and given.replicates > 1:
         raise InputError(
-            f"--replicates {replicates} with unlimited samples: there is no sampling noise, "
+            f"--replicates {given.replicates} with unlimited samples: there is no sampling noise, "
             "so one replicate is all there is"
         )
-    if count is not None and count * replicates * generations > MAXIMUM_DRAWS:
+    if count is not None and count * given.replicates * given.generations > MAXIMUM_DRAWS:
         raise InputError(f"more than {MAXIMUM_DRAWS:.0e} draws: lower --samples or --replicates")
-    if pretrained_samples is not None:
-        _count(pretrained_samples, "--pretrained-samples")
+    if given.pretrained_samples is not None:
+        _count(given.pretrained_samples, "--pretrained-samples")
         if estimator != "wmle" or count is None:
             raise InputError(
-                f"--pretrained-samples {pretrained_samples}: needs wmle and a number of --samples; "
-                "plain maximum likelihood uses no base, and unlimited data have an exact one"
+                f"--pretrained-samples {given.pretrained_samples}: needs wmle and a number of "
+                "--samples; plain maximum likelihood uses no base, and unlimited data have an "
+                "exact one"
             )
-    share = get_regime(regime).checked_fraction(real_fraction)
+    share = get_regime(given.regime).checked_fraction(real_fraction)
     if count is not None and 0.0 < share < 1.0 and round(count * share) in (0, count):
         raise InputError(
             f"--real-fraction {share} of {count} samples rounds to {round(count * share)} real "
             "points: raise --samples"
         )
-    return Settings(
-        estimator,
-        members,
-        tuple(base.tolist()),
-        tuple(truth.tolist()),
-        generations,
-        count,
-        replicates,
-        regime,
-        share,
-        real_weight,
-        seed,
-        pretrained_samples,
-    )
+    return replace(given, real_fraction=share)
+
+
+def _count(samples: int | float | None, option: str = "--samples") -> int | None:
+    if samples is None or samples == math.inf:
+        return None
+    if samples != int(samples) or samples < 2:
+        raise InputError(f"{option} {samples}: give a whole number of at least 2, or inf")
+    return int(samples)
 
 
 def command(given: Settings) -> str:
@@ -276,48 +242,3 @@ def command(given: Settings) -> str:
 def unlimited(given: Settings) -> Settings:
     """Return the same simulation with unlimited data."""
     return replace(given, samples=None, replicates=1, pretrained_samples=None)
-
-
-def parse_parameters(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Read ``"3,2"`` as numbers; ``None`` stays ``None``.
-
-    Raises
-    ------
-    InputError
-        If a part is not a number.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"{option} '{text}': give numbers with commas, such as 3,2") from error
-
-
-def parse_samples(text: str) -> int | None:
-    """Read a count, or ``inf``.
-
-    Raises
-    ------
-    InputError
-        If it is neither.
-    """
-    if text.strip().lower() in ("inf", "infinity"):
-        return None
-    try:
-        return int(text.replace("_", ""))
-    except ValueError as error:
-        raise InputError(f"--samples '{text}': give a whole number, or inf") from error
-
-
-def _known(what: str, value: str, options: tuple[str, ...]) -> None:
-    if value not in options:
-        raise InputError(f"no {what} '{value}': {nearest(value, options)}")
-
-
-def _count(samples: int | float | None, option: str = "--samples") -> int | None:
-    if samples is None or samples == math.inf:
-        return None
-    if samples != int(samples) or samples < 2:
-        raise InputError(f"{option} {samples}: give a whole number of at least 2, or inf")
-    return int(samples)

@@ -8,7 +8,7 @@ module      what it does                                           its slow twin
 ==========  =====================================================  ===============================
 linear      linear layers and their gradients by oneDNN            torch.nn.functional.linear
 attention   attention in bfloat16 as matrix products               scaled_dot_product_attention
-joined      a training batch as one row without padding            stages.train.collate
+packing     a training batch as one row without padding            stages.train.collate
 loss        loss and gradient piece by piece                       torch's cross_entropy
 decode      a key-value cache in place, finished rows dropped      decode_by_transformers
 sampling    the nucleus without a sort                             transformers' TopPLogitsWarper

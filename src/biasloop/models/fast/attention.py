@@ -104,16 +104,11 @@ def of_one_query(
     Parameters
     ----------
     query
-        Of shape (rows, heads, 1, width).
+        Of shape (rows, heads, 1, width), as what is returned.
     key, value
         Of shape (rows, heads or fewer, length, width).
     scale, mask
         As in `as_products`; the mask is for shape (rows, 1, 1, length).
-
-    Returns
-    -------
-    torch.Tensor
-        Of the query's shape.
     """
     grouped = query.squeeze(2).unflatten(1, (key.shape[1], -1))
     scores = (key @ grouped.transpose(2, 3)).transpose(2, 3) * scale
@@ -145,16 +140,8 @@ def read(
         causal = causal and attention_mask is None
         output = as_products(query, key, value, scale, causal, mask=attention_mask)
     else:
-        return sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            scaling=scaling,
-            is_causal=is_causal,
-            **options,
-        )
+        options |= {"scaling": scaling, "is_causal": is_causal}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     return output.transpose(1, 2).contiguous(), None
 
 

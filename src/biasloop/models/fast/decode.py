@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from biasloop.models.batches import read_at_once
-from biasloop.models.checkpoint import text_config
+from biasloop.models.batches import padded, read_at_once
 from biasloop.models.fast import enabled
 from biasloop.models.fast.sampling import Sampler
-from biasloop.models.load import LoadedModel
-
-if TYPE_CHECKING:
-    from biasloop.models.fast.key_value_cache import BlockCache
+from biasloop.models.load import LoadedModel, text_config
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
 TOKEN = np.int32
@@ -56,12 +52,10 @@ def decode(
     new_tokens: int,
     choice: Sampler,
 ) -> list[np.ndarray]:
-    """Continue a batch of prompts.
+    """Continue a batch of prompts with a model that `keeps_keys_and_values`.
 
     Parameters
     ----------
-    loaded
-        A model that `keeps_keys_and_values`.
     prompts
         Token ids, none empty, the longest first: shorter ones are padded on the left and masked.
     new_tokens
@@ -75,21 +69,11 @@ def decode(
         Continuations, int32, in the order of the prompts; one that the model ended has the
         end-of-sequence token for its last.
     """
+    import torch
+
     from biasloop.models.fast.key_value_cache import BlockCache
 
     cache = BlockCache(len(prompts), len(prompts[0]) + new_tokens)
-    return _decode(loaded, prompts, new_tokens, choice, cache)
-
-
-def _decode(
-    loaded: LoadedModel,
-    prompts: Sequence[Tokens],
-    new_tokens: int,
-    choice: Sampler,
-    cache: BlockCache,
-) -> list[np.ndarray]:
-    import torch
-
     model: Any = loaded.model
     device = torch.device(loaded.device.name)
     stops, ends_at = np.array(loaded.ends), torch.tensor(loaded.ends, device=device)
@@ -121,9 +105,7 @@ def _decode(
     for at in range(0, count, size):
         rows = everyone[at : at + size]
         longest = len(prompts[at])
-        input_ids = torch.full((len(rows), longest), loaded.card.pad)
-        for row, prompt in enumerate(prompts[at : at + size]):
-            input_ids[row, longest - len(prompt) :] = torch.as_tensor(prompt)
+        input_ids, _ = padded(prompts[at : at + size], loaded.card.pad, "left")
         cache.read_prompts(slice(at, at + len(rows)), width - longest)
         equal = len(prompts[at + len(rows) - 1]) == longest
         mask = None if equal else visible(rows, width - longest, width)
@@ -159,21 +141,10 @@ def _decode(
 def decode_by_transformers(
     loaded: LoadedModel, prompts: Sequence[Tokens], options: dict[str, Any]
 ) -> list[np.ndarray]:
-    """Continue a batch of prompts with the model's own ``generate``.
+    """Continue a batch of prompts as `decode` does, with any causal model's own ``generate``.
 
-    Parameters
-    ----------
-    loaded
-        Any causal language model.
-    prompts
-        Token ids, none empty; padded on the left and masked.
-    options
-        Of ``transformers.GenerationConfig``.
-
-    Returns
-    -------
-    list of np.ndarray
-        As `decode` does.
+    ``prompts`` are padded on the left and masked; ``options`` are of
+    ``transformers.GenerationConfig``.
     """
     import torch
     from transformers import GenerationConfig as Decoding
@@ -181,17 +152,12 @@ def decode_by_transformers(
     model: Any = loaded.model
     pad, ends = loaded.card.pad, list(loaded.ends)
     device = torch.device(loaded.device.name)
-    width = max(len(prompt) for prompt in prompts)
-    input_ids = torch.full((len(prompts), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(prompts), width), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, width - len(prompt) :] = torch.as_tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+    input_ids, mask = padded(prompts, pad, "left")
     written = model.generate(
         input_ids=input_ids.to(device),
         attention_mask=mask.to(device),
         generation_config=Decoding(pad_token_id=pad, eos_token_id=ends, use_cache=True, **options),
-    )[:, width:]
+    )[:, input_ids.shape[1] :]
     continuations = []
     for row in written.cpu().numpy().astype(TOKEN):
         stops = np.flatnonzero(np.isin(row, ends))

@@ -1,18 +1,198 @@
-"""``biasloop label``: parse, call `biasloop.coding`, print."""
+"""`biasloop score`, `biasloop audit` and `biasloop label`: read text that is already there."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import biasloop as bl
 from biasloop.cli.answer import console_of_width
+from biasloop.cli.run import RunPlace
+from biasloop.errors import InputError
 
 if TYPE_CHECKING:
-    from biasloop.api import Run
-    from biasloop.coding import LabelFindings, Reliability
+    import polars as pl
+
+    from biasloop.audit import Audit
+    from biasloop.coding import AgainstClassifier, LabelFindings, Reliability
+
+
+def score(
+    articles: Annotated[
+        Path, typer.Argument(metavar="FILE", help="articles: Parquet, CSV or JSONL")
+    ],
+    metric: Annotated[
+        list[str], typer.Option("--metric", help="leaning, quality, perplexity or diversity")
+    ],
+    run: Annotated[str | None, typer.Option(help="take the instruments of this run")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="fit the instruments on this config's corpus")
+    ] = None,
+    axis: Annotated[
+        str | None, typer.Option(help="the further axis that leaning is of (metrics.axes)")
+    ] = None,
+    body: Annotated[str, typer.Option(help="the column of the text")] = "body",
+    out: Annotated[
+        Path | None, typer.Option(help="a folder for the tables; without it, means are printed")
+    ] = None,
+) -> None:
+    """Score any file of articles, without training."""
+    from biasloop.corpus import read_unlabelled
+    from biasloop.tables import write_table
+
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out takes a folder")
+    names = [name for text in metric for name in text.split(",")]
+    tables = bl.score(
+        read_unlabelled(articles, body),
+        names,
+        run=bl.load_run(run) if run else None,
+        config=config,
+        axis=axis,
+    )
+    if out is not None:
+        for name, table in zip(("scores", "leaning_scores", "set_scores"), tables, strict=True):
+            write_table(out / f"{name}.parquet", table)
+        print(f"tables: {out.resolve()}")
+    _print_means(*tables)
+
+
+def _print_means(scores: pl.DataFrame, leanings: pl.DataFrame, sets: pl.DataFrame) -> None:
+    import polars as pl
+
+    means = scores.group_by("metric").agg(pl.col("value").mean()).sort("metric")
+    for name, value in means.iter_rows():
+        print(f"{name:24} {value:10.4f}" if value is not None else f"{name:24}       none")
+    if not leanings.is_empty():
+        top = leanings.sort("probability", descending=True).group_by("article_id").first()
+        for name, count in top.group_by("leaning").len().sort("leaning").iter_rows():
+            print(f"share:{name:18} {count / top.height:10.4f}")
+    for name, value in sets.select("metric", "value").iter_rows():
+        print(f"{name:24} {value:10.1f}")
+
+
+def audit(
+    real: Annotated[
+        str, typer.Argument(metavar="REAL", help="real labelled articles: a file, or conventions")
+    ],
+    synthetic: Annotated[
+        Path, typer.Argument(metavar="SYNTHETIC", help="synthetic articles: Parquet, CSV or JSONL")
+    ],
+    tolerance: Annotated[
+        float, typer.Option(help="points that a share may be off in the next generation")
+    ] = 5.0,
+    body: Annotated[str, typer.Option(help="the column of the synthetic text")] = "body",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="how to read REAL and classify: corpus.columns.label=bias, ...",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say how far a synthetic set already leans, before anything is trained on it."""
+    from biasloop.report.summary_json import strict
+
+    found = bl.audit_set(real, synthetic, tolerance / 100, body, overrides or ())
+    if as_json:
+        print(json.dumps(strict(audit_json(found))))
+    else:
+        print_audit(found)
+
+
+def audit_json(found: Audit) -> dict[str, Any]:
+    """Give what ``--json`` prints."""
+    return {
+        "real": found.real,
+        "synthetic": found.synthetic,
+        "copies": found.copies,
+        "copies_of_training_articles": found.of_seen,
+        "withheld": found.withheld or None,
+        "leans": found.leans.to_dicts(),
+        "distance": found.distance
+        and dict(zip(("total_variation", "jensen_shannon"), found.distance, strict=True)),
+        "text": {name: value._asdict() for name, value in found.text.items()},
+        "tolerance": found.tolerance,
+        "needed": found.needed.to_dicts(),
+        "refused": found.refused or None,
+        "detectable": found.detectable,
+        "warnings": list(found.warnings),
+    }
+
+
+def print_audit(found: Audit) -> None:
+    """Print an audit in sentences."""
+    from biasloop.report import formatting as fmt
+
+    if found.copies:
+        given = found.copies + found.synthetic
+        print(
+            f"copied: {found.copies:,} of {given:,} synthetic articles "
+            f"({100 * found.copies / given:.1f} %) are real ones again, {found.of_seen:,} of them "
+            "of those that the classifier was trained on; they are left out of all that follows"
+        )
+    print(
+        f"{found.synthetic:,} synthetic articles against {found.real:,} real ones that the "
+        "classifier has not seen, as independent samples"
+    )
+    for warning in found.warnings:
+        print(f"warning: {fmt.visible(warning)}")
+    if found.withheld:
+        print(f"leaning is withheld: {fmt.visible(found.withheld)}")
+        print("so nothing is said of its lean, nor of the real data that would hold it")
+    for row in found.leans.iter_rows(named=True):
+        shown = "shown" if row["holm"] < 0.05 else "not shown"
+        corrected = ""
+        if row["corrected"] is not None:
+            corrected = (
+                f"; corrected for the classifier's errors {100 * row['real_corrected']:.1f} % and "
+                f"{100 * row['corrected']:.1f} % ({100 * row['corrected_low']:.1f} to "
+                f"{100 * row['corrected_high']:.1f})"
+            )
+        print(
+            f"{fmt.visible(row['leaning'])}: {100 * row['real']:.1f} % of the real, "
+            f"{100 * row['synthetic']:.1f} % of the synthetic: {100 * row['difference']:+.1f} "
+            f"points (95 % {100 * row['low']:+.1f} to {100 * row['high']:+.1f}), p "
+            f"{row['holm']:.2g} after Holm: {shown}{corrected}"
+        )
+    if found.distance:
+        print(
+            f"distance of the shares: total variation {found.distance[0]:.3f}, Jensen-Shannon "
+            f"{found.distance[1]:.3f}"
+        )
+    for name, text in found.text.items():
+        print(
+            f"{name}: {text.value:+.3f} (95 % {text.low:+.3f} to {text.high:+.3f}), p "
+            f"{text.pvalue:.2g}"
+        )
+    if found.detectable is not None:
+        print(
+            f"a difference of {100 * found.detectable:.1f} points would be shown with 80 % power "
+            "by as many articles"
+        )
+    if found.refused:
+        print(f"the real data needed cannot be told: {fmt.visible(found.refused)}")
+    if found.needed.height:
+        print(
+            "real data in the training set that keep every share, corrected for the classifier's "
+            f"errors, within {100 * found.tolerance:g} points in the next generation "
+            "(docs/audit.md):"
+        )
+    for row in found.needed.iter_rows(named=True):
+        if row["share"] is None:
+            print(f"  {row['assumption']}: no share suffices")
+            continue
+        high = "none suffices" if row["high"] is None else f"{100 * row['high']:.0f} %"
+        low = "none" if row["low"] is None else f"{100 * row['low']:.0f} %"
+        print(f"  {row['assumption']}: {100 * row['share']:.0f} % (95 % {low} to {high})")
+
 
 label = typer.Typer(
     no_args_is_help=True,
@@ -20,12 +200,10 @@ label = typer.Typer(
     help="Have people read articles of a run, and correct its shares by what they say.",
 )
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="a run folder, or its URL")]
-
 
 @label.command("write")
 def write(
-    run: RunFolder,
+    run: RunPlace,
     articles: Annotated[int, typer.Option(help="articles of each set")] = 100,
     coders: Annotated[int, typer.Option(help="how many people read")] = 2,
     overlap: Annotated[
@@ -42,11 +220,9 @@ def write(
     out: Annotated[Path | None, typer.Option(help="a new folder (left out: RUN/labelling)")] = None,
 ) -> None:
     """Write blind sheets: a CSV file and a page for each coder, and the key apart from them."""
-    from biasloop import api
-
-    opened = api.load_run(run)
+    opened = bl.load_run(run)
     folder = out or _own_folder(opened, "--out")
-    drawn = api.write_label_sheets(
+    drawn = bl.write_label_sheets(
         opened, folder, articles, coders, overlap / 100, regime or (), generation or (), seed
     )
     sets = {(name, number) for own in drawn.members.values() for name, _, number, _ in own}
@@ -62,7 +238,7 @@ def write(
 
 @label.command("read")
 def read(
-    run: RunFolder,
+    run: RunPlace,
     sheets: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -76,32 +252,25 @@ def read(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say how far coders agree, and correct shares and changes by what they say."""
-    import json
-
-    from biasloop import api
     from biasloop.report.summary_json import strict
 
-    opened = api.load_run(run)
-    found = api.read_labels(opened, sheets or [_own_folder(opened, "SHEETS")], key, seed)
+    opened = bl.load_run(run)
+    found = bl.read_labels(opened, sheets or [_own_folder(opened, "SHEETS")], key, seed)
     if as_json:
-        typer.echo(json.dumps(strict(_as_json(found)), allow_nan=False))
+        typer.echo(json.dumps(strict(_label_json(found)), allow_nan=False))
     else:
-        _print(found)
+        _print_labels(found)
 
 
-def _own_folder(run: Run, option: str) -> Path:
+def _own_folder(run: bl.Run, option: str) -> Path:
     """Give the run's own folder for sheets; a run at a URL has none here that lasts."""
-    from biasloop.errors import InputError
-
     if run.url:
         raise InputError(f"{option}: name a folder here; the run itself is at {run.url}")
     return run.folder / "labelling"
 
 
-def _as_json(found: LabelFindings) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    def against(one: Any) -> dict[str, Any]:  # noqa: ANN401 - an AgainstClassifier
+def _label_json(found: LabelFindings) -> dict[str, Any]:
+    def against(one: AgainstClassifier) -> dict[str, Any]:
         return {**asdict(one.agreement), "confusion": one.confusion.tolist()}
 
     return {
@@ -119,7 +288,7 @@ def _as_json(found: LabelFindings) -> dict[str, Any]:
     }
 
 
-def _print(found: LabelFindings) -> None:
+def _print_labels(found: LabelFindings) -> None:
     from biasloop.report import formatting as fmt
 
     coders = ", ".join(f"{fmt.name(name)} {count:,}" for name, count in found.coders.items())

@@ -1,8 +1,10 @@
-"""Stages that make models, and that look into them: weights, updates, neurons."""
+"""The stages of a generation, from the corpus to its articles, and of looks into its models."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,32 +12,90 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import GenerationConfig, TrainingConfig
-from biasloop.corpus import PARTED_ARTICLES
+from biasloop.config import GenerationConfig, TrainingConfig, without_folders
+from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_parts
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import sha256_file, write_json
-from biasloop.loop.article_stages import generation_settings, read_labels, read_part
-from biasloop.loop.readings import with_readings
-from biasloop.loop.stage import Paths, Progress, Stage
+from biasloop.loop.stage import UNIT, Paths, Progress, ShardedStage, Stage
+from biasloop.metrics.base import SCORED, SCORED_LEANINGS
 from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
 from biasloop.seeds import generator, integer
 from biasloop.stages import (
+    articles_of,
+    chat_for,
+    check_prompts,
     finetune,
-    finetune_together,
+    finetune_sharded,
+    generate_blocks,
+    openings_of,
     pretrain,
     processes_for,
     project_on_contrast,
     project_on_gradient,
+    writer_of,
 )
-from biasloop.tables import ARTICLES, BLOCKS, conform, read_table, write_table
+from biasloop.tables import ARTICLES, BLOCKS, EVENTS, conform, read_table, write_table
 
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings
 #: is not applied.
 DECODING = "decoding.json"
 #: Beside a fine-tuned model that adapters were merged into: the adapters, where they are kept.
 ADAPTER = "adapter"
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus(Stage):
+    """Read, check and part the corpus, whose files have the hash ``content``."""
+
+    kind = "corpus"
+    content: Any
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Settings that came later and are not used are left out, so that older runs are known."""
+        unused = {"real_labels": None, "fresh_sets": 0}
+        others = {"control"} if self.config.corpus.source != "control" else set()
+        own = without_folders(self.config).corpus.model_dump(mode="json", exclude=others)
+        own = {name: value for name, value in own.items() if unused.get(name, ...) != value}
+        return {"corpus": own, "seed": self.config.seed, "content": self.content}
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write ``articles``, ``bad_rows``, ``events`` where there are any, and what it is."""
+        corpus = load_corpus(self.config.corpus, self.config.seed)
+        parts = split_parts(corpus, self.config.corpus, self.config.seed)
+        write_table(out / "articles.parquet", parts)
+        write_table(out / "bad_rows.parquet", corpus.bad_rows)
+        if self.config.corpus.columns.event is not None:
+            events = pl.DataFrame([*corpus.events.items()], EVENTS, orient="row")
+            write_table(out / "events.parquet", events)
+        counts = parts.group_by("part", "label").len().sort("part", "label")
+        by_part: dict[str, dict[str, int]] = {}
+        for part, label, count in counts.iter_rows():
+            by_part.setdefault(part, {})[label] = count
+        found = {
+            "name": corpus.name,
+            "citation": corpus.citation,
+            "licence": corpus.licence,
+            "labels": list(corpus.labels),
+            "parts": by_part,
+            "repeated_texts": repeated_texts(parts),
+        }
+        if corpus.note:
+            found["reading"] = corpus.note
+        write_json(out / "corpus.json", found)
+
+
+def read_part(corpus: Path, part: str) -> pl.DataFrame:
+    """Read one part of the corpus stage's output as `tables.ARTICLES`."""
+    table = read_table(corpus / "articles.parquet", PARTED_ARTICLES)
+    return conform(table.filter(pl.col("part") == part), ARTICLES)
+
+
+def read_labels(corpus: Path) -> tuple[str, ...]:
+    """Read the label set from the corpus stage's output."""
+    return tuple(json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))["labels"])
 
 
 def _training_settings(training: TrainingConfig) -> dict[str, Any]:
@@ -116,6 +176,36 @@ class Base(Stage):
             found["adapter"] = {"type": loaded.adapter.kind, "base": loaded.adapter.base}
         write_json(out / DECODING, found)
         save_model(loaded, out / "model")
+
+
+def with_readings(
+    articles: pl.DataFrame, metrics: Sequence[str], inputs: Mapping[str, Path], start: str
+) -> pl.DataFrame:
+    """Add a column per metric: ``leaning`` the likeliest one, else the metric's value.
+
+    Parameters
+    ----------
+    articles
+        `tables.ARTICLES`.
+    metrics
+        Each has the folder of its scores in ``inputs``, by ``start`` and its name.
+
+    Returns
+    -------
+    polars.DataFrame
+        The articles in their order; null where one has no such figure.
+    """
+    for metric in metrics:
+        folder = inputs[f"{start}{metric}"]
+        if metric == "leaning":
+            table = read_table(folder / "leaning_scores.parquet", SCORED_LEANINGS)
+            table = table.sort("probability", descending=True, maintain_order=True)
+            found = table.group_by("article_id", maintain_order=True).agg(pl.first("leaning"))
+        else:
+            table = read_table(folder / "scores.parquet", SCORED).filter(metric=metric)
+            found = table.select("article_id", pl.col("value").alias(metric))
+        articles = articles.join(found, on="article_id", how="left", maintain_order="left")
+    return articles
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +305,7 @@ class Finetune(Stage):
                 f"{processes}: set executor.sharding: none, or reserve one GPU"
             )
         if processes > 1:
-            log = finetune_together(start, *of, to, processes, kept, prompts)
+            log = finetune_sharded(start, *of, to, processes, kept, prompts)
             loaded = _load(to) if changes else None
         else:
             loaded = _load_for_training(start, training)
@@ -233,6 +323,73 @@ class Finetune(Stage):
             times = dict(zip(names, articles["weight"], strict=True)) if weighed else Counter(names)
             found["chosen"] = dict(times)
         write_json(out / "training.json", found)
+
+
+def generation_settings(generation: GenerationConfig) -> dict[str, Any]:
+    """Return how articles are written; what came later only where it is not what it always was.
+
+    Settings of the protocol that is not chosen are left out by the config itself.
+    """
+    always = {"engine": "transformers", "prompts": "blocks", "min_p": 0.0}
+    settings = generation.model_dump(mode="json")
+    return {name: value for name, value in settings.items() if always.get(name, ...) != value}
+
+
+@dataclass(frozen=True, eq=False)
+class Generate(ShardedStage):
+    """Let ``model`` write from the real articles of ``corpus``, as ``generation`` says.
+
+    Streams of other names are independent of each other where articles are sampled; every prompt
+    has random numbers of its own, in whatever shard it is.
+    """
+
+    kind = "generate"
+    generation: GenerationConfig
+    place: tuple[int, int]
+    stream: str = "generate"
+
+    @cached_property
+    def seed(self) -> int:
+        """Of the stream, which the model's seed and generation decide."""
+        return integer(self.config.seed, self.stream, self.place[0], self.place[1] + 1)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The seed only where articles are sampled."""
+        seed = self.seed if self.generation.decoding == "nucleus" else None
+        own = {"generation": generation_settings(self.generation), "seed": seed}
+        if instruction := self.config.training.asks:
+            own["instruction"] = instruction
+        return own | self.shard.settings
+
+    def run(self, out: Path, paths: Paths, progress: Progress, scratch: Path) -> None:
+        """Write ``blocks`` and the ``articles`` that they make up."""
+        generation, folder = self.generation, paths["model"] / "model"
+        write = writer_of(generation, folder)
+        loaded = load_model(str(folder), precision=generation.precision, weights=write is None)
+        whole = read_part(paths["corpus"], "real")
+        instruction = self.config.training.asks
+        chat = chat_for(loaded, instruction)
+        # So that a message counts all articles that cannot be used, not those of one unit.
+        check_prompts(whole, generation, loaded, chat)
+        if generation.prompts == "openings" and not (chat and chat.by_title):
+            openings_of(loaded.tokenizer, whole, generation.opening_tokens)
+        unit = max(UNIT, generation.batch_size)
+        real = whole[self.shard.rows(whole.height, unit)]
+        blocks = pl.concat(
+            generate_blocks(loaded, part, generation, self.seed, progress, write, instruction)
+            # An engine loads the model anew for each call, and chooses itself what goes together.
+            for part in ([real] if write else [*real.iter_slices(unit)] or [real])
+        )
+        write_table(out / "blocks.parquet", blocks)
+        write_table(out / "articles.parquet", articles_of(loaded, real, blocks, generation))
+
+    @staticmethod
+    def join(shards: Sequence[Path], out: Path) -> None:
+        """Put the shards' tables together, in order."""
+        for table, schema in (("blocks", BLOCKS), ("articles", ARTICLES)):
+            name = f"{table}.parquet"
+            write_table(out / name, pl.concat([read_table(one / name, schema) for one in shards]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from transformers import (
 
 from biasloop.config import ScratchConfig
 from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.models.fast.joined import (
+from biasloop.models.fast.packing import (
     ARCHITECTURES,
     ATTENTION,
     attend,
@@ -80,7 +80,7 @@ def test_every_architecture_is_tested():
 @pytest.mark.parametrize("make", [pack, lambda samples: collate(samples, 0)])
 def test_loss_and_gradients_are_those_of_the_padded_batch(name, samples, make):
     model = model_of(name)
-    loss, gradients = loss_and_gradients(model, collate(samples, pad_token_id=0, pad_to=20))
+    loss, gradients = loss_and_gradients(model, collate(samples, pad_token_id=0))
     assert can_pack(model)
     with packed(model):
         assert model.config._attn_implementation == ATTENTION
@@ -248,7 +248,7 @@ def test_training_follows_the_losses_of_a_plain_padded_loop(samples):
             group["lr"] = 1e-3 * (1 - step / steps)
         batch = [samples[i] for i in order[3 * step : 3 * step + 3]]
         logits, targets = [], []
-        padded = {k: v.to(device) for k, v in collate(batch, 0, pad_to=32).items()}
+        padded = {k: v.to(device) for k, v in collate(batch, 0).items()}
         out = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).logits
         for row, sample in enumerate(batch):
             logits.append(out[row, : len(sample) - 1])

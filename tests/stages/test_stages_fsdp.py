@@ -14,7 +14,7 @@ import torch
 from biasloop.config import ScratchConfig, TrainingConfig
 from biasloop.errors import BiasloopError, InputError
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-from biasloop.stages import finetune, finetune_together, processes_for
+from biasloop.stages import finetune, finetune_sharded, processes_for
 from biasloop.stages.train import _sharded
 from biasloop.tables import ARTICLES
 
@@ -46,7 +46,7 @@ def articles(bodies=None):
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(folder, tmp_path):
     told = []
-    log = finetune_together(
+    log = finetune_sharded(
         folder, articles(), TRAINING, 5, "both", told.append, None, tmp_path / "both", 2
     )
     alone = load_model(str(folder), precision="float32")
@@ -76,7 +76,7 @@ def test_what_a_process_says_reaches_the_user(folder, monkeypatch, tmp_path):
     launcher.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(launcher))
     with pytest.raises(InputError, match="nothing to train on"):
-        finetune_together(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 1)
+        finetune_sharded(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 1)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
@@ -90,7 +90,7 @@ def test_any_process_may_be_the_first_to_say_why(tmp_path, rank):
         "out": str(tmp_path / "out"),
     }
     (tmp_path / "job.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "biasloop.stages.together", str(tmp_path)]
+    command = [sys.executable, "-m", "biasloop.stages.fsdp", str(tmp_path)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, env=os.environ | {"RANK": rank, "LOCAL_RANK": rank}
     ) as process:
@@ -105,12 +105,12 @@ def test_the_last_words_of_a_process_that_dies_are_told(folder, monkeypatch, tmp
     launcher.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(launcher))
     with pytest.raises(BiasloopError, match="x: a process of the fine-tuning died: out of memory"):
-        finetune_together(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 2)
+        finetune_sharded(folder, articles(), TRAINING, 5, "x", print, None, tmp_path / "out", 2)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match=r"batch_size: 4 cannot be shared out over 3"):
-        finetune_together(folder, articles(), TRAINING, 5, "x", print, None, tmp_path, 3)
+        finetune_sharded(folder, articles(), TRAINING, 5, "x", print, None, tmp_path, 3)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_fsdp_is_asked_of_the_trainer_on_gpus_only(monkeypatch, tmp_path):
 
 
 def test_processes_end_with_the_one_that_started_them():
-    code = "from biasloop.stages.together import _end_with_parent as end; end()"
+    code = "from biasloop.stages.fsdp import _end_with_parent as end; end()"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     assert process.stdin
     process.stdin.close()

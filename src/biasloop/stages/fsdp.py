@@ -80,7 +80,7 @@ def _needs(folder: Path, config: TrainingConfig) -> int:
     return _WEIGHTS * numbers + _TRAINED * method.trainable(shape)
 
 
-def finetune_together(
+def finetune_sharded(
     folder: Path,
     articles: pl.DataFrame,
     config: TrainingConfig,
@@ -110,7 +110,7 @@ def finetune_together(
             f"training.batch_size: {config.batch_size} cannot be shared out over {processes} "
             "processes; take a multiple"
         )
-    with tempfile.TemporaryDirectory(prefix="biasloop-together-") as name:
+    with tempfile.TemporaryDirectory(prefix="biasloop-fsdp-") as name:
         job = Path(name)
         write_table(job / _ARTICLES, articles)
         settings = {
@@ -143,14 +143,8 @@ def finetune_together(
 @contextlib.contextmanager
 def _started(job: Path, processes: int) -> Generator[subprocess.Popen[str]]:
     command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={processes}",
-        "--module",
-        "biasloop.stages.together",
-        str(job),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *(f"--nproc-per-node={processes}", "--module", "biasloop.stages.fsdp", str(job)),
     ]
     with (job / _STDERR).open("w", encoding="utf-8") as said:
         # Its standard input is a pipe that ends when we do, however we end.

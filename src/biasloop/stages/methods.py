@@ -1,4 +1,7 @@
-"""Train adapters of low rank in place of the weights, by PEFT. Knows a model, no articles."""
+"""Training methods: which numbers of a model a fine-tuning changes. Each is one class.
+
+Every weight is trained, or adapters of low rank in their place, by PEFT.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,49 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from biasloop.config import TrainingConfig
 from biasloop.device import make_deterministic
-from biasloop.errors import InputError
+from biasloop.errors import InputError, registered
 from biasloop.files import write_json
 from biasloop.models import load_model, save_model
 from biasloop.models.adapters import CONFIG, Adapter, merge
-from biasloop.stages.methods.full import Full
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _KEY = "training.lora.target_modules"
+
+
+@dataclass(frozen=True)
+class Full:
+    """Train every weight; what other methods do differently, they override."""
+
+    config: TrainingConfig
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Settings of its own that decide the result."""
+        return {}
+
+    def require(self) -> None:
+        """Raise an `InputError` where something that it needs is not installed."""
+
+    def begin(self, model: PreTrainedModel, seed: int) -> Any:  # noqa: ANN401
+        """Return what to train, of a model that is changed in place; ``seed`` is of new weights."""
+        return model
+
+    def end(self, trained: Any, kept: Path | None = None) -> None:  # noqa: ANN401
+        """Leave the model whole, in place; put what belongs beside it into the folder ``kept``."""
+
+    def gather(self, start: Path, out: Path, kept: Path | None = None) -> None:
+        """Make what several processes saved in the folder ``out`` a whole model, in its place.
+
+        ``start`` is the folder of the model that they started from; ``kept`` as for `end`.
+        """
+
+    def trainable(self, model: PreTrainedModel) -> int:
+        """Count the numbers that are trained."""
+        return sum(parameter.numel() for parameter in model.parameters())
 
 
 @dataclass(frozen=True)
@@ -85,13 +120,7 @@ class Lora(Full):
         return adapted
 
     def end(self, trained: Any, kept: Path | None = None) -> None:  # noqa: ANN401 - a PeftModel
-        """Write the adapters if they are kept, and merge them.
-
-        Raises
-        ------
-        InputError
-            If the merged weights are not finite.
-        """
+        """Write the adapters if they are kept, and merge them into weights that must be finite."""
         if kept:
             trained.save_pretrained(kept, save_embedding_layers=False)
             _tidy(kept)
@@ -134,3 +163,12 @@ def _tidy(folder: Path) -> None:
     if isinstance(settings["target_modules"], list):  # a set, which has no order
         settings["target_modules"].sort()
     write_json(folder / CONFIG, settings)
+
+
+#: By what ``training.method`` calls them.
+METHODS = {"full": Full, "lora": Lora}
+
+
+def method_of(config: TrainingConfig) -> Full:
+    """Return the method that a config asks for."""
+    return registered(METHODS, config.method, "METHODS of stages/methods.py")(config)

@@ -1,21 +1,24 @@
-"""`biasloop neurons`, `biasloop ablate` and `biasloop export`."""
+"""`biasloop neurons`, `biasloop ablate`, `biasloop export` and `biasloop push`: a run's models."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import json
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import biasloop as bl
+from biasloop.cli.progress import counter, listener
+from biasloop.cli.run import RunPlace
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
     from biasloop.loop import Listener
     from biasloop.neurons import Ablation, AssociationFindings
 
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="a run folder or its URL")]
 _Metric = Annotated[
     str | None,
     typer.Option(help="whose neurons: leaning:LABEL, quality, ... [default: the followed leaning]"),
@@ -70,32 +73,23 @@ def neurons(
     as_json: Annotated[bool, typer.Option("--json", help="the counts as JSON")] = False,
 ) -> None:
     """Say which neurons go with bias, which with quality, and how far the two sets meet."""
-    import json
-    from dataclasses import asdict
-
-    from biasloop import api
-
-    opened = [api.load_run(run) for run in runs]
+    opened = [bl.load_run(run) for run in runs]
     if out is None and len(runs) > 1:
         raise InputError("several runs have no folder of their own for the results: give --out DIR")
     folder = out or opened[0].folder / "neurons"
-    found = api.find_neurons(
+    found = bl.find_neurons(
         opened, metric or (), quantity, site, method, include_withheld, out=folder
     )
     report = opened[0].report() if out is None else None
     if as_json:
-        counts = {name: asdict(count) for name, count in found.counts().items()}
         meet = found.overlap()
-        print(
-            json.dumps(
-                {
-                    "counts": counts,
-                    "overlap": asdict(meet) if meet else None,
-                    "left_out": found.left_out,
-                    "let_in": found.let_in,
-                }
-            )
-        )
+        content = {
+            "counts": {name: asdict(count) for name, count in found.counts().items()},
+            "overlap": asdict(meet) if meet else None,
+            "left_out": found.left_out,
+            "let_in": found.let_in,
+        }
+        print(json.dumps(content))
         return
     _print_findings(found)
     print(f"associations: {folder.resolve()}")
@@ -137,7 +131,7 @@ def _print_findings(found: AssociationFindings) -> None:
 
 
 def ablate(
-    run: _Run,
+    run: RunPlace,
     source: _Source = "associations",
     metric: _Metric = None,
     top: Annotated[int, typer.Option(help="how many neurons")] = 20,
@@ -162,31 +156,15 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="everything as JSON")] = False,
 ) -> None:
     """Edit the neurons that go with bias, write and score again, and say whether they cause it."""
-    import json
-
-    from biasloop import api
-    from biasloop.cli.progress import counter
     from biasloop.report.summary_json import strict
 
-    opened = api.load_run(run)
+    opened = bl.load_run(run)
     folder = out or opened.folder / "neurons"
+    chosen = (_file(source), metric, top, intervention, leaning, regime, seed, generation)
+    on_set = None if as_json else counter("sets of neurons")
     with _listening(recompute and not as_json) as listen:
-        found = api.ablate(
-            opened,
-            _file(source),
-            metric,
-            top,
-            intervention,
-            leaning,
-            regime,
-            seed,
-            generation,
-            draws,
-            articles,
-            recompute,
-            out=folder,
-            listen=listen,
-            on_set=None if as_json else counter("sets of neurons"),
+        found = bl.ablate(
+            opened, *chosen, draws, articles, recompute, out=folder, listen=listen, on_set=on_set
         )
     report = opened.report() if out is None else None
     if as_json:
@@ -228,7 +206,7 @@ def _print_ablation(found: Ablation) -> None:
 
 
 def export(
-    run: _Run,
+    run: RunPlace,
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="a new folder for the model")],
     source: _Source = "associations",
     metric: _Metric = None,
@@ -240,37 +218,53 @@ def export(
     recompute: _Recompute = False,
 ) -> None:
     """Write a model of a run with its bias neurons edited, in transformers format."""
-    from biasloop import api
-
+    chosen = (_file(source), metric, top, intervention, regime, seed, generation, recompute)
     with _listening(recompute) as listen:
-        api.export_model(
-            api.load_run(run),
-            out,
-            _file(source),
-            metric,
-            top,
-            intervention,
-            regime,
-            seed,
-            generation,
-            recompute,
-            listen,
-        )
+        bl.export_model(bl.load_run(run), out, *chosen, listen)
     print(f"model: {out.resolve()}")
 
 
-@contextmanager
-def _listening(show: bool) -> Generator[Listener]:
-    """Yield what shows the stages that are run again, if any are."""
-    from biasloop.cli.progress import listener
+def _listening(show: bool) -> AbstractContextManager[Listener]:
+    """Give what shows the stages that are run again, if any are."""
     from biasloop.loop import silent
 
-    if not show:
-        yield silent
-        return
-    with listener(False) as listen:
-        yield listen
+    return listener(False) if show else nullcontext(silent)
 
 
 def _file(source: str) -> Path | None:
     return None if source == "associations" else Path(source)
+
+
+def push(
+    run: RunPlace,
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="a new folder [default: RUN/push/WHAT, anew]"),
+    ] = None,
+    what: Annotated[
+        Literal["model", "scores"], typer.Option(help="a generation's model, or the scores")
+    ] = "model",
+    upload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="upload it there, with the token of `hf auth login`"
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public/--private", help="who may read a new repository")
+    ] = False,
+    license: Annotated[str, typer.Option(help="its identifier on the hub")] = "unknown",
+    regime: _Regime = None,
+    seed: _Seed = None,
+    generation: _Generation = None,
+    recompute: _Recompute = False,
+) -> None:
+    """Prepare a model or the scores for the Hugging Face hub, with a card; upload it if asked."""
+    options = (what, out, upload, public, license, regime, seed, generation, recompute)
+    with _listening(recompute) as listen:
+        found = bl.push(bl.load_run(run), *options, listen)
+    print(f"{what}: {found.folder.resolve()}")
+    if found.url:
+        print(f"uploaded: {found.url}")
+    else:
+        print("nothing was uploaded: --upload OWNER/NAME does it")
