@@ -219,6 +219,14 @@ declare(
         "articles damaged alike. Above the limit (red) every leaning figure is withheld.",
         unit="share of articles, %",
     ),
+    Quantity(
+        "mentions",
+        "mention a name",
+        section="leaning",
+        bounds=_UNIT,
+        percent=True,
+        binary=True,
+    ),
     Quantity("leaning_agreement", bounds=_UNIT, binary=True),
     Quantity("leaning_confidence", bounds=_UNIT),
     Quantity(

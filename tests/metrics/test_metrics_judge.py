@@ -167,7 +167,7 @@ def test_what_cannot_be_asked_is_refused(changes, said, plain_folder):
         ({"prompt": "{text} {label}"}, r"\{label\} is no place of this text"),
         ({"label_map": {"a": "b"}}, "label_map is read by kind sequence, and kind is 'judge'"),
         ({"kind": "sequence", "label_names": {"a": "b"}}, "label_names is read by kind judge and"),
-        ({"classifier": "builtin"}, "name a model in metrics.leaning.classifier"),
+        ({"classifier": "builtin"}, "name a model in classifier"),
         ({"kind": "jugde"}, "metrics.leaning.kind"),
     ],
 )

@@ -8,7 +8,13 @@ from biasloop.analysis.classifier_errors import (
     instrument_confusion,
 )
 from biasloop.analysis.collapse import Sign
-from biasloop.analysis.evidence import SHIFT_MEASURES, Evidence, evidence, tables_evidence
+from biasloop.analysis.evidence import (
+    SHIFT_MEASURES,
+    Evidence,
+    classifier_shifts,
+    evidence,
+    tables_evidence,
+)
 from biasloop.analysis.grids import (
     Tables,
     article_grid,
@@ -62,7 +68,7 @@ from biasloop.analysis.prevalence import leaning_readings, prevalence
 from biasloop.analysis.projected_update import projected_updates, sign_agreement
 from biasloop.analysis.selection import SELECTIONS, selections
 from biasloop.analysis.summary import summarise
-from biasloop.analysis.verdict import Verdict, judge, judge_run
+from biasloop.analysis.verdict import Verdict, judge, judge_axes, judge_run
 from biasloop.metrics.quantification import nearest_distribution
 
 __all__ = [
@@ -89,6 +95,7 @@ __all__ = [
     "articles_to_hold",
     "can_hold",
     "changes_at",
+    "classifier_shifts",
     "damage_curve",
     "design_of",
     "design_of_differences",
@@ -100,6 +107,7 @@ __all__ = [
     "holm",
     "instrument_confusion",
     "judge",
+    "judge_axes",
     "judge_run",
     "leaning_readings",
     "least_dose",

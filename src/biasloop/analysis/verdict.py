@@ -7,7 +7,8 @@ both. It *amplified* where the shares moved away from the real ones, over all le
 A movement is looked for in two ways, each at half the level: the mean change of a leaning's share
 over chains, held against how far articles (within their source) and chains differ; and chains that
 each go away from the real shares in a direction of their own, whose mean need not move
-(`inference.sign_flip_pvalue`). The p-values are corrected for the regimes of the run (Holm).
+(`inference.sign_flip_pvalue`). The p-values are corrected for the regimes of the run (Holm), and
+where it reads several axes, for those, too.
 
 Where it is known how the classifier errs on damaged articles, what is judged are the shares
 corrected by that, with the error rates' own error: a classifier that errs more on the last
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -95,7 +97,7 @@ class Verdict:
     held
         Leaning -> whether its change lies within the margin.
     pvalue, holm
-        Of no movement of the shares; ``holm`` is corrected for the regimes.
+        Of no movement of the shares; ``holm`` is corrected for the regimes, and axes, of the run.
     beyond_fine_tuning
         Whether what fine-tuning on real articles alone does was subtracted.
     unread
@@ -164,12 +166,39 @@ class Verdict:
 
 
 def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict, ...]:
-    """Judge every regime of a run, by its own settings; see `judge`."""
+    """Judge every regime of a run on its main axis; see `judge_axes`."""
+    return judge_axes(results, found)[""]
+
+
+def judge_axes(results: Results, found: Outcomes | None = None) -> dict[str, tuple[Verdict, ...]]:
+    """Judge every regime of a run on each axis by its own settings; see `judge`.
+
+    Parameters
+    ----------
+    results
+        The run.
+    found
+        Its outcomes on the main axis, where they are at hand.
+
+    Returns
+    -------
+    dict
+        By name of the axis; the main one, which is the first, has none. The p-values of all are
+        corrected together.
+    """
+    found = found or outcomes(tables_of(results))
+    judged = {"": _judged_run(results, found)}
+    for name, own in results.axes.items():
+        judged[name] = _judged_run(own, outcomes(tables_of(own)))
+    corrected = iter(_together([verdict for one in judged.values() for verdict in one]))
+    return {name: tuple(islice(corrected, len(one))) for name, one in judged.items()}
+
+
+def _judged_run(results: Results, found: Outcomes) -> list[Verdict]:
     config = results.config
     leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
     regimes = [regime.label for regime in config.regimes]
-    found = found or outcomes(tables_of(results))
-    return judge(found, leaning, regimes, config.report, results.cards, config.seed)
+    return _verdicts(found, leaning, regimes, config.report, results.cards, config.seed)
 
 
 def judge(
@@ -209,22 +238,39 @@ def judge(
         If the tables contradict themselves; see `summarise`.
     """
     found = outcomes(source) if isinstance(source, Tables) else source
-    margin = (settings or ReportConfig()).equivalence_margin
+    settings = settings or ReportConfig()
+    return tuple(_together(_verdicts(found, leaning, regimes, settings, cards, seed)))
+
+
+def _verdicts(
+    found: Outcomes,
+    leaning: str,
+    regimes: Sequence[str] | None,
+    settings: ReportConfig,
+    cards: Sequence[Mapping[str, Any]],
+    seed: int,
+) -> list[Verdict]:
+    """Judge every regime by itself."""
+    margin = settings.equivalence_margin
     confusion = instrument_confusion(cards, found.labels)
     unreliable = confusion.problem if confusion else ""
-    there = found.regimes()
+    there = found.regimes() if found.values else []
     order = there if regimes is None else [name for name in regimes if name in there]
-    judged = [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
+    return [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
+
+
+def _together(judged: Sequence[Verdict]) -> list[Verdict]:
+    """Correct the p-values of verdicts for all of them."""
     moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
     worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))
-    return tuple(
+    return [
         _corrected(verdict, float(p), float(q))
         for verdict, p, q in zip(judged, moved, worse, strict=True)
-    )
+    ]
 
 
 def _corrected(verdict: Verdict, moved: float, worse: float) -> Verdict:
-    """Let a movement stand only where it is shown among all regimes."""
+    """Let a movement stand only where it is shown among all regimes and axes."""
     verdict = replace(verdict, collapsed=collapsed(verdict.signs, worse, verdict.chains))
     if verdict.pvalue is None:
         return verdict

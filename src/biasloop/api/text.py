@@ -22,6 +22,7 @@ def score(
     metrics: Sequence[str],
     run: Run | None = None,
     config: Config | Mapping[str, Any] | str | Path | None = None,
+    axis: str | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Score articles without training a language model.
 
@@ -36,6 +37,8 @@ def score(
     config
         Fit the instruments on this config's corpus; one of ``run`` and ``config`` is needed,
         because an instrument is validated on the text that it was made from.
+    axis
+        A further axis of the run or config, which the metric ``leaning`` then is of.
 
     Returns
     -------
@@ -55,6 +58,7 @@ def score(
         folder=run.folder if run else None,
         config=as_config(config, ()) if config is not None else None,
         cache=cache_folder(),
+        axis=axis,
     )
 
 

@@ -26,6 +26,8 @@ def show(answer: dict[str, Any], report: Path) -> None:
     console.print(Text(f"\n{answer['sentence']}\n", style="bold"))
     if answer["rows"]:
         print_table(answer["columns"], answer["rows"])
+    if axes := answer.get("axes"):
+        print_table(axes["columns"], axes["rows"])
     if answer["untold"]:
         console.print(Text(f"Not answered: {answer['untold']}."))
     print(f"report: {report.resolve()}")

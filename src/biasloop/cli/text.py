@@ -33,6 +33,9 @@ def score(
     config: Annotated[
         str | None, typer.Option(help="fit the instruments on this config's corpus")
     ] = None,
+    axis: Annotated[
+        str | None, typer.Option(help="the further axis that leaning is of (metrics.axes)")
+    ] = None,
     body: Annotated[str, typer.Option(help="the column of the text")] = "body",
     out: Annotated[
         Path | None, typer.Option(help="a folder for the tables; without it, means are printed")
@@ -50,6 +53,7 @@ def score(
         names,
         run=bl.load_run(run) if run else None,
         config=config,
+        axis=axis,
     )
     if out is not None:
         for name, table in zip(("scores", "leaning_scores", "set_scores"), tables, strict=True):

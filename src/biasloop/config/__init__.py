@@ -13,6 +13,7 @@ from biasloop.config.load import (
 )
 from biasloop.config.regimes import AnyRegimeConfig, RegimeConfig
 from biasloop.config.schema import (
+    AxisConfig,
     BaseConfig,
     Columns,
     Config,
@@ -36,6 +37,7 @@ from biasloop.config.yaml_text import read_yaml, write_yaml
 
 __all__ = [
     "AnyRegimeConfig",
+    "AxisConfig",
     "BaseConfig",
     "Columns",
     "Config",

@@ -108,7 +108,7 @@ class LeaningConfig(Section):
         if self.classifier == "builtin" and self.kind != "sequence":
             raise ValueError(
                 "kind is of a classifier by id, and classifier is 'builtin': name a model in "
-                "metrics.leaning.classifier"
+                "classifier beside it"
             )
         for name, kinds in _READ_BY.items():
             if (
@@ -117,7 +117,7 @@ class LeaningConfig(Section):
             ):
                 raise ValueError(
                     f"{name} is read by kind {' and '.join(kinds)}, and kind is '{self.kind}': "
-                    "leave it out, or change metrics.leaning.kind"
+                    "leave it out, or change kind"
                 )
         return self
 

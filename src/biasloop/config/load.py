@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from biasloop.config.leaning import LeaningConfig
 from biasloop.config.regimes import RegimeConfig
-from biasloop.config.schema import Config
+from biasloop.config.schema import AxisConfig, Config
 from biasloop.config.yaml_text import MAX_CHARACTERS, plain_copy, read_yaml, shortened
 from biasloop.errors import InputError, nearest
 from biasloop.files import read_text
@@ -82,7 +83,8 @@ def _explain(error: ValidationError, where: str) -> str:
         else:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
-            message = problem["msg"].removeprefix("Value error, ").replace("tuple", "list")
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message.replace("tuple", "list").replace("Tuple", "list")
             quoted = problem["type"] == "string_type" and not isinstance(given, (dict, list))
             advice = ": if it is meant as text, put it into quotes" if quoted else ""
             message = message[:1].lower() + shortened(message[1:], 400)
@@ -203,14 +205,15 @@ _INPUTS = {
     "metrics.pairs.anti": (),
     "metrics.lm_eval.folder": (),
 }
-_REGIME_FILE = re.compile(r"regimes\.\d+\.file")
+#: Likewise, of things in a list.
+_LISTED = re.compile(r"regimes\.\d+\.file|metrics\.axes\.\d+\.(classifier|data\.source)")
 
 
 def _from_here(assignment: str) -> str:
     """Make the path that an override gives absolute, where it is one from the current folder."""
     key, _, text = assignment.partition("=")
     key = key.strip()
-    named = key in _INPUTS or _REGIME_FILE.fullmatch(key)
+    named = key in _INPUTS or _LISTED.fullmatch(key)
     value = read_yaml(text, f"--set {shortened(key)}") if named else None
     if not isinstance(value, str) or value in _INPUTS.get(key, ()):
         return assignment
@@ -233,8 +236,16 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
         # A folder that happens to be called so is named ./conventions.
         return name if name in built_in else path_renamed(name)
 
+    def with_classifier(leaning: LeaningConfig) -> LeaningConfig:
+        built_in = _INPUTS["metrics.leaning.classifier"]
+        own: dict[str, Any] = {"classifier": renamed(leaning.classifier, *built_in)}
+        if isinstance(leaning, AxisConfig) and leaning.data:
+            source = renamed(leaning.data.source, *_INPUTS["corpus.source"])
+            own["data"] = leaning.data.model_copy(update={"source": source})
+        return leaning.model_copy(update=own)
+
     corpus, base, metrics = config.corpus, config.base, config.metrics
-    leaning, quality, pairs = metrics.leaning, metrics.quality, metrics.pairs
+    quality, pairs = metrics.quality, metrics.pairs
     lm_eval = metrics.lm_eval
     tasks = lm_eval.folder and path_renamed(lm_eval.folder)
     named = {
@@ -245,11 +256,8 @@ def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
                 "anti": pairs.anti and path_renamed(pairs.anti),
             }
         ),
-        "leaning": leaning.model_copy(
-            update={
-                "classifier": renamed(leaning.classifier, *_INPUTS["metrics.leaning.classifier"])
-            }
-        ),
+        "leaning": with_classifier(metrics.leaning),
+        "axes": tuple(map(with_classifier, metrics.axes)),
         "quality": quality.model_copy(
             update={
                 "classifier": renamed(quality.classifier, *_INPUTS["metrics.quality.classifier"])

@@ -138,6 +138,62 @@ class CorpusConfig(GrownSection):
     )
 
 
+class LabelledColumns(Columns):
+    """`Columns` of a file that need not have more than texts and their labels."""
+
+    article_id: str | None = Field(None, description="unique id; null numbers the rows")
+    title: str | None = Field(None, description="null where there are no titles")
+    source: str | None = Field(None, description="the outlet or author; null if not known")
+
+
+class AxisData(Section):
+    """Labelled articles that an axis's instrument is made from, and its errors measured on."""
+
+    source: str = Field(description="as corpus.source: a file, or 'hub:OWNER/NAME'")
+    columns: LabelledColumns = LabelledColumns()
+    label_map: dict[Label, Label] = Field(
+        {}, description="labels as they are in the file -> the axis's"
+    )
+    on_bad_row: Literal["error", "skip"] = "error"
+
+
+class AxisConfig(LeaningConfig):
+    """A further axis that the same articles are read on, beside the corpus's own labels."""
+
+    name: Name
+    labels: tuple[Label, ...] = Field(
+        min_length=2, description="its label set; the report follows the last of two"
+    )
+    data: AxisData | None = Field(
+        None,
+        description="labelled articles. Without them, which only a classifier by id can do, its "
+        "errors are not known, and shares are judged as they are read",
+    )
+    mentions: tuple[Annotated[str, Field(pattern=r"\w")], ...] = Field(
+        (),
+        description="names: only the sentences that have one are read, in any article; those "
+        "without one are not scored. Whole words, upper and lower case told apart",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> Self:
+        if twice := [label for label in self.labels if self.labels.count(label) > 1]:
+            raise ValueError(f"labels: '{twice[0]}' stands twice")
+        if self.data is None and (self.classifier == "builtin" or self.kind == "embedding"):
+            raise ValueError(
+                "this classifier is trained here, so it needs labelled articles: name a file in "
+                "data.source, or a classifier that came trained"
+            )
+        return self
+
+    def corpus(self) -> CorpusConfig:
+        """Say how its articles are read: as a corpus is."""
+        if self.data is None:
+            raise ValueError(f"axis '{self.name}' has no data")
+        read = {name: getattr(self.data, name) for name in type(self.data).model_fields}
+        return CorpusConfig(**read, labels=self.labels)
+
+
 class PretrainingConfig(Section):
     """How a model from scratch gets its known bias."""
 
@@ -333,7 +389,7 @@ class LmEvalConfig(Section):
 class MetricsConfig(GrownSection):
     """What every generation is scored for."""
 
-    later = frozenset({"perplexity", "pairs", "embedding", "lm_eval"})
+    later = frozenset({"perplexity", "pairs", "embedding", "lm_eval", "axes"})
 
     names: tuple[str, ...] = Field(
         ("leaning", "quality", "perplexity", "diversity"),
@@ -345,6 +401,9 @@ class MetricsConfig(GrownSection):
         LmEvalConfig(), description="a list of tasks, or a section that has them"
     )
     leaning: LeaningConfig = LeaningConfig()
+    axes: tuple[AxisConfig, ...] = Field(
+        (), description="further axes: each a leaning of its own; verdicts are corrected together"
+    )
     quality: QualityConfig = QualityConfig()
     perplexity: PerplexityConfig = PerplexityConfig()
     pairs: PairsConfig = PairsConfig()
@@ -360,6 +419,14 @@ class MetricsConfig(GrownSection):
     @classmethod
     def _bare_tasks(cls, value: object) -> object:
         return {"tasks": value} if isinstance(value, (list, tuple)) else value
+
+    @field_validator("axes")
+    @classmethod
+    def _distinct(cls, axes: tuple[AxisConfig, ...]) -> tuple[AxisConfig, ...]:
+        names = [axis.name for axis in axes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two axes are called '{twice[0]}'")
+        return axes
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -532,6 +599,17 @@ class Config(Section):
                 f"own, and corpus.fresh_sets keeps {there} sets: set corpus.fresh_sets: {needed}"
             )
         return self
+
+    @property
+    def axes(self) -> dict[str, Config]:
+        """By name of a further axis, the same experiment with that axis in the main one's place."""
+        report = self.report.model_copy(update={"leaning": None})
+        found = {}
+        for axis in self.metrics.axes:
+            own = {"leaning": axis, "axes": (), "names": ("leaning",)}
+            metrics = self.metrics.model_copy(update=own)
+            found[axis.name] = self.model_copy(update={"metrics": metrics, "report": report})
+        return found
 
     @property
     def bias_direction(self) -> Literal["gradient", "contrast", "none"]:

@@ -16,12 +16,12 @@ import polars as pl
 
 from biasloop.config import Config, LmEvalConfig
 from biasloop.corpus import PARTED_ARTICLES
-from biasloop.errors import InputError
+from biasloop.errors import InputError, nearest
 from biasloop.loop.execute import Listener, execute, missing_stages, perform, silent
 from biasloop.loop.generation_stages import read_labels
 from biasloop.loop.plan import Plan, SetKey, contents_of, make_plan
 from biasloop.loop.results import read_cards
-from biasloop.loop.run import read_config, read_plan
+from biasloop.loop.run import read_config, read_contents, read_plan
 from biasloop.loop.store import Store, locked
 from biasloop.metrics import Metric, metric_kind
 from biasloop.tables import ARTICLES, conform, read_table
@@ -85,23 +85,37 @@ def weights_of(
     return {key: store.checked(stage) / "model" for key, stage in stages.items()}
 
 
-def instruments_of(folder: Path, metrics: Sequence[str], cache: Path) -> list[Metric]:
-    """Load a run's instruments, to score many sets of articles with.
+def instruments_of(
+    folder: Path, metrics: Sequence[str], cache: Path, axis: str | None = None
+) -> list[Metric]:
+    """Load a run's instruments, to score many sets of articles with; ``leaning`` is of ``axis``.
 
     Raises
     ------
     InputError
         If the folder is not a run, or does not have one of them.
     """
-    config = _only(metrics, read_config(folder))
-    return _loaded(Store(folder, cache), read_plan(folder, config))
+    config, contents = _only(metrics, _on(axis, read_config(folder))), read_contents(folder)
+    if axis:
+        own = {**contents["instruments"], "leaning": contents["axes"][axis]}
+        contents = {**contents, "instruments": own}
+    return _loaded(Store(folder, cache), make_plan(config, contents))
+
+
+def _on(axis: str | None, config: Config) -> Config:
+    """Put a further axis in the main one's place."""
+    if axis is None:
+        return config
+    if axis not in config.axes:
+        raise InputError(f"there is no axis '{axis}' in metrics.axes; {nearest(axis, config.axes)}")
+    return config.axes[axis]
 
 
 def _only(metrics: Sequence[str], config: Config) -> Config:
     """Let a config name these metrics only, which are of text."""
     for metric in metrics:
         metric_kind(metric)
-    names = {"names": tuple(metrics), "lm_eval": LmEvalConfig()}
+    names = {"names": tuple(metrics), "lm_eval": LmEvalConfig(), "axes": ()}
     return config.model_copy(update={"metrics": config.metrics.model_copy(update=names)})
 
 
@@ -146,8 +160,11 @@ def score_articles(
     folder: Path | None,
     config: Config | None,
     cache: Path,
+    axis: str | None = None,
 ) -> Tables:
     """Score ``articles`` (`tables.ARTICLES`) by a run's instruments, or ones fitted for a config.
+
+    ``axis`` names a further axis, which ``leaning`` then is of.
 
     Raises
     ------
@@ -161,8 +178,8 @@ def score_articles(
             "fit them for (--config CONFIG)"
         )
     if config is None:
-        return scored_by(instruments_of(folder or Path(), metrics, cache), articles)
-    with _fitted(_only(metrics, config), cache) as (store, plan):
+        return scored_by(instruments_of(folder or Path(), metrics, cache, axis), articles)
+    with _fitted(_only(metrics, _on(axis, config)), cache) as (store, plan):
         return scored_by(_loaded(store, plan), articles)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
-from biasloop.config import AnyRegimeConfig, Config, GenerationConfig
+from biasloop.config import AnyRegimeConfig, AxisConfig, Config, GenerationConfig
 from biasloop.corpus import fingerprint
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
@@ -22,7 +22,14 @@ from biasloop.loop.generation_stages import (
     Neurons,
     Update,
 )
-from biasloop.loop.score_stages import Detect, Instrument, score_set
+from biasloop.loop.score_stages import (
+    Detect,
+    Instrument,
+    axis_articles,
+    named_axis,
+    score_by,
+    score_set,
+)
 from biasloop.loop.stage import Stage, in_shards
 from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
 from biasloop.models import load_model, require_template, resolve_model
@@ -34,6 +41,14 @@ from biasloop.tables import BASE, REAL
 SetKey = tuple[str, int, int]
 
 _REAL, _BASE = (REAL, 0, -1), (BASE, 0, -1)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A further axis: its instrument, and every set of articles as that reads it."""
+
+    instrument: Instrument
+    scored: Mapping[SetKey, Stage]
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,8 @@ class Plan:
         The models that give the bias direction, where they do.
     detected
         By set, as ``generated``: where a regime chooses by how likely articles are human text.
+    axes
+        The further axes, by name.
     """
 
     config: Config
@@ -75,6 +92,7 @@ class Plan:
     neurons: Mapping[SetKey, Stage]
     contrast: Stage | None
     detected: Mapping[SetKey, Stage]
+    axes: Mapping[str, Axis]
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -91,6 +109,7 @@ class Plan:
             *self.updated.values(),
             *self.neurons.values(),
             *self.detected.values(),
+            *self._on_axes,
         ]
         found: dict[str, Stage] = {}
         while everything:
@@ -117,8 +136,16 @@ class Plan:
                 *(stages[key] for key in self.scored for stages in by_set if key in stages),
                 *self.detected.values(),
                 *self._streams,  # what an update was measured on stays beside it
+                *self._on_axes,
             ]
         )
+
+    @property
+    def _on_axes(self) -> list[Stage]:
+        """The instruments and scores of the further axes."""
+        return [
+            stage for one in self.axes.values() for stage in (one.instrument, *one.scored.values())
+        ]
 
     @property
     def kept_models(self) -> set[str]:
@@ -160,12 +187,16 @@ def _content(folder: Path, hosted: Hosted | None) -> dict[str, Any]:
 
 
 def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
-    """Name what an instrument's settings point to: a classifier's files, an asset's version."""
+    """Name what an instrument's settings point to: files, an asset's version, an axis's data."""
     section = getattr(config.metrics, metric, None)
     classifier = getattr(section, "classifier", "builtin")
     content = CONTENTS[metric](config.metrics) if metric in CONTENTS else {}
-    if classifier != "builtin":
-        content["classifier"] = content_of(classifier)
+    with named_axis(config):
+        if classifier != "builtin":
+            content["classifier"] = content_of(classifier)
+        if isinstance(section, AxisConfig) and section.data:
+            axis_articles(section, config.seed)  # seen to be usable before anything is computed
+            content["data"] = fingerprint(section.corpus())
     if "minilm" in (*getattr(section, "candidates", ()), getattr(section, "encoder", "")):
         content["minilm"] = sha256_file(
             next(iter(sorted(asset_path("minilm").rglob("*.safetensors"))))
@@ -177,7 +208,7 @@ def _instrument_content(config: Config, metric: str) -> dict[str, Any]:
 def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     """Name the content of every input: ``corpus``, ``base`` and, by metric, ``instruments``.
 
-    Where regimes read files, ``regimes`` has those, by label.
+    Where regimes read files, ``regimes`` has those, by label; ``axes`` likewise those of axes.
 
     Parameters
     ----------
@@ -195,12 +226,14 @@ def contents_of(config: Config, reads_base: bool = True) -> dict[str, Any]:
     if reads_base:
         _check_training(config)
     base = config.base
+    axes = {name: _instrument_content(own, "leaning") for name, own in config.axes.items()}
     loaded = reads_base and base.model != "scratch"
     return {
         "corpus": fingerprint(config.corpus),
         "base": content_of(base.model, base.revision) if loaded else None,
         "instruments": {name: _instrument_content(config, name) for name in config.metrics.wanted},
         **({"regimes": files} if files else {}),
+        **({"axes": axes} if axes else {}),
     }
 
 
@@ -273,6 +306,11 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
     models: dict[SetKey, Stage] = {}
     generated: dict[SetKey, Stage] = {}
     scored = {_REAL: score_set(_name(_REAL), ground, instruments)}
+    axes = {
+        name: Instrument(own, f"axis {name}: instrument", ground, "leaning", contents["axes"][name])
+        for name, own in config.axes.items()
+    }
+    on_axes = {name: {_REAL: score_by(_name(_REAL), ground, one)} for name, one in axes.items()}
     updated: dict[SetKey, Stage] = {}
     neurons: dict[SetKey, Stage] = {}
     detected: dict[SetKey, Stage] = {}
@@ -287,6 +325,8 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         generated[key] = write(name, key, decoding, "generate")
         inputs = {**ground, "articles": generated[key]}
         scored[key] = score_set(name, inputs, instruments, model, scored_models)
+        for axis, instrument in axes.items():
+            on_axes[axis][key] = score_by(name, inputs, instrument)
         if config.neurons.sites:
             inputs = {"corpus": corpus, "model": model}
             neurons[key] = Neurons(config, f"{name}: neurons", inputs)
@@ -368,4 +408,5 @@ def make_plan(config: Config, contents: Mapping[str, Any] | None = None) -> Plan
         neurons,
         contrast,
         detected,
+        {name: Axis(one, on_axes[name]) for name, one in axes.items()},
     )

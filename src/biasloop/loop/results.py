@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,9 @@ class Results:
         ``ends``: the tokens that end a text; ``not_applied``: what else the base model's own
         decoding settings ask for; ``adapter``: the one merged into it, if any. Empty where no
         generation was written yet.
+    axes
+        By name of a further axis, the same run with that axis in the main one's place: its
+        ``labels``, ``scores``, ``leaning_scores`` and ``cards``, and a ``config`` of `Config.axes`.
     """
 
     folder: Path
@@ -125,6 +128,7 @@ class Results:
     holdout: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ARTICLES))
     events: Mapping[str, str] = field(default_factory=dict)
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Results] = field(default_factory=dict)
 
 
 def read_results(root: Path, cache: Path) -> Results:
@@ -142,7 +146,7 @@ def read_results(root: Path, cache: Path) -> Results:
     corpus = _json(folder / "corpus.json")
     logs = _logs(store, plan)
     has_events = config.corpus.columns.event is not None
-    return Results(
+    found = Results(
         folder=root,
         config=config,
         labels=tuple(corpus["labels"]),
@@ -182,6 +186,20 @@ def read_results(root: Path, cache: Path) -> Results:
         provenance=read_record(root)["provenance"],
         decoding=_json(store.checked(plan.base) / DECODING) if store.has(plan.base) else {},
     )
+    axes = {
+        axis.name: replace(
+            found,
+            config=config.axes[axis.name],
+            labels=axis.labels,
+            scores=_gather(store, own.scored, "scores", SCORES),
+            leaning_scores=_gather(store, own.scored, "leaning_scores", LEANING_SCORES),
+            set_scores=pl.DataFrame(schema=SET_SCORES),
+            cards=_cards(store, [own.instrument]),
+        )
+        for axis in config.metrics.axes
+        for own in [plan.axes[axis.name]]
+    }
+    return replace(found, axes=axes)
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - JSON
@@ -190,8 +208,12 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - JSON
 
 def read_cards(store: Store, plan: Plan) -> tuple[dict[str, Any], ...]:
     """Read the card of every instrument that is there and has one."""
-    instruments = [stage for stage in plan.instruments.values() if store.has(stage)]
-    cards = [store.checked(stage) / "instrument" / "card.json" for stage in instruments]
+    return _cards(store, plan.instruments.values())
+
+
+def _cards(store: Store, instruments: Iterable[Stage]) -> tuple[dict[str, Any], ...]:
+    there = [stage for stage in instruments if store.has(stage)]
+    cards = [store.checked(stage) / "instrument" / "card.json" for stage in there]
     return tuple(_json(card) for card in cards if card.is_file())
 
 

@@ -5,7 +5,9 @@ Every metric is scored by stages of its own, so that one more reads old articles
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import Config, without_folders
+from biasloop.config import AxisConfig, Config, without_folders
+from biasloop.corpus import PARTED_ARTICLES, fingerprint, load_corpus
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.generation_stages import read_labels, read_part
@@ -27,10 +30,12 @@ from biasloop.loop.stage import (
 )
 from biasloop.metrics import (
     CONTENTS,
+    LEAST_ARTICLES,
     MODEL_METRICS,
     FitContext,
     Metric,
     detect,
+    mentioning,
     metric_kind,
     perplexities,
 )
@@ -52,18 +57,87 @@ def instrument_settings(config: Config, metric: str) -> dict[str, Any]:
     """Return a metric's own settings; what came later only where it is not what it always was."""
     section = getattr(without_folders(config).metrics, metric, None)
     settings = section.model_dump(mode="json") if section else {}
+    settings.pop("name", None)  # of an axis: what it is called
     always = {"errors": "sources"}
     return {name: value for name, value in settings.items() if always.get(name, ...) != value}
 
 
-def _context(config: Config, paths: Paths, articles: pl.DataFrame) -> FitContext:
+@contextmanager
+def named_axis(config: Config) -> Generator[None]:
+    """Say in an error of input which axis it is of, if `config` is one of `Config.axes`."""
+    axis = config.metrics.leaning
+    try:
+        yield
+    except InputError as error:
+        if not isinstance(axis, AxisConfig):
+            raise
+        raise InputError(f"metrics.axes, axis '{axis.name}': {error}") from error
+
+
+def axis_articles(
+    axis: AxisConfig, seed: int, corpus: Path | None = None
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Read the labelled articles of an axis (`tables.ARTICLES`); none where it has no data.
+
+    Beside them stands what is to be known of them.
+
+    Parameters
+    ----------
+    axis, seed
+        The axis, and the run's seed.
+    corpus
+        The corpus stage's output: what the loop reads, trains on or holds out of its texts is left
+        out, since an instrument must not have seen what it reads.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be read, or have too few articles of a label.
+    """
+    if axis.data is None:
+        return ARTICLES.to_frame(), ()
+    try:
+        read = load_corpus(axis.corpus(), seed)
+    except InputError as error:
+        raise InputError(f"its data, whose keys are those of corpus: {error}") from error
+    of_loop = pl.DataFrame(schema=ARTICLES)
+    if corpus:
+        parts = read_table(corpus / "articles.parquet", PARTED_ARTICLES)
+        of_loop = parts.filter(pl.col("part") != "instrument")
+    apart = read.articles.join(of_loop, on="body", how="anti", maintain_order="left")
+    told = mentioning(apart, axis.mentions)
+    articles = told.unique("body", keep="first", maintain_order=True)
+    left_out = {
+        "rows of its data could not be used": read.bad_rows.height,
+        "articles of its data are articles of the loop": read.articles.height - apart.height,
+        "articles of its data have none of the names": apart.height - told.height,
+        "articles of its data say what another says": told.height - articles.height,
+    }
+    notes = tuple(f"{count:,} {what}: left out" for what, count in left_out.items() if count)
+    counts = Counter(articles["label"])
+    few = [f"{label} ({counts[label]})" for label in axis.labels if counts[label] < LEAST_ARTICLES]
+    if few:
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(
+            f"a label needs at least {LEAST_ARTICLES} articles; too few: {', '.join(few)}{why}. "
+            "Give more in data.source, or leave the label out of labels"
+        )
+    return articles, notes
+
+
+def _context(
+    config: Config, paths: Paths, articles: pl.DataFrame, notes: tuple[str, ...] = ()
+) -> FitContext:
     """Say what a metric's instrument is made from."""
+    leaning = config.metrics.leaning
+    own = leaning.labels if isinstance(leaning, AxisConfig) else None
     return FitContext(
         config=config.metrics,
-        labels=read_labels(paths["corpus"]),
+        labels=own or read_labels(paths["corpus"]),
         articles=articles,
         base_model=str(paths["base"] / "model"),
         seed=config.seed,
+        notes=notes,
     )
 
 
@@ -74,6 +148,12 @@ class Instrument(Stage):
     kind = "instrument"
     metric: str
     content: Mapping[str, Any]
+
+    @property
+    def what(self) -> str:
+        """What it reads, in words: a metric, or an axis."""
+        axis = self.config.metrics.leaning
+        return f"axis {axis.name}" if isinstance(axis, AxisConfig) else self.metric
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -88,13 +168,22 @@ class Instrument(Stage):
         """Write what the metric loads again, and its card."""
         folder = out / "instrument"
         folder.mkdir()
-        articles = read_part(paths["corpus"], "instrument")
-        metric_kind(self.metric).fit(_context(self.config, paths, articles), folder)
+        axis, notes = self.config.metrics.leaning, ()
+        with named_axis(self.config):
+            if not isinstance(axis, AxisConfig):
+                articles = read_part(paths["corpus"], "instrument")
+            elif axis.data and fingerprint(axis.corpus()) != self.content["data"]:
+                raise InputError("its data have changed since the run began")
+            else:
+                articles, notes = axis_articles(axis, self.config.seed, paths["corpus"])
+            context = _context(self.config, paths, articles, notes)
+            metric_kind(self.metric).fit(context, folder)
 
     def load(self, paths: Paths, folder: Path) -> Metric:
         """Load the metric from the stage's output ``folder``."""
         context = _context(self.config, paths, pl.DataFrame(schema=ARTICLES))
-        return metric_kind(self.metric).load(context, folder / "instrument")
+        with named_axis(self.config):
+            return metric_kind(self.metric).load(context, folder / "instrument")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +196,9 @@ class Score(ShardedStage):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The metric's own section only, so that another classifier scores nothing else anew."""
-        metrics = without_folders(self.config).metrics.model_dump(mode="json", exclude={"names"})
+        metrics = without_folders(self.config).metrics.model_dump(
+            mode="json", exclude={"names", "axes"}
+        )
         own = {key: value for key, value in metrics.items() if not isinstance(value, dict)}
         metric = self.instrument.metric
         if section := instrument_settings(self.config, metric):
@@ -257,6 +348,15 @@ class JoinScores(Stage):
         Score.join([paths[name] for name in self.inputs], out)
 
 
+def score_by(name: str, inputs: Mapping[str, Stage], instrument: Instrument) -> Stage:
+    """Lay out how a set of articles, called ``name``, is scored by one instrument."""
+    config, read = instrument.config, {**inputs, "instrument": instrument}
+    whole = Score(config, f"{name}: score {instrument.what}", read, instrument)
+    if metric_kind(instrument.metric).whole_set:
+        return whole
+    return in_shards(whole, f"{name}: join {instrument.what}")
+
+
 def score_set(
     name: str,
     inputs: Mapping[str, Stage],
@@ -279,13 +379,7 @@ def score_set(
     of_model
         Metrics that it is scored by, too, each with the content of what it points to.
     """
-    parts: dict[str, Stage] = {}
-    for metric, instrument in instruments.items():
-        config, read = instrument.config, {**inputs, "instrument": instrument}
-        whole = Score(config, f"{name}: score {metric}", read, instrument)
-        parts[f"{metric}-0"] = (
-            whole if metric_kind(metric).whole_set else in_shards(whole, f"{name}: join {metric}")
-        )
+    parts = {f"{m}-0": score_by(name, inputs, one) for m, one in instruments.items()}
     config = inputs["corpus"].config
     if model:
         read = {"corpus": inputs["corpus"], "model": model}

@@ -13,7 +13,7 @@ from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.embedding import EmbeddingKind
-from biasloop.metrics.leaning import LeaningKind
+from biasloop.metrics.leaning import LEAST_ARTICLES, LeaningKind, mentioning
 from biasloop.metrics.pairs import pairs, pairs_content
 from biasloop.metrics.perplexity import PerplexityKind, own_entropy, perplexities
 from biasloop.metrics.quality import QualityKind
@@ -63,6 +63,7 @@ def metric_kind(name: str) -> MetricKind:
 
 __all__ = [
     "CONTENTS",
+    "LEAST_ARTICLES",
     "METRICS",
     "MODEL_METRICS",
     "DamageCurve",
@@ -73,6 +74,7 @@ __all__ = [
     "ModelMetric",
     "Scored",
     "detect",
+    "mentioning",
     "metric_kind",
     "perplexities",
 ]

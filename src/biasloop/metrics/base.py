@@ -75,6 +75,8 @@ class FitContext:
         Folder or id of the base model, for perplexity.
     seed
         Of folds, corruptions and samples.
+    notes
+        What is to be known of the articles, for the card.
     """
 
     config: MetricsConfig
@@ -82,6 +84,7 @@ class FitContext:
     articles: pl.DataFrame
     base_model: str | None
     seed: int
+    notes: tuple[str, ...] = ()
 
 
 class Metric(Protocol):

@@ -10,9 +10,10 @@ damaged level by level; every article is placed on those levels.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import LeaningConfig, as_given
+from biasloop.config import AxisConfig, LeaningConfig, as_given
 from biasloop.errors import InputError, StoreError, nearest, registered
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
@@ -48,6 +49,7 @@ from biasloop.metrics.damage import (
 from biasloop.metrics.evaluation import Folds, by_article, evaluate, exchanged, group_ids, macro_f1
 from biasloop.metrics.features import EmbeddingCandidate, SentenceEncoder
 from biasloop.metrics.pretrained import TrainedClassifier, load_classifier
+from biasloop.metrics.tokenization import sentences
 from biasloop.metrics.zero_shot import load_entailment, load_judge
 
 #: A label with fewer instrument articles gives no instrument.
@@ -81,8 +83,11 @@ class Leaning:
     max_words
         How much is read of an article.
     second
-        Another classifier, to see where the two part; None in an instrument that was fitted
-        before there was one.
+        Another classifier, to see where the two part; None where there is none.
+    given
+        What the classifier is given of an article.
+    mentions
+        Names: only the sentences that have one are read; none reads all.
     """
 
     labels: tuple[str, ...]
@@ -92,9 +97,13 @@ class Leaning:
     max_words: int
     second: BuiltinClassifier | None = None
     given: str = "{body}"
+    mentions: tuple[str, ...] = ()
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: probabilities, confidence, and how damaged they are.
+
+        Where there are ``mentions``, only the articles that have one are scored, and ``mentions``
+        is 1.0 of these and 0.0 of the others.
 
         Returns
         -------
@@ -104,7 +113,20 @@ class Leaning:
             likeliest label is the same, else 0.0), ``domain_words``, ``domain_oov``,
             ``domain_distinct_3``, ``domain_repetition``, ``damage_level`` (an index into the
             levels; -1 beyond them) and ``outside_domain`` (1.0 where it cannot be read, else 0.0).
+            Without levels, there is nothing of damage.
         """
+        if not self.mentions:
+            return self._score(articles)
+        told = mentioning(articles, self.mentions)
+        found = self._score(told)
+        ids = articles["article_id"]
+        said = scored(
+            ids.to_list(),
+            {"mentions": ids.is_in(told["article_id"].implode()).cast(pl.Float64).to_list()},
+        )
+        return replace(found, scores=pl.concat([found.scores, said.scores]))
+
+    def _score(self, articles: pl.DataFrame) -> Scored:
         bodies = articles["body"].to_list()
         texts = read_by_all(bodies, self.max_words)
         ids = articles["article_id"].to_list()
@@ -113,17 +135,18 @@ class Leaning:
         titles = articles["title"].to_list()
         given = [as_given(self.given, *pair) for pair in zip(titles, texts, strict=True)]
         probabilities = self.classify(given)
-        measures = measure(texts, self.domain.vocabulary, bodies)
         columns = {"leaning_confidence": probabilities.max(axis=1)}
         if self.second:
             read = self.second.probabilities(texts).argmax(axis=1)
             columns["leaning_agreement"] = (read == probabilities.argmax(axis=1)).astype(float)
-        columns |= {f"domain_{n}": v for n, v in measures.items()}
-        level = self.domain.place(measures)
-        columns["damage_level"] = level.astype(float)
-        # One that cannot read even sound articles has a problem of its own, which its card says.
-        can = self.readable[level] | ~self.readable[0]
-        columns["outside_domain"] = 1.0 - ((level >= 0) & can)
+        if self.domain.levels:
+            measures = measure(texts, self.domain.vocabulary, bodies)
+            columns |= {f"domain_{n}": v for n, v in measures.items()}
+            level = self.domain.place(measures)
+            columns["damage_level"] = level.astype(float)
+            # One that cannot read even sound articles has a problem of its own: see its card.
+            can = self.readable[level] | ~self.readable[0]
+            columns["outside_domain"] = 1.0 - ((level >= 0) & can)
         by_leaning = pl.DataFrame(
             {
                 "article_id": np.repeat(np.array(ids, dtype=object), len(self.labels)).tolist(),
@@ -132,6 +155,18 @@ class Leaning:
             }
         )
         return scored(ids, columns, by_leaning)
+
+
+def mentioning(articles: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Keep of articles (`tables.ARTICLES`) the sentences that have one of some names.
+
+    An article without one is left out. No name keeps everything.
+    """
+    if not names:
+        return articles
+    name = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
+    kept = [" ".join(filter(name.search, sentences(text))) for text in articles["body"]]
+    return articles.with_columns(body=pl.Series(kept, dtype=pl.String)).filter(pl.col("body") != "")
 
 
 class LeaningKind:
@@ -148,8 +183,11 @@ class LeaningKind:
             If a label has fewer than 10 instrument articles, a candidate is unknown, or a
             classifier by id cannot be had or does not have our labels.
         """
-        truth = _truth(context)
         settings = context.config.leaning
+        if isinstance(settings, AxisConfig) and settings.data is None:
+            _untested(context, settings, folder)
+            return
+        truth = _truth(context)
         texts = read_by_all(context.articles["body"].to_list(), settings.max_tokens)
         if settings.classifier == "builtin" or settings.kind == "embedding":
             card, domain, curve = _fit_builtin(context, texts, truth, folder)
@@ -157,17 +195,8 @@ class LeaningKind:
         else:
             card, domain, curve, classifier = _measure_external(context, texts, truth)
             fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
-        write_json(
-            folder / _META,
-            {
-                "labels": list(context.labels),
-                "classifier": classifier,
-                "vocabulary": sorted(domain.vocabulary),
-                "levels": [level.to_json() for level in domain.levels],
-                "readable": curve.readable.tolist(),
-            },
-        )
-        card.write(folder)
+        card = replace(card, notes=[*card.notes, *context.notes])
+        _write(folder, card, classifier, domain, curve.readable.tolist())
 
     def load(self, context: FitContext, folder: Path) -> Leaning:
         """Read back what `fit` wrote."""
@@ -186,7 +215,41 @@ class LeaningKind:
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
         limit = settings.max_tokens
-        return Leaning(labels, classify, domain, readable, limit, second, settings.input)
+        mentions = settings.mentions if isinstance(settings, AxisConfig) else ()
+        return Leaning(labels, classify, domain, readable, limit, second, settings.input, mentions)
+
+
+def _write(
+    folder: Path, card: Card, classifier: dict[str, Any], domain: Domain, readable: Sequence[bool]
+) -> None:
+    meta = {
+        "labels": list(card.labels),
+        "classifier": classifier,
+        "vocabulary": sorted(domain.vocabulary),
+        "levels": [level.to_json() for level in domain.levels],
+        "readable": list(readable),
+    }
+    write_json(folder / _META, meta)
+    card.write(folder)
+
+
+def _untested(context: FitContext, settings: AxisConfig, folder: Path) -> None:
+    """Take a classifier that came trained as it is, of whose errors nothing is known."""
+    classifier, _ = _load_trained(settings, context.labels)
+    card = Card(
+        metric="leaning",
+        instrument=f"{settings.classifier} ({classifier.what})",
+        labels=context.labels,
+        trained_on=0,
+        by_article={},
+        warnings=[
+            "there are no labelled articles to measure its errors on: shares are judged as they "
+            "are read, and a change of its errors cannot be told from one of what is written"
+        ],
+        notes=[*classifier.notes, *_title_notes(settings.input), _ONCE],
+    )
+    meta = {"name": settings.classifier, "revision": classifier.revision}
+    _write(folder, card, meta, Domain(frozenset(), ()), ())
 
 
 def _truth(context: FitContext) -> np.ndarray:

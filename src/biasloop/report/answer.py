@@ -49,6 +49,8 @@ class Shown:
         What the answer does not say; may be empty.
     frontier
         Which regime to take; None of one regime.
+    axes
+        The further axes, a row each, under the regime that is asked about; None without any.
     """
 
     sentence: str
@@ -56,10 +58,14 @@ class Shown:
     rows: tuple[tuple[Entry, ...], ...]
     untold: str
     frontier: Choices | None = None
+    axes: Choices | None = None
 
 
 def shown(
-    answer: RunAnswer, warnings: Sequence[Caution] = (), frontier: Choices | None = None
+    answer: RunAnswer,
+    warnings: Sequence[Caution] = (),
+    frontier: Choices | None = None,
+    axes: Choices | None = None,
 ) -> Shown:
     """Put a run's answer into words.
 
@@ -69,8 +75,8 @@ def shown(
         From `analysis.run_answer`.
     warnings
         The run's cautions, of which those that limit the answer are named beside it.
-    frontier
-        As from `report.frontier`.
+    frontier, axes
+        As from `report.frontier` and `report.axes`.
     """
     rows = tuple(_entries(one, answer) for one in answer.regimes)
     columns = (
@@ -80,7 +86,7 @@ def shown(
         "Text collapsed?",
         "Training tokens per chain",
     )
-    return Shown(sentence(answer), columns, rows, untold(answer, warnings), frontier)
+    return Shown(sentence(answer), columns, rows, untold(answer, warnings), frontier, axes)
 
 
 def sentence(answer: RunAnswer) -> str:
@@ -288,8 +294,8 @@ def _entries(one: RegimeAnswer, answer: RunAnswer) -> tuple[Entry, ...]:
     until = f"; up to Generation {verdict.last}"
     return (
         Entry(fmt.name(verdict.regime), one.regime.trains_on + until * uneven),
-        _change(verdict, answer.labels),
-        _amplified(verdict),
+        change_entry(verdict, answer.labels),
+        amplified_entry(verdict),
         _collapse(verdict, answer),
         _tokens(one, answer),
     )
@@ -304,7 +310,8 @@ _AMPLIFIED: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _amplified(verdict: Verdict) -> Entry:
+def amplified_entry(verdict: Verdict) -> Entry:
+    """Say whether bias was amplified."""
     if verdict.withheld:
         return Entry("cannot be told")
     answer, note = _AMPLIFIED.get(verdict.bias, (verdict.amplified, ""))
@@ -314,7 +321,8 @@ def _amplified(verdict: Verdict) -> Entry:
     return Entry(answer if verdict.chains > 1 else verdict.amplified, note)
 
 
-def _change(verdict: Verdict, labels: Sequence[str]) -> Entry:
+def change_entry(verdict: Verdict, labels: Sequence[str]) -> Entry:
+    """Write the change of the leaning that is told, in points, with its interval."""
     change = verdict.leaning_change or verdict.as_read
     if change is None:
         return Entry("–", _unreadable(verdict) if verdict.withheld else "")

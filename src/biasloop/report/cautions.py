@@ -53,8 +53,8 @@ def cautions(
         it.
     """
     found = [
-        *_withheld(checked),
-        *_instruments(results),
+        *of_withheld(checked),
+        *of_instruments(results),
         *_misread(results, summary),
         *_unfinished(results, missing),
         *_bad_rows(results),
@@ -95,7 +95,8 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
     return found
 
 
-def _withheld(checked: pl.DataFrame) -> list[Caution]:
+def of_withheld(checked: pl.DataFrame) -> list[Caution]:
+    """Say which sets' leaning figures are withheld."""
     found = []
     held = checked.filter(pl.col("withheld"))
     for regime in held["regime"].unique(maintain_order=True):
@@ -138,7 +139,8 @@ def _own_decodings(results: Results) -> list[Caution]:
     ]
 
 
-def _instruments(results: Results) -> list[Caution]:
+def of_instruments(results: Results) -> list[Caution]:
+    """Repeat what the instruments' cards warn of."""
     return [
         Caution(f"Instrument: {fmt.name(card['metric'])}", fmt.visible(warning) + ".")
         for card in results.cards
@@ -300,7 +302,7 @@ def _of_evidence(evidence: Evidence) -> list[Caution]:
             )
         )
     found += _unread(evidence.adjusted)
-    found += _shifted(evidence.shifts)
+    found += of_shifts(evidence.shifts)
     own = evidence.adjusted.filter(
         (pl.col("generation") >= 0) & ((pl.col("adjusted") - pl.col("likelihood")).abs() > _APART)
     )
@@ -361,7 +363,8 @@ _SHIFTS = {
 }
 
 
-def _shifted(shifts: pl.DataFrame) -> list[Caution]:
+def of_shifts(shifts: pl.DataFrame) -> list[Caution]:
+    """Say where a classifier is less sure, or less agreed with, than on the real articles."""
     found = []
     for measure, (what, unit) in _SHIFTS.items():
         own = shifts.filter((pl.col("measure") == measure) & (pl.col("generation") >= 0))

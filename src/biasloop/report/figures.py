@@ -13,6 +13,7 @@ from biasloop import quantities
 from biasloop.analysis import Verdict
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
+from biasloop.report.axes import AxisFindings
 from biasloop.report.charts import (
     BASE_LOOK,
     Chart,
@@ -67,7 +68,11 @@ def looks(results: Results) -> dict[str, Look]:
 
 
 def figures(
-    results: Results, summary: pl.DataFrame, leaning: str, verdicts: Sequence[Verdict] = ()
+    results: Results,
+    summary: pl.DataFrame,
+    leaning: str,
+    verdicts: Sequence[Verdict] = (),
+    axes: Sequence[AxisFindings] = (),
 ) -> Figures:
     """Choose every figure that has something to show.
 
@@ -79,6 +84,8 @@ def figures(
         The leaning that the first figure follows; empty where leaning was not scored.
     verdicts
         As from `judge_run`: the second figure shows the worst sign of collapse that they have.
+    axes
+        The further axes, of each of which the share of the followed leaning is drawn.
     """
     regimes = looks(results)
     share = None if not leaning else _share(summary, regimes, leaning, "leaning_share")
@@ -99,6 +106,17 @@ def figures(
         *(
             _section(anchor, title, line, text, list(texts[anchor].values()), columns)
             for anchor, (title, line, text, columns) in quantities.SECTIONS.items()
+        ),
+        _section(
+            "axes-shares",
+            "Further axes over the generations",
+            "how each reads the same articles",
+            "",
+            [
+                _share(axis.summary, regimes, axis.leaning, f"axis_share_{n + 1}", axis.name)
+                for n, axis in enumerate(axes)
+            ],
+            2,
         ),
     ]
     return Figures(
@@ -129,8 +147,9 @@ _LEVELS = {REAL: "of the real articles", BASE: "of the untouched base model's"}
 
 
 def _share(
-    summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str
+    summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str, axis: str = ""
 ) -> Chart | None:
+    of_axis = f"{fmt.name(axis)}: " if axis else ""
     shown, quantity = fmt.name(leaning), f"share:{leaning}"
     pooled = summary.filter(pl.col("seed").is_null(), quantity=quantity)
     places = {name: pooled.filter(regime=regime) for regime, name in _LEVELS.items()}
@@ -145,7 +164,7 @@ def _share(
         quantity,
         regimes,
         stem,
-        f"Articles read as “{shown}”",
+        f"{of_axis}Articles read as “{shown}”",
         "Share of each generation's articles whose likeliest leaning this is, as the classifier "
         f"reads them, nothing subtracted: {', '.join(levels)}.",
         "share of articles, %",

@@ -11,7 +11,7 @@ from biasloop.analysis import (
     Verdict,
     evidence,
     followed_leaning,
-    judge_run,
+    judge_axes,
     missing_sets,
     outcomes,
     projected_updates,
@@ -24,6 +24,7 @@ from biasloop.analysis import (
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report.answer import Shown, shown
+from biasloop.report.axes import AxisFindings, axis_findings, first_rows
 from biasloop.report.cautions import Caution, cautions
 from biasloop.report.figures import Figures, figures
 from biasloop.report.frontier import choices
@@ -49,6 +50,8 @@ class Findings:
         `projected_updates` and `selections` made of it.
     warnings, figures, neurons
         What to know before believing it, and what is drawn and found.
+    axes
+        The further axes.
     """
 
     results: Results
@@ -64,6 +67,7 @@ class Findings:
     warnings: tuple[Caution, ...]
     figures: Figures
     neurons: Neurons | None
+    axes: tuple[AxisFindings, ...] = ()
 
 
 def findings(results: Results) -> Findings:
@@ -87,14 +91,18 @@ def findings(results: Results) -> Findings:
     outcome = outcomes(tables)
     summary = summarise(tables, config.report.bootstrap, config.seed, outcome)
     checked, missing = validity(tables), missing_sets(results)
-    verdicts = judge_run(results, outcome)
+    judged = judge_axes(results, outcome)
+    verdicts = judged[""]
     tested = evidence(results, leaning, found=outcome)
+    axes = axis_findings(results, judged)
     warnings = cautions(results, summary, checked, missing, verdicts, tested)
+    warnings += tuple(caution for axis in axes for caution in axis.cautions)
     regimes = run_answer(results, verdicts, outcome)
+    asked = regimes.reference.verdict.regime if regimes.reference else ""
     return Findings(
         results,
         leaning,
-        shown(regimes, warnings, choices(results, regimes, outcome)),
+        shown(regimes, warnings, choices(results, regimes, outcome), first_rows(axes, asked)),
         summary,
         checked,
         missing,
@@ -103,6 +111,7 @@ def findings(results: Results) -> Findings:
         projected_updates(results, leaning),
         selections(results),
         warnings,
-        figures(results, summary, leaning, verdicts),
+        figures(results, summary, leaning, verdicts, axes),
         neurons_of(results),
+        axes,
     )

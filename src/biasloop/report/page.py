@@ -17,6 +17,7 @@ from biasloop.config import TrainingConfig
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
 from biasloop.report.answer import QUESTION
+from biasloop.report.axes import section
 from biasloop.report.cautions import real_shares
 from biasloop.report.cells import regime_tables, selection_tables
 from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
@@ -102,13 +103,14 @@ def _contents(found: Findings) -> dict[str, Any]:
     config = results.config
     colours = {regime: look.colour for regime, look in looks(results).items()}
     regimes, labels = list(colours), results.labels
+    over = "regimes and axes" if found.axes else "regimes"
     return {
         "name": fmt.name(config.name),
         "question": QUESTION,
         "answer": found.answer,
         "colours": {fmt.name(regime): colour for regime, colour in colours.items()},
         "facts": _facts(results),
-        "verdicts": verdict_tables(found.verdicts, found.evidence, colours),
+        "verdicts": verdict_tables(found.verdicts, found.evidence, colours, over),
         "selections": selection_tables(found.selections, results.detectors, leaning, labels),
         "signs": collapse_measures(),
         "warnings": found.warnings,
@@ -118,10 +120,20 @@ def _contents(found: Findings) -> dict[str, Any]:
         "tables": regime_tables(summary, regimes, labels) + update_tables(found.updates, leaning),
         "tests": tables_of_tests(found.evidence, regimes, labels, leaning),
         "neurons": found.neurons,
+        "over": over,
+        "axes": [section(axis, colours, over) for axis in found.axes],
         "margin": fmt.short(100 * config.report.equivalence_margin),
         "examples": examples(results, found.checked),
         "instruments": [
-            (instrument(card), figures.calibration.get(card["metric"])) for card in results.cards
+            *(
+                (instrument(card), figures.calibration.get(card["metric"]))
+                for card in results.cards
+            ),
+            *(
+                (instrument({**card, "metric": f"axis {axis.name}"}), None)
+                for axis in found.axes
+                for card in axis.results.cards
+            ),
         ],
         "real_shares": [
             (fmt.name(label), fmt.percent(true), fmt.percent(read))

@@ -16,8 +16,10 @@ from biasloop.report.verdicts import DETAIL, in_percent, negligible_changes
 from biasloop.tables import BASE, REAL
 
 
-def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
+def verdict_table(verdict: Verdict, evidence: Evidence | None, over: str = "regimes") -> Table:
     """Lay out what a regime's verdict says and rests on, a question by row.
+
+    ``evidence`` has its trends; ``over`` says what its p-value is corrected for.
 
     Returns
     -------
@@ -30,17 +32,20 @@ def verdict_table(verdict: Verdict, evidence: Evidence) -> Table:
     title += "; changes less those under real articles only" * verdict.beyond_fine_tuning
     last = f"Generation {verdict.last}"
     columns = ("answer", "change", "Generation 0", last, "real articles", "rests on")
-    rows = [*_share_rows(verdict), *_test_rows(verdict, evidence), *_text_rows(verdict)]
+    rows = [*_share_rows(verdict, over), *_test_rows(verdict, evidence), *_text_rows(verdict)]
     return Table(title, (Part(columns, tuple(rows)),) if rows else ())
 
 
 def verdict_tables(
-    verdicts: Sequence[Verdict], evidence: Evidence, colours: Mapping[str, str]
+    verdicts: Sequence[Verdict],
+    evidence: Evidence | None,
+    colours: Mapping[str, str],
+    over: str = "regimes",
 ) -> list[tuple[Table, str, str, str]]:
     """Give what a page shows of each verdict in full: its table, colour, and both answers."""
     return [
         (
-            verdict_table(verdict, evidence),
+            verdict_table(verdict, evidence, over),
             colours[verdict.regime],
             "cannot be told" if verdict.withheld else verdict.amplified * bool(verdict.leaning),
             verdict.collapsed,
@@ -52,7 +57,7 @@ def verdict_tables(
 _Row = tuple[str, tuple[Cell, ...]]
 
 
-def _share_rows(verdict: Verdict) -> list[_Row]:
+def _share_rows(verdict: Verdict, over: str) -> list[_Row]:
     """Of two leanings one mirrors the other, so only the one that is told has a row."""
     if not verdict.leaning:
         return []
@@ -80,7 +85,7 @@ def _share_rows(verdict: Verdict) -> list[_Row]:
             ABSENT if rows else answer,
             *_levels(change, 100, 1),
             ABSENT if real is None else Cell(fmt.number(100 * real, 1)),
-            Cell("" if rows else _why(verdict)),
+            Cell("" if rows else _why(verdict, over)),
         )
         question = "" if rows else "Did it lean further away from the real articles? "
         rows.append((f"{question}{share}", cells))
@@ -96,7 +101,7 @@ _WAYS = {
 }
 
 
-def _why(verdict: Verdict) -> str:
+def _why(verdict: Verdict, over: str) -> str:
     """Say in few words what the answer on bias rests on."""
     if verdict.bias in ("withheld", "not measured"):
         return DETAIL.sub("", fmt.visible(verdict.reason))
@@ -109,7 +114,7 @@ def _why(verdict: Verdict) -> str:
     worst = ", the unreadable articles taken at their worst" * (verdict.unread >= UNREAD)
     return (
         f"{way}; no movement: {fmt.pvalue(verdict.pvalue)}{worst}; "
-        f"{fmt.pvalue(verdict.holm)} corrected for the number of regimes (Holm)"
+        f"{fmt.pvalue(verdict.holm)} corrected for the number of {over} (Holm)"
     )
 
 
@@ -139,7 +144,7 @@ def _levels(
     return (figure_cell(asdict(change), "value", scale, of_change), *ends)
 
 
-def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
+def _test_rows(verdict: Verdict, evidence: Evidence | None) -> list[_Row]:
     rows = []
     none = (ABSENT,) * 3
     held = verdict.held.get(verdict.leaning)
@@ -154,7 +159,8 @@ def _test_rows(verdict: Verdict, evidence: Evidence) -> list[_Row]:
         change = figure_cell(asdict(held), "value", 100, 1)
         question = f"Did it stay within ±{margin} points? 90\u202f% interval"
         rows.append((question, (Cell(held.answer), change, *none, Cell(note * open_))))
-    trend = first_row(evidence.trends, quantity=f"share:{verdict.leaning}", regime=verdict.regime)
+    share = f"share:{verdict.leaning}"
+    trend = first_row(evidence.trends, quantity=share, regime=verdict.regime) if evidence else None
     if trend:
         slope = figure_cell(trend, "slope", 100, 2)
         question = "How far does it move per generation? Points, on a straight line through all"

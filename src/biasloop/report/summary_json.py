@@ -22,10 +22,13 @@ _HEADLINES = ("n", "macro_f1", "accuracy", "log_loss", "brier", "expected_calibr
 def summary_json(found: Findings) -> dict[str, Any]:
     """Collect everything; see the report's own page for what the figures mean."""
     results = found.results
+    answer = asdict(found.answer)
+    if not found.axes:
+        del answer["axes"]
     value = {
         "name": results.config.name,
         "labels": results.labels,
-        "answer": asdict(found.answer),
+        "answer": answer,
         "leaning": found.leaning or None,
         "verdicts": [verdict_json(verdict) for verdict in found.verdicts],
         "summary": found.summary.to_dicts(),
@@ -45,6 +48,18 @@ def summary_json(found: Findings) -> dict[str, Any]:
         "stages": stage_totals(results.stages),
         "figures": sorted(f"{chart.stem}.png" for chart in found.figures.all()),
     }
+    if found.axes:
+        value["axes"] = {
+            axis.name: {
+                "labels": axis.results.labels,
+                "leaning": axis.leaning,
+                "verdicts": [verdict_json(verdict) for verdict in axis.verdicts],
+                "summary": axis.summary.to_dicts(),
+                "instruments": [_headline(card) for card in axis.results.cards],
+                "unmentioned": axis.unmentioned,
+            }
+            for axis in found.axes
+        }
     return strict(value)
 
 
