@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasloop.config import LeaningConfig, filled, parse_config, read_yaml
+from biasloop.errors import InputError
 
 DOCS = Path(__file__).parents[2] / "docs" / "instruments.md"
 KINDS = ("sequence", "judge", "entailment", "embedding")
@@ -51,3 +52,16 @@ def test_a_value_is_text_whatever_braces_it_has(title, body):
     assert filled("{title}|{body}|{else}|{", {"title": title, "body": body}) == (
         f"{title}|{body}|{{else}}|{{"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([{"classifier": "builtin"}, {"name": "x"}], "further axes go into metrics.axes"),
+        ("builtin", "is a section: write its settings below it"),
+    ],
+)
+def test_what_is_no_section_says_where_it_belongs(value, says):
+    with pytest.raises(InputError, match=r"metrics\.leaning") as raised:
+        parse_config({"metrics": {"leaning": value}})
+    assert says in str(raised.value)

@@ -190,7 +190,7 @@ def judge_axes(results: Results, found: Outcomes | None = None) -> dict[str, tup
     judged = {"": _judged_run(results, found)}
     for name, own in results.axes.items():
         judged[name] = _judged_run(own, outcomes(tables_of(own)))
-    corrected = iter(_together([verdict for one in judged.values() for verdict in one]))
+    corrected = iter(_holm_corrected([verdict for one in judged.values() for verdict in one]))
     return {name: tuple(islice(corrected, len(one))) for name, one in judged.items()}
 
 
@@ -239,7 +239,7 @@ def judge(
     """
     found = outcomes(source) if isinstance(source, Tables) else source
     settings = settings or ReportConfig()
-    return tuple(_together(_verdicts(found, leaning, regimes, settings, cards, seed)))
+    return tuple(_holm_corrected(_verdicts(found, leaning, regimes, settings, cards, seed)))
 
 
 def _verdicts(
@@ -259,7 +259,7 @@ def _verdicts(
     return [_verdict(found, name, leaning, margin, unreliable, seed) for name in order]
 
 
-def _together(judged: Sequence[Verdict]) -> list[Verdict]:
+def _holm_corrected(judged: Sequence[Verdict]) -> list[Verdict]:
     """Correct the p-values of verdicts for all of them."""
     moved = holm(np.array([np.nan if v.pvalue is None else v.pvalue for v in judged]))
     worse = holm(np.array([collapse_pvalue(v.signs) if v.signs else np.nan for v in judged]))

@@ -84,6 +84,8 @@ def _explain(error: ValidationError, where: str) -> str:
             given = problem.get("input")
             shown = "" if isinstance(given, (dict, list)) else f" (it is {given!r:.80})"
             message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "model_type":
+                message = "is a section: write its settings below it, as 'setting: value'"
             message = message.replace("tuple", "list").replace("Tuple", "list")
             quoted = problem["type"] == "string_type" and not isinstance(given, (dict, list))
             advice = ": if it is meant as text, put it into quotes" if quoted else ""

@@ -420,6 +420,15 @@ class MetricsConfig(GrownSection):
     def _bare_tasks(cls, value: object) -> object:
         return {"tasks": value} if isinstance(value, (list, tuple)) else value
 
+    @field_validator("leaning", mode="before")
+    @classmethod
+    def _one_main_axis(cls, value: object) -> object:
+        if isinstance(value, list):
+            raise ValueError(
+                "is one instrument, for the corpus's own labels: further axes go into metrics.axes"
+            )
+        return value
+
     @field_validator("axes")
     @classmethod
     def _distinct(cls, axes: tuple[AxisConfig, ...]) -> tuple[AxisConfig, ...]:
