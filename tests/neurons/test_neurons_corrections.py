@@ -152,12 +152,14 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
             pl.lit("a").alias("article_id"), pl.lit("quality").alias("metric")
         ),
         leaning_scores=leanings,
+        stages=pl.DataFrame({"kind": ["finetune", "score"], "key": ["model", "figures"]}),
         set_scores=pl.DataFrame(
             schema={**{k: scores.schema[k] for k in ("regime", "seed", "generation")},
                     "metric": pl.String, "value": pl.Float64}
         ),
     )  # fmt: skip
     found = find([run], ["leaning:right", "quality"])
+    assert found.models == ("model",)
     assert found.left_out == {"leaning:right": 12}
     let_in = find([run], ["leaning:right"], include_withheld=True)
     assert (let_in.left_out, let_in.let_in) == ({}, {"leaning:right": 12})
