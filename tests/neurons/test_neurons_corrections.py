@@ -147,6 +147,7 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(findings, "tables_of", lambda run: run)
     monkeypatch.setattr(findings, "validity", lambda run: held)
     run = SimpleNamespace(
+        stages=pl.DataFrame({"kind": ["finetune", "score"], "key": ["k", "l"]}),
         neurons=neurons,
         scores=scores.with_columns(
             pl.lit("a").alias("article_id"), pl.lit("quality").alias("metric")
@@ -159,6 +160,7 @@ def test_versions_whose_leaning_is_withheld_are_left_out(tmp_path, monkeypatch):
     )  # fmt: skip
     found = find([run], ["leaning:right", "quality"])
     assert found.left_out == {"leaning:right": 12}
+    assert found.models == ("k",)
     let_in = find([run], ["leaning:right"], include_withheld=True)
     assert (let_in.left_out, let_in.let_in) == ({}, {"leaning:right": 12})
     assert let_in.associations["coef"].to_list() != found.associations["coef"].head(300).to_list()
