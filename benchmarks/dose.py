@@ -112,7 +112,7 @@ def coverage(
 
 #: Chains, how far apart (standard deviation), and looks.
 FIXED = ((3, 0.01, 1), (5, 0.01, 1), (12, 0.02, 1))
-EARLY = tuple((*chains, looks) for chains in ((6, 0.01), (6, 0.03), (12, 0.02)) for looks in (1, 3))
+EARLY = tuple((*chains, looks) for chains in ((9, 0.01), (9, 0.03), (12, 0.02)) for looks in (1, 3))
 
 if __name__ == "__main__":
     given = [one for one in sys.argv[1:] if one != "--looks"]

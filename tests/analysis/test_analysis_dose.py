@@ -102,10 +102,11 @@ def test_the_interval_holds_a_planted_least_dose(benchmark, curve):
     assert curve != "exponential" or shares["bounded"] > 0.5, shares
 
 
-def test_looks_take_equal_batches_of_two_chains_or_more():
-    assert looks_at(range(6), 3) == [(0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5)]
+def test_looks_take_equal_batches_of_three_chains_or_more():
+    assert [len(one) for one in looks_at(range(9), 3)] == [3, 6, 9]
+    assert looks_at(range(3, 9), 2) == [(3, 4, 5), (3, 4, 5, 6, 7, 8)]
     assert looks_at([7], 1) == [(7,)]
-    for seeds, looks in ((2, 2), (4, 3), (5, 0)):
+    for seeds, looks in ((5, 2), (6, 3), (5, 0)):
         with pytest.raises(InputError, match="cannot be looked at so often"):
             looks_at(range(seeds), looks)
     # Bonferroni: at every look of all, wrong in one of 20 at most.
@@ -115,11 +116,11 @@ def test_looks_take_equal_batches_of_two_chains_or_more():
 def test_looking_often_errs_no_more_and_takes_fewer_chains(benchmark):
     """A dose just beyond the margin, with few chains that differ much: the worst case."""
     curve = "just beyond the margin at 0.1"
-    shares = benchmark.coverage(curve, 120, 3, 3, 6, apart=0.03, per_source=8)
+    shares = benchmark.coverage(curve, 120, 3, 3, 9, apart=0.03, per_source=8)
     assert 120 * shares["false held"] <= stats.binom.ppf(0.999, 120, 0.025), shares
     assert 120 * shares["covers"] >= stats.binom.ppf(0.001, 120, 0.95), shares
-    clear = benchmark.coverage("nothing moves", 20, 3, 3, 6, per_source=8)
-    assert clear["chains"] < 5
+    clear = benchmark.coverage("nothing moves", 20, 3, 3, 9, per_source=8)
+    assert clear["chains"] < 6
     assert clear["bounded"] > 0.5
 
 

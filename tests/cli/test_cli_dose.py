@@ -122,13 +122,13 @@ def test_a_dose_that_is_clear_gets_no_more_chains(values, monkeypatch):
         return Looked(clear[len(ran) - 1])
 
     monkeypatch.setattr(runs, "run", run)
-    seeds = values | {"loop": values["loop"] | {"seeds": [0, 1, 2, 3, 4, 5]}}
+    seeds = values | {"loop": values["loop"] | {"seeds": list(range(9))}}
     api.find_dose(seeds, "preservation", [0, 0.1, 0.5], looks=3)
     chains = [[len(one.seeds_of(regime)) for regime in one.regimes] for one in ran]
-    assert chains == [[2, 2, 2], [2, 4, 4], [2, 4, 6]]
+    assert chains == [[3, 3, 3], [3, 6, 6], [3, 6, 9]]
     last = ran[-1]
     made = make_plan(last, contents_of(last)).finetuned
-    assert {seed for label, seed, _ in made if label == "preservation-0.1"} == {0, 1, 2, 3}
+    assert {seed for label, seed, _ in made if label == "preservation-0.1"} == {*range(6)}
     assert [one.label for one in last.regimes] == [
         "synthetic",
         "preservation-0.1",

@@ -412,22 +412,26 @@ def level_of_look(looks: int) -> float:
     return 1 - 0.05 / looks
 
 
+#: Of the first of several looks. Of two chains a t interval errs too often (docs/dose.md).
+_FIRST_LOOK = 3
+
+
 def looks_at(seeds: Sequence[int], looks: int) -> list[tuple[int, ...]]:
     """Split chains into the looks' batches, of nearly equal size; each look has all before it.
 
     Raises
     ------
     InputError
-        If the first look would have a single chain, which says nothing of others, or a look none.
+        If the first look would have fewer than three chains, or a later one no more than before.
     """
     if looks == 1:
         return [tuple(seeds)]
     ends = [round(len(seeds) * (look + 1) / looks) for look in range(max(looks, 0))]
-    if not ends or ends[0] < 2 or len(set(ends)) < looks:
+    if not ends or ends[0] < _FIRST_LOOK or len(set(ends)) < looks:
         raise InputError(
-            f"--looks {looks}: {len(seeds)} chains cannot be looked at so often, at two or more "
-            f"first: give {2 * max(looks, 1)} seeds, as --set loop.seeds=[0,1,2,3,...], or fewer "
-            "looks"
+            f"--looks {looks}: {len(seeds)} chains cannot be looked at so often, at "
+            f"{_FIRST_LOOK} or more first: give {_FIRST_LOOK * max(looks, 1)} seeds, as --set "
+            "loop.seeds=[0,1,2,3,...], or fewer looks"
         )
     return [tuple(seeds[:end]) for end in ends]
 
