@@ -167,10 +167,12 @@ class Verdict:
 
 def judge_run(results: Results, found: Outcomes | None = None) -> tuple[Verdict, ...]:
     """Judge every regime of a run on its main axis; see `judge_axes`."""
-    return judge_axes(results, found)[""]
+    return judge_axes(results, {"": found} if found else {})[""]
 
 
-def judge_axes(results: Results, found: Outcomes | None = None) -> dict[str, tuple[Verdict, ...]]:
+def judge_axes(
+    results: Results, found: Mapping[str, Outcomes] | None = None
+) -> dict[str, tuple[Verdict, ...]]:
     """Judge every regime of a run on each axis by its own settings; see `judge`.
 
     Parameters
@@ -178,7 +180,7 @@ def judge_axes(results: Results, found: Outcomes | None = None) -> dict[str, tup
     results
         The run.
     found
-        Its outcomes on the main axis, where they are at hand.
+        Its outcomes by name of the axis, as far as they are at hand.
 
     Returns
     -------
@@ -186,10 +188,11 @@ def judge_axes(results: Results, found: Outcomes | None = None) -> dict[str, tup
         By name of the axis; the main one, which is the first, has none. The p-values of all are
         corrected together.
     """
-    found = found or outcomes(tables_of(results))
-    judged = {"": _judged_run(results, found)}
-    for name, own in results.axes.items():
-        judged[name] = _judged_run(own, outcomes(tables_of(own)))
+    known = found or {}
+    judged = {
+        name: _judged_run(own, known.get(name) or outcomes(tables_of(own)))
+        for name, own in {"": results, **results.axes}.items()
+    }
     corrected = iter(_holm_corrected([verdict for one in judged.values() for verdict in one]))
     return {name: tuple(islice(corrected, len(one))) for name, one in judged.items()}
 

@@ -96,14 +96,12 @@ class Run:
         Of a run of `config.with_doses`, which was to be looked at so often.
         """
         from biasloop.files import write_bytes, write_json
-        from biasloop.loop import Remote
         from biasloop.report.dose_results import dose_shown
 
         found = dose_shown(self.results, regime, looks)
         write_json(self.folder / "dose.json", found.machine)
         write_bytes(self.folder / "dose.png", found.png)
-        if self.url:
-            Remote(self.url).push_records(self.folder)
+        self._copy_records()
         return found
 
     def intervention(self) -> InterventionShown:
@@ -112,24 +110,27 @@ class Run:
         Of a run of `config.with_edits`.
         """
         from biasloop.files import write_json
-        from biasloop.loop import Remote
         from biasloop.report.intervention import intervention_shown
 
         found = intervention_shown(self.results)
         write_json(self.folder / "intervention.json", found.machine)
-        if self.url:
-            Remote(self.url).push_records(self.folder)
+        self._copy_records()
         return found
 
     def report(self) -> Path:
         """Write the report into the run folder and return the path of its HTML file."""
-        from biasloop.loop import Remote
         from biasloop.report import write_report
 
         path = write_report(self.results, self.folder)
+        self._copy_records()
+        return path
+
+    def _copy_records(self) -> None:
+        """Copy what stands beside the stages to the run's URL, if it has one."""
+        from biasloop.loop import Remote
+
         if self.url:
             Remote(self.url).push_records(self.folder)
-        return path
 
 
 def as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Sequence[str]) -> Config:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from biasloop.report.answer import Entry
 
 
 def answer_of(report: Path) -> dict[str, Any] | None:
@@ -31,6 +34,12 @@ def show(answer: dict[str, Any], report: Path) -> None:
     if answer["untold"]:
         console.print(Text(f"Not answered: {answer['untold']}."))
     print(f"report: {report.resolve()}")
+
+
+def print_shown(sentence: str, columns: Sequence[str], rows: Sequence[Sequence[Entry]]) -> None:
+    """Print an answer: its sentence, and its table."""
+    console_of_width().print(f"\n{sentence}\n", style="bold", markup=False)
+    print_table(columns, [[asdict(entry) for entry in row] for row in rows])
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[dict[str, str]]]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from biasloop.cli.answer import console_of_width, print_table
+from biasloop.cli.answer import print_shown
 from biasloop.cli.progress import listener
-from biasloop.cli.run import AsEvents, ConfigFile, DryRun, Overrides, Reuse, show_cost
+from biasloop.cli.run import AsEvents, ConfigFile, DryRun, Executor, Overrides, Reuse, show_cost
 from biasloop.errors import InputError
 
 
@@ -25,7 +25,7 @@ def dose(
         str | None,
         typer.Option(help="the run folder, or a URL [default: runs/NAME-REGIME-dose]"),
     ] = None,
-    executor: Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")] = "local",
+    executor: Executor = "local",
     reuse: Reuse = None,
     dry_run: DryRun = False,
     as_json: AsEvents = False,
@@ -35,7 +35,6 @@ def dose(
     One run has the regime at every value; more values in the same folder compute those only.
     """
     import json
-    from dataclasses import asdict
 
     from biasloop import api
     from biasloop.config import load_config, with_doses
@@ -52,8 +51,7 @@ def dose(
     if as_json:
         typer.echo(json.dumps({"event": "dose", "figure": str(picture), **found.machine}))
         return
-    console_of_width().print(f"\n{found.sentence}\n", style="bold", markup=False)
-    print_table(found.columns, [[asdict(entry) for entry in row] for row in found.rows])
+    print_shown(found.sentence, found.columns, found.rows)
     if found.theory:
         typer.echo(found.theory)
     typer.echo(f"figure: {picture}")

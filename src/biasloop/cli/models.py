@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import biasloop as bl
+from biasloop.cli.answer import print_shown
 from biasloop.cli.progress import counter, listener
 from biasloop.cli.run import (
     AsEvents,
     ConfigFile,
     DryRun,
+    Executor,
     Overrides,
     Reuse,
     RunPlace,
@@ -230,13 +232,12 @@ def intervene(
         str | None,
         typer.Option(help="the run folder, or a URL [default: runs/NAME-intervention]"),
     ] = None,
-    executor: Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")] = "local",
+    executor: Executor = "local",
     reuse: Reuse = None,
     dry_run: DryRun = False,
     as_json: AsEvents = False,
 ) -> None:
     """Edit neurons in the loop, and random ones, and say whether growth stops after it."""
-    from biasloop.cli.answer import console_of_width, print_table
     from biasloop.config import load_config, with_edits
 
     changes = overrides or ()
@@ -255,8 +256,7 @@ def intervene(
     if as_json:
         print(json.dumps({"event": "intervention", **found.machine}))
         return
-    console_of_width().print(f"\n{found.sentence}\n", style="bold", markup=False)
-    print_table(found.columns, [[asdict(entry) for entry in row] for row in found.rows])
+    print_shown(found.sentence, found.columns, found.rows)
     if found.match:
         print(found.match)
     print(f"report: {run.report().resolve()}")

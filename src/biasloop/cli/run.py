@@ -31,6 +31,7 @@ Reuse = Annotated[
     list[str] | None,
     typer.Option(metavar="RUN", help="take what is finished in another run; repeatable"),
 ]
+Executor = Annotated[Literal["local", "ray"], typer.Option(help="as of biasloop run")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what it would cost, and run nothing")]
 AsEvents = Annotated[bool, typer.Option("--json", help="one JSON object per event")]
 

@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 
-from biasloop.corpus.records import MAX_RECORD, Record, Source, opened, shown, unpacked_name
+from biasloop.corpus.records import (
+    MAX_RECORD,
+    Record,
+    Source,
+    bounded_lines,
+    opened,
+    shown,
+    unpacked_name,
+)
 from biasloop.errors import InputError
 
 #: Why a record that swallows rows is refused.
@@ -82,15 +90,7 @@ def _lines(path: Path) -> Iterator[str]:
     # Bytes that are no UTF-8 become lone surrogates, so that only their own row is lost.
     with opened(path) as content:
         handle = io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
-        number = 0
-        while line := handle.readline(MAX_RECORD + 1):
-            number += 1
-            if len(line) > MAX_RECORD:
-                raise InputError(
-                    f"{path}: line {number:,} is longer than {MAX_RECORD:,} characters: this is no "
-                    "file of articles"
-                )
-            yield line
+        yield from bounded_lines(handle, path, "characters", "file of articles")
 
 
 def _usual(path: Path) -> str:

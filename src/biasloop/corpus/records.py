@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import IO, Any, AnyStr, BinaryIO
 
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
@@ -142,6 +142,24 @@ class _Unpacked(io.RawIOBase):
         return len(content)
 
 
+def bounded_lines(handle: IO[AnyStr], path: Path, unit: str, wanted: str) -> Iterator[AnyStr]:
+    """Yield the lines of a file, and refuse one that is longer than `MAX_RECORD`.
+
+    Parameters
+    ----------
+    unit, wanted
+        What the length counts, and what a file with such a line is not; for the message.
+    """
+    number = 0
+    while line := handle.readline(MAX_RECORD + 1):
+        number += 1
+        if len(line) > MAX_RECORD:
+            raise InputError(
+                f"{path}: line {number:,} is longer than {MAX_RECORD:,} {unit}: this is no {wanted}"
+            )
+        yield line
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Generator[BinaryIO]:
     """Open a file to read its bytes, unpacked if its name or its first bytes say it is packed.
@@ -227,14 +245,8 @@ def read_jsonl(path: Path) -> Source:
     def records() -> Iterator[Record]:
         name = shown(Path(path.name))
         with opened(path) as handle:
-            number = 0
-            while line := handle.readline(MAX_RECORD + 1):
-                number += 1
-                if len(line) > MAX_RECORD:
-                    raise InputError(
-                        f"{path}: line {number:,} is longer than {MAX_RECORD:,} bytes: this is no "
-                        "file of one article a line"
-                    )
+            lines = bounded_lines(handle, path, "bytes", "file of one article a line")
+            for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _record(f"{name}:{number}", line)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from biasloop.analysis import Change, RegimeAnswer, RunAnswer, Verdict, trains_on_itself
+from biasloop.analysis import Change, Needed, RegimeAnswer, RunAnswer, Verdict, trains_on_itself
 from biasloop.config import AnyRegimeConfig
 from biasloop.report import formatting as fmt
 from biasloop.report.cautions import Caution
@@ -24,6 +24,19 @@ class Entry:
 
     text: str
     note: str = ""
+
+
+def points_entry(value: float, low: float, high: float) -> Entry:
+    """Write a change of a share (-1 to 1) in points, with its interval."""
+    return Entry(fmt.signed(100 * value), fmt.points_between(low, high))
+
+
+def would_tell(needed: Needed | None, found: str) -> str:
+    """Say how many articles and seeds would tell what a run cannot, given what was ``found``."""
+    if needed is None:
+        return f"no number of articles would, {found}"
+    seeds = fmt.counted(needed.seeds, "seed")
+    return f"{needed.articles:,} articles and {seeds} would, {found}"
 
 
 @dataclass(frozen=True)

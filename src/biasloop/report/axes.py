@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from biasloop.analysis import (
+    Outcomes,
+    Tables,
     Verdict,
     classifier_shifts,
     followed_leaning,
     instrument_confusion,
-    outcomes,
     summarise,
-    tables_of,
     validity,
 )
 from biasloop.loop.results import Results
@@ -33,6 +33,8 @@ class AxisFindings:
     ----------
     name, results, leaning
         The axis, the run with it in the main one's place, and the leaning that is followed.
+    tables
+        What the statistics read of it.
     verdicts
         Of every regime, corrected together with those of all axes.
     summary
@@ -42,18 +44,18 @@ class AxisFindings:
     name: str
     results: Results
     leaning: str
+    tables: Tables
     verdicts: tuple[Verdict, ...]
     summary: pl.DataFrame
 
     @property
     def cautions(self) -> list[Caution]:
         """What to know before believing it."""
-        tables = tables_of(self.results)
         problem = instrument_confusion(self.results.cards, self.results.labels)
         found = [
-            *of_withheld(validity(tables)),
+            *of_withheld(validity(self.tables)),
             *of_instruments(self.results),
-            *of_shifts(classifier_shifts(tables)),
+            *of_shifts(classifier_shifts(self.tables)),
         ]
         if problem and problem.problem:
             text = f"Its shares are not corrected: {fmt.visible(problem.problem)}."
@@ -71,15 +73,17 @@ class AxisFindings:
 
 
 def axis_findings(
-    results: Results, judged: Mapping[str, tuple[Verdict, ...]]
+    results: Results,
+    tables: Mapping[str, Tables],
+    outcome: Mapping[str, Outcomes],
+    judged: Mapping[str, tuple[Verdict, ...]],
 ) -> tuple[AxisFindings, ...]:
-    """Analyse a run on its further axes; ``judged`` is what `analysis.judge_axes` made of it."""
+    """Analyse a run on its further axes, by what `analysis` made of each: by name of the axis."""
     report, found = results.config.report, []
     for name, own in results.axes.items():
-        tables = tables_of(own)
-        summary = summarise(tables, report.bootstrap, results.config.seed, outcomes(tables))
+        summary = summarise(tables[name], report.bootstrap, results.config.seed, outcome[name])
         leaning = followed_leaning(own.config, own.labels)
-        found.append(AxisFindings(name, own, leaning, judged[name], summary))
+        found.append(AxisFindings(name, own, leaning, tables[name], judged[name], summary))
     return tuple(found)
 
 

@@ -27,7 +27,7 @@ from biasloop.analysis import (
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
-from biasloop.report.answer import Entry
+from biasloop.report.answer import Entry, points_entry, would_tell
 from biasloop.report.charts import INK, MUTED, look
 from biasloop.report.drawing import picture
 from biasloop.report.summary_json import strict
@@ -168,11 +168,6 @@ def _points(share: float) -> str:
     return f"{fmt.short(100 * share)} points"
 
 
-def _size(moved: Change) -> Entry:
-    ends = fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)
-    return Entry(fmt.signed(100 * moved.value), ends)
-
-
 def _row(
     one: RegimeAnswer,
     key: str,
@@ -185,8 +180,8 @@ def _row(
     answer = {"held": "yes", "beyond": "no"}.get(held, held)
     return (
         Entry(f"{_dose(one, key):g}", one.regime.trains_on),
-        _size(moved) if moved else none,
-        _size(as_read) if as_read else Entry("–"),
+        points_entry(moved.value, moved.low, moved.high) if moved else none,
+        points_entry(as_read.value, as_read.low, as_read.high) if as_read else Entry("–"),
         Entry(answer, fmt.counted(one.verdict.chains, "chain") if counted else ""),
         Entry("–" if one.tokens is None else f"{one.tokens:,.0f}"),
         Entry(f"{one.real_articles:,.0f}"),
@@ -206,11 +201,8 @@ def _planned(results: Results, found: Outcomes, least: LeastDose) -> _Plan:
         if moved is None:
             return "the leaning there cannot be read"
         needed = needed_for(plan, found, one.verdict, least.leaning, least.margin, confusion)
-        there = f"were the change the {fmt.signed(100 * moved.value)} points found there"
-        if needed is None:
-            return f"no number of articles would, {there}"
-        seeds = fmt.counted(needed.seeds, "seed")
-        return f"{needed.articles:,} articles and {seeds} would, {there}"
+        change = fmt.signed(100 * moved.value)
+        return would_tell(needed, f"were the change the {change} points found there")
 
     return told
 

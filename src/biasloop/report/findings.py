@@ -87,14 +87,15 @@ def findings(results: Results) -> Findings:
     require_leaning_card(results)
     config = results.config
     leaning = followed_leaning(config, results.labels) if results.leaning_scores.height else ""
-    tables = tables_of(results)
-    outcome = outcomes(tables)
-    summary = summarise(tables, config.report.bootstrap, config.seed, outcome)
-    checked, missing = validity(tables), missing_sets(results)
-    judged = judge_axes(results, outcome)
+    tables = {name: tables_of(own) for name, own in {"": results, **results.axes}.items()}
+    read = {name: outcomes(own) for name, own in tables.items()}
+    outcome = read[""]
+    summary = summarise(tables[""], config.report.bootstrap, config.seed, outcome)
+    checked, missing = validity(tables[""]), missing_sets(results)
+    judged = judge_axes(results, read)
     verdicts = judged[""]
     tested = evidence(results, leaning, found=outcome)
-    axes = axis_findings(results, judged)
+    axes = axis_findings(results, tables, read, judged)
     warnings = cautions(results, summary, checked, missing, verdicts, tested)
     warnings += tuple(caution for axis in axes for caution in axis.cautions)
     regimes = run_answer(results, verdicts, outcome)

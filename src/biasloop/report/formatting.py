@@ -84,6 +84,11 @@ def between(low: float | None, high: float | None, digits: int = 1, sign: bool =
     return f"{write(low, digits)} to {write(high, digits)}"
 
 
+def points_between(low: float, high: float, digits: int = 1) -> str:
+    """Write an interval of a change of a share (-1 to 1) in points, with signs."""
+    return between(100 * low, 100 * high, digits, sign=True)
+
+
 def duration(seconds: float) -> str:
     """Write a wall time."""
     if seconds < 60:

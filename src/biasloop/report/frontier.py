@@ -41,7 +41,7 @@ def _interval(verdict: Verdict) -> str:
     moved = verdict.judged.get(verdict.leaning)
     if moved is None:
         return ""
-    return f"{fmt.between(100 * moved.low, 100 * moved.high, 1, sign=True)} points"
+    return f"{fmt.points_between(moved.low, moved.high)} points"
 
 
 def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> str:

@@ -17,11 +17,12 @@ from biasloop.neurons.intervention import (
     CHOSEN,
     RANDOM,
     UNEDITED,
+    Figure,
     InterventionEffect,
     intervention_effect,
 )
 from biasloop.report import formatting as fmt
-from biasloop.report.answer import Entry
+from biasloop.report.answer import Entry, points_entry, would_tell
 from biasloop.report.summary_json import strict
 
 
@@ -119,11 +120,8 @@ def intervention_shown(results: Results) -> InterventionShown:
     )
 
 
-def _entry(figure: Any) -> Entry:  # noqa: ANN401 - of `Figure`, or None
-    if figure is None:
-        return Entry("–")
-    ends = fmt.between(100 * figure.low, 100 * figure.high, 1, sign=True)
-    return Entry(fmt.signed(100 * figure.value), ends)
+def _entry(figure: Figure | None) -> Entry:
+    return points_entry(figure.value, figure.low, figure.high) if figure else Entry("–")
 
 
 def _sentence(effect: InterventionEffect, edited: EditedConfig, when: str, margin: float) -> str:
@@ -145,17 +143,14 @@ def _sentence(effect: InterventionEffect, edited: EditedConfig, when: str, margi
             f"Editing {what} made {after} larger by {size} ({ends}) than editing random neurons "
             f"did{none}"
         )
-    ends = fmt.between(100 * less.low, 100 * less.high, 1, sign=True)
+    ends = fmt.points_between(less.low, less.high)
     if max(abs(less.low), abs(less.high)) < margin:
         return (
             f"Editing {what} did no more to {after} than editing random neurons did, to within "
             f"±{fmt.short(100 * margin)} points ({ends}){none}"
         )
     there = f"were the difference the {fmt.signed(100 * less.value)} points ({ends}) found"
-    plan = f"no number of articles would, {there}"
-    if effect.needed:
-        seeds = fmt.counted(effect.needed.seeds, "seed")
-        plan = f"{effect.needed.articles:,} articles and {seeds} would, {there}"
+    plan = would_tell(effect.needed, there)
     return f"Whether editing {what} cuts {after} these runs cannot tell{none}: {plan}"
 
 

@@ -203,7 +203,9 @@ def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
     trend = first_row(evidence.trends, quantity=quantity, regime=verdict.regime)
     if trend:
         inside = (
-            "" if trend["low"] is None else f"{_points_between(trend['low'], trend['high'], 2)}; "
+            ""
+            if trend["low"] is None
+            else f"{fmt.points_between(trend['low'], trend['high'], 2)}; "
         )
         parts.append(
             f"Trend {fmt.signed(100 * trend['slope'], 2)} points per generation ({inside}"
@@ -216,7 +218,7 @@ def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
         generation=verdict.last,
     )
     if row and row["change_low"] is not None and not verdict.withheld:
-        inside = _points_between(row["change_low"], row["change_high"], 1)
+        inside = fmt.points_between(row["change_low"], row["change_high"], 1)
         parts.append(
             f"corrected for the classifier's errors the change is "
             f"{fmt.signed(100 * row['change'], 1)} points ({inside})"
@@ -243,7 +245,3 @@ def _equivalence(held: Equivalence) -> str:
         f"interval alone is ±{fmt.number(100 * half, 1)} points ('biasloop power --margin "
         f"{margin}' says how many would)"
     )
-
-
-def _points_between(low: float, high: float, digits: int) -> str:
-    return fmt.between(100 * low, 100 * high, digits, sign=True)
