@@ -15,8 +15,8 @@ from biasloop.config import Columns, CorpusConfig, LeaningConfig, ScratchConfig
 from biasloop.corpus import fingerprint, load_corpus
 from biasloop.errors import InputError
 from biasloop.loop.plan import content_of
-from biasloop.metrics.features import EmbeddingCandidate
 from biasloop.metrics.pretrained import load_classifier
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate
 from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 from hub_server import READER, WRITER, point_at, serve
 

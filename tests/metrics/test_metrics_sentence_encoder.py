@@ -11,7 +11,7 @@ from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
 from biasloop.metrics.base import CARD_FILE
-from biasloop.metrics.features import POOLINGS, EmbeddingCandidate, pooling_of
+from biasloop.metrics.sentence_encoder import POOLINGS, EmbeddingCandidate, pooling_of
 
 LABELS = ("left", "center", "right")
 

@@ -47,8 +47,8 @@ from biasloop.metrics.damage import (
     read_by_all,
 )
 from biasloop.metrics.evaluation import Folds, by_article, evaluate, exchanged, group_ids, macro_f1
-from biasloop.metrics.features import EmbeddingCandidate, SentenceEncoder
 from biasloop.metrics.pretrained import TrainedClassifier, load_classifier
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
 from biasloop.metrics.tokenization import sentences
 from biasloop.metrics.zero_shot import load_entailment, load_judge
 
