@@ -30,8 +30,7 @@ from biasloop.config.schema import (
     ReportConfig,
     ScratchConfig,
 )
-from biasloop.config.section import label_text
-from biasloop.config.template import as_given, filled
+from biasloop.config.section import as_given, filled, label_text
 from biasloop.config.training import LoraConfig, TrainingConfig
 from biasloop.config.yaml_text import read_yaml, write_yaml
 

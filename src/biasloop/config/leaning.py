@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from biasloop.config.section import Label, Section
-from biasloop.config.template import BODY, Input, checked
+from biasloop.config.section import BODY, GrownSection, Input, Label, checked
 
 #: Settings that one kind of classifier by id reads, and the others do not.
 _READ_BY = {
@@ -25,8 +18,10 @@ _READ_BY = {
 }
 
 
-class LeaningConfig(Section):
+class LeaningConfig(GrownSection):
     """The instrument that reads an article's leaning."""
+
+    later = frozenset({"kind", "input"})
 
     classifier: str = Field(
         "builtin",
@@ -121,11 +116,8 @@ class LeaningConfig(Section):
                 )
         return self
 
-    @model_serializer(mode="wrap")
-    def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    @property
+    def _idle(self) -> frozenset[str]:
         # What came later stands there only where it is read: runs of before are still known.
         unread = {name for name, kinds in _READ_BY.items() if self.kind not in kinds}
-        unread -= {"label_map"}
-        unread |= {"kind"} if self.kind == "sequence" else set()
-        unread |= {"input"} if self.input == BODY else set()
-        return {name: value for name, value in handler(self).items() if name not in unread}
+        return super()._idle | (unread - {"label_map"})
