@@ -1,7 +1,7 @@
 """Load a causal language model, or build one from scratch."""
 
 from biasloop.models.adapters import merge
-from biasloop.models.batches import batches, few_lengths, padded, read_at_once
+from biasloop.models.batches import batches, few_lengths, read_at_once
 from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.load import (
     LoadedModel,
@@ -21,6 +21,7 @@ from biasloop.models.tokens import (
     beginning,
     begun,
     chat_of,
+    padded,
     require_template,
     said,
     tokenized,
