@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from biasloop import device
+from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.models import (
     batches,
@@ -426,6 +427,14 @@ def load_classifier(
     outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
     assignment = assign_labels(outputs, labels, label_map, name, key)
     return SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
+
+
+def load_sequence(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> SequenceClassifier:
+    """Load the classifier of leaning that a config names; see `load_classifier`."""
+    own, given = settings.label_map, settings.precision
+    return load_classifier(settings.classifier, labels, own, "leaning", revision, given)
 
 
 def assign_labels(
