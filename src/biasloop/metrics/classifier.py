@@ -19,14 +19,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from biasloop.device import return_freed_memory
 from biasloop.metrics.base import load_instrument, save_instrument
 from biasloop.metrics.evaluation import Folds, by_article, by_source, group_ids, macro_f1
-from biasloop.metrics.sentence_encoder import EmbeddingCandidate, MiniLmCandidate
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate, MiniLmCandidate, SentenceEncoder
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -300,30 +300,11 @@ _OUTER_FOLDS = 5
 _INNER_FOLDS = 3
 
 
-class Encoder(Protocol):
-    """Fitted features: text -> rows.
+#: Fitted features: text -> rows, shape (texts, features). ``at_once`` is how many texts to encode
+#: together, where a text's row is the same in any company; else None, for all of them.
+Encoder = TfidfEncoder | SentenceEncoder
 
-    Attributes
-    ----------
-    at_once
-        How many texts to encode together, where a text's row is the same in any company; else
-        None, for all of them.
-    """
-
-    @property
-    def at_once(self) -> int | None:
-        """See above."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray | csr_matrix:
-        """Encode texts, shape (texts, features)."""
-        ...
-
-    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Give JSON and arrays to keep."""
-        ...
-
-
+#: What makes them: `prepare` reads texts once, so that any rows of them can be encoded.
 Candidate = TfidfCandidate | MiniLmCandidate | EmbeddingCandidate
 
 #: The features that can be tried, by the name that the config uses. One line adds one.
