@@ -7,7 +7,7 @@ card says what it is, and its error on articles that it has not seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,14 +119,9 @@ class MetricKind(Protocol):
         ...
 
 
-class ModelMetric(Protocol):
-    """A metric of a model rather than of text: nothing is fitted, and only a run has it."""
-
-    def __call__(
-        self, loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int
-    ) -> Scored:
-        """Score a model, which wrote ``articles`` (`tables.ARTICLES`)."""
-        ...
+#: A metric of a model rather than of text: nothing is fitted, and only a run has it. It scores a
+#: model, which wrote articles (`tables.ARTICLES`), by a config's section and a seed.
+ModelMetric = Callable[["LoadedModel", pl.DataFrame, MetricsConfig, int], Scored]
 
 
 def scored(

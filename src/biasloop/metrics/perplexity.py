@@ -24,6 +24,7 @@ from biasloop.models import (
     checkpoint_of,
     few_lengths,
     load_model,
+    padded,
     prepacked,
     read_at_once,
 )
@@ -215,16 +216,14 @@ def _predictions(
         with torch.inference_mode(), prepacked(model):
             for batch in batches([len(own) for own in ids], batch_size, read_at_once(model)):
                 longest = min(few_lengths(max(len(ids[place]) for place in batch)), limit)
-                padded = torch.zeros((len(batch), longest), dtype=torch.long)
-                for row, place in enumerate(batch):
-                    padded[row, : len(ids[place])] = torch.from_numpy(ids[place])
-                padded = padded.to(model.device)
-                logits = model(input_ids=padded, use_cache=False).logits
+                read, _ = padded([ids[place] for place in batch], 0, length=longest)
+                read = read.to(model.device)
+                logits = model(input_ids=read, use_cache=False).logits
                 for row, place in enumerate(batch):
                     last = len(ids[place]) - 1
                     for at in range(0, last, _JUDGED_AT_ONCE):
                         end = min(at + _JUDGED_AT_ONCE, last)
-                        yield place, logits[row, at:end].float(), padded[row, at + 1 : end + 1]
+                        yield place, logits[row, at:end].float(), read[row, at + 1 : end + 1]
     finally:
         model.train(was_training)
 

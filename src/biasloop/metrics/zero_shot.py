@@ -39,6 +39,7 @@ from biasloop.models import (
     checkpoint_of,
     few_lengths,
     load_model,
+    padded,
     read_at_once,
     said,
     tokenized,
@@ -140,12 +141,8 @@ class Judge(TrainedClassifier):
             for row, way in asked
         ]
         longest = min(few_lengths(max(len(ids) for ids in rows)), self.context)
-        padded = torch.zeros((len(rows), longest), dtype=torch.long)
-        mask = torch.zeros_like(padded)
-        for row, ids in enumerate(rows):
-            padded[row, : len(ids)] = torch.from_numpy(ids.astype(np.int64))
-            mask[row, : len(ids)] = 1
         device = self.model.device
+        input_ids, mask = (x.to(device) for x in padded(rows, 0, length=longest))
         needed = [
             range(len(prompts[row]) - 1, len(prompts[row]) + (len(self.answers[way]) - 1) * whole)
             for row, way in asked
@@ -154,9 +151,8 @@ class Judge(TrainedClassifier):
         options = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"] = torch.tensor(kept, device=device)
-        logits = self.model(
-            input_ids=padded.to(device), attention_mask=mask.to(device), use_cache=False, **options
-        ).logits
+        read = self.model(input_ids=input_ids, attention_mask=mask, use_cache=False, **options)
+        logits = read.logits
         if not options:
             logits = logits[:, kept]
         at = {place: index for index, place in enumerate(kept)}

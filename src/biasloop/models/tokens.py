@@ -95,9 +95,9 @@ def begun(
 
 
 def padded(
-    texts: Sequence[Sequence[int] | np.ndarray], pad: int, side: str = "right"
+    texts: Sequence[Sequence[int] | np.ndarray], pad: int, side: str = "right", length: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put texts under each other, padded to the longest on one side.
+    """Put texts under each other, padded to the longest on one side; right to ``length`` at least.
 
     Returns
     -------
@@ -109,7 +109,9 @@ def padded(
 
     rows = [torch.as_tensor(text, dtype=torch.long) for text in texts]
     mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, side)
-    return pad_sequence(rows, True, pad, side), mask
+    ids = pad_sequence(rows, True, pad, side)
+    more = (0, max(0, length - ids.shape[1]))
+    return torch.nn.functional.pad(ids, more, value=pad), torch.nn.functional.pad(mask, more)
 
 
 @dataclass(frozen=True)
