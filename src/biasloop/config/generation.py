@@ -62,13 +62,9 @@ class GenerationConfig(GrownSection):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     @model_validator(mode="after")
-    def _engine_decodes(self) -> Self:
+    def _settings_apply(self) -> Self:
         if self.engine == "vllm" and self.decoding == "beam":
             raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
-        return self
-
-    @model_validator(mode="after")
-    def _settings_apply(self) -> Self:
         for name in sorted(self._other & self.model_fields_set):
             other = "openings" if self.prompts == "blocks" else "blocks"
             raise ValueError(

@@ -141,18 +141,11 @@ def scored(
     leaning_scores, set_scores
         The other two tables; empty where not given.
     """
-    parts = [
-        pl.DataFrame(
-            {
-                "article_id": pl.Series(list(article_ids), dtype=pl.String),
-                "metric": pl.Series([name] * len(article_ids), dtype=pl.String),
-                "value": pl.Series(list(values), dtype=pl.Float64).fill_nan(None),
-            }
-        )
-        for name, values in columns.items()
-    ]
+    ids = pl.Series("article_id", list(article_ids), pl.String)
+    values = [pl.Series(name, list(own), pl.Float64) for name, own in columns.items()]
+    wide = pl.DataFrame([ids, *(own.fill_nan(None) for own in values)])
     return Scored(
-        pl.concat(parts) if parts else SCORED.to_frame(),
+        wide.unpivot(index="article_id", variable_name="metric").cast(dict(SCORED)),
         SCORED_LEANINGS.to_frame() if leaning_scores is None else leaning_scores,
         SCORED_SETS.to_frame() if set_scores is None else set_scores,
     )

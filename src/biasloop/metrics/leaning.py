@@ -80,24 +80,18 @@ class Leaning:
         The levels of damage.
     readable
         On which of them the labels are told apart, shape (levels,), bool.
-    max_words
-        How much is read of an article.
+    settings
+        The config's section: how much is read of an article, and what the classifier is given.
     second
         Another classifier, to see where the two part; None where there is none.
-    given
-        What the classifier is given of an article.
-    mentions
-        Names: only the sentences that have one are read; none reads all.
     """
 
     labels: tuple[str, ...]
     classify: Callable[[Sequence[str]], np.ndarray]
     domain: Domain
     readable: np.ndarray
-    max_words: int
+    settings: LeaningConfig
     second: BuiltinClassifier | None = None
-    given: str = "{body}"
-    mentions: tuple[str, ...] = ()
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: probabilities, confidence, and how damaged they are.
@@ -115,9 +109,10 @@ class Leaning:
             levels; -1 beyond them) and ``outside_domain`` (1.0 where it cannot be read, else 0.0).
             Without levels, there is nothing of damage.
         """
-        if not self.mentions:
+        mentions = self.settings.mentions if isinstance(self.settings, AxisConfig) else ()
+        if not mentions:
             return self._score(articles)
-        told = mentioning(articles, self.mentions)
+        told = mentioning(articles, mentions)
         found = self._score(told)
         ids = articles["article_id"]
         said = scored(
@@ -128,12 +123,12 @@ class Leaning:
 
     def _score(self, articles: pl.DataFrame) -> Scored:
         bodies = articles["body"].to_list()
-        texts = read_by_all(bodies, self.max_words)
+        texts = read_by_all(bodies, self.settings.max_tokens)
         ids = articles["article_id"].to_list()
         if not texts:
             return scored([], {})
         pairs = zip(articles["title"], texts, strict=True)
-        probabilities = self.classify([as_given(self.given, *pair) for pair in pairs])
+        probabilities = self.classify([as_given(self.settings.input, *pair) for pair in pairs])
         columns = {"leaning_confidence": probabilities.max(axis=1)}
         if self.second:
             read = self.second.probabilities(texts).argmax(axis=1)
@@ -207,9 +202,7 @@ class LeaningKind:
             classify = load_builtin(folder, _known(settings)).probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
-        limit = settings.max_tokens
-        mentions = settings.mentions if isinstance(settings, AxisConfig) else ()
-        return Leaning(labels, classify, domain, readable, limit, second, settings.input, mentions)
+        return Leaning(labels, classify, domain, readable, settings, second)
 
 
 def _write(

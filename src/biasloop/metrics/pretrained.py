@@ -185,13 +185,6 @@ def _head(adapter: Adapter, shown: str) -> dict[str, Any]:
     return {"num_labels": outputs[-1]}
 
 
-def limit_of(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
-) -> int:
-    """Tell where a text is cut, special tokens included: by the caller, or by the model."""
-    return checkpoint_of(model, tokenizer).limit(max_tokens)
-
-
 def each_once(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     """List the different texts, and of each text its place among them.
 
@@ -362,7 +355,7 @@ class SequenceClassifier(TrainedClassifier):
 
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read, special ones included."""
-        return limit_of(self.model, self.tokenizer, max_tokens)
+        return checkpoint_of(self.model, self.tokenizer).limit(max_tokens)
 
     def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
         import torch

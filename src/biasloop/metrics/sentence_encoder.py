@@ -21,8 +21,8 @@ from biasloop.assets import asset_path
 from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
-from biasloop.metrics.pretrained import each_once, limit_of, load_pretrained, refuse_lost
-from biasloop.models import beginning, padded, tokenized
+from biasloop.metrics.pretrained import each_once, load_pretrained, refuse_lost
+from biasloop.models import beginning, checkpoint_of, padded, tokenized
 
 if TYPE_CHECKING:
     import torch
@@ -296,7 +296,7 @@ class EmbeddingCandidate:
         pooling = pooling_of(loaded.folder)
         identity = {"revision": loaded.revision, "pooling": list(pooling)}
         model, tokenizer = loaded.model, loaded.tokenizer
-        tokens = limit_of(model, tokenizer, own.max_tokens)
+        tokens = checkpoint_of(model, tokenizer).limit(own.max_tokens)
         return OnceEncoder(model, tokenizer, pooling, tokens, own.batch_size, identity)
 
     def prepare(self, texts: Sequence[str]) -> Embedded:

@@ -27,7 +27,6 @@ from biasloop.errors import InputError
 from biasloop.metrics.pretrained import (
     TrainedClassifier,
     is_multi_label,
-    limit_of,
     load_pretrained,
     refuse_lost,
     require_room,
@@ -313,7 +312,7 @@ class Entailment(TrainedClassifier):
 
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read."""
-        room = limit_of(self.model, self.tokenizer) - self._around
+        room = checkpoint_of(self.model, self.tokenizer).limit() - self._around
         return room if max_tokens is None else min(room, max_tokens)
 
     @property
@@ -392,7 +391,7 @@ def load_entailment(
         settings.max_tokens,
         f"{_KEY}.hypothesis",
         name,
-        limit_of(loaded.model, loaded.tokenizer),
+        checkpoint_of(loaded.model, loaded.tokenizer).limit(),
         "shorten it",
     )
     return found
