@@ -373,15 +373,8 @@ def _open_file(config: CorpusConfig) -> Source:
     fields = fields.model_copy(update={"event": config.columns.event})
     if fields.event is not None:
         _check_columns(fields, source.columns, str(path))
-    return replace(
-        source,
-        fields=fields,
-        name=layout.name,
-        citation=layout.citation,
-        licence=layout.licence,
-        labels=layout.labels,
-        label_map=layout.label_map,
-    )
+    read = {"columns": source.columns, "records": source.records, "note": source.note}
+    return replace(layout.source, fields=fields, **read)
 
 
 def _checked_text(value: object, field: str, longest: int) -> str:
@@ -500,9 +493,8 @@ def _check(source: Source, config: CorpusConfig) -> tuple[list[dict[str, str]], 
         With ``on_bad_row: error``, if any row is bad: with the count of each reason and the first
         places.
     """
-    articles: list[dict[str, str]] = []
+    articles: dict[str, dict[str, str]] = {}
     bad: list[tuple[str, str]] = []
-    seen: set[str] = set()
     columns = source.fields.model_dump()
     label_map = {**source.label_map, **config.label_map}
     named = [*(config.labels or ()), *label_map]
@@ -511,16 +503,14 @@ def _check(source: Source, config: CorpusConfig) -> tuple[list[dict[str, str]], 
     for rows, record in enumerate(source.records, start=1):
         try:
             article = _article(record, rows, columns, config, label_map, asked)
-            if article["article_id"] in seen:
+            if article["article_id"] in articles:
                 raise BadRowError("duplicate id")
+            articles[article["article_id"]] = article
         except BadRowError as error:
             bad.append((record.location, str(error)))
-            continue
-        seen.add(article["article_id"])
-        articles.append(article)
     if bad and config.on_bad_row == "error":
         raise _complain(bad, rows, config)
-    return articles, bad
+    return [*articles.values()], bad
 
 
 def _complain(bad: Sequence[tuple[str, str]], rows: int, config: CorpusConfig) -> InputError:
@@ -575,7 +565,7 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     if body not in table.columns and body == "body":
         body = next((name for name in CONVERSATIONS if name in table.columns), body)
     if body not in table.columns:
-        found = ", ".join(name[:60] for name in table.columns[:30])
+        found = _listed(table.columns)
         raise InputError(f"{path}: no column '{body[:60]}'; it has: {found}; set --body")
     columns = {name: name if name in table.columns else None for name in ARTICLES} | {"body": body}
     if "id" in table.columns and columns["article_id"] is None:

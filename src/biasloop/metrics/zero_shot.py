@@ -193,7 +193,9 @@ def load_judge(
     before, endings = _around(tokenizer, asked, names)
     ids = [tokenizer(ending, add_special_tokens=False)["input_ids"] for ending in endings]
     _refuse_same_answers(labels, names, ids)
-    shared = _shared(ids)
+    # The leading tokens that all have.
+    alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*ids, strict=False))
+    shared = len(list(alike))
     start = tokenizer(before, add_special_tokens=False)["input_ids"]
     if not tokenizer.chat_template:
         start = [*beginning(tokenizer), *start]
@@ -267,11 +269,6 @@ def _around(
             f"{question.count(_TEXT)} times, and it is to be there once"
         )
     return question.split(_TEXT)[0], [ending.split(_TEXT)[1] for ending in endings]
-
-
-def _shared(ids: Sequence[Sequence[int]]) -> int:
-    """Count the leading tokens that all have."""
-    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*ids, strict=False)))
 
 
 def _refuse_same_answers(

@@ -71,9 +71,7 @@ def training_text(title: str, body: str, template: str = "{title}\n{body}") -> s
 
 def chat_for(loaded: LoadedModel, instruction: str | None) -> Chat | None:
     """Lay out the turns that an instruction (`TrainingConfig.asks`) makes; None for plain text."""
-    if instruction is None:
-        return None
-    return chat_of(loaded.tokenizer, instruction, loaded.ends)
+    return None if instruction is None else chat_of(loaded.tokenizer, instruction, loaded.ends)
 
 
 def split_blocks(tokens: Sequence[int], block_tokens: int) -> list[list[int]]:
@@ -123,11 +121,8 @@ def openings_of(
     if short:
         shortest, article_id = min(short)
         count = f"{len(short):,} of {real.height:,} articles are"
-        lower = (
-            f"lower generation.opening_tokens to {shortest - 1} or less, or leave"
-            if shortest > 1
-            else "leave"
-        )
+        to = f"lower generation.opening_tokens to {shortest - 1} or less, or leave"
+        lower = to if shortest > 1 else "leave"
         raise InputError(
             f"generation.opening_tokens is {opening_tokens}, and {count} no longer than that, "
             f"title included; the shortest is '{article_id[:80]}' of {shortest} tokens: {lower} "
