@@ -103,18 +103,14 @@ def _override(values: dict[str, Any], assignment: str) -> None:
     *path, last = key.strip().split(".")
     section: Any = values
     for part in path:
-        section = (
-            section[_index(section, part, name)]
-            if isinstance(section, list)
-            else (section.setdefault(part, {}))
-        )
+        if isinstance(section, list):
+            section = section[_index(section, part, name)]
+        else:
+            section = section.setdefault(part, {})
         if not isinstance(section, (dict, list)):
             raise InputError(f"{name}: '{shortened(part)}' is a value, not a section")
     value = read_yaml(text, f"--set {shortened(key)}")
-    if isinstance(section, list):
-        section[_index(section, last, name)] = value
-    else:
-        section[last] = value
+    section[_index(section, last, name) if isinstance(section, list) else last] = value
 
 
 def _index(section: list[Any], part: str, name: str) -> int:

@@ -91,10 +91,6 @@ def load_pretrained(
     """
     import transformers
 
-    place = Path(name).expanduser()
-    local = place.is_dir()
-    if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
-        raise InputError(f"{key}.classifier: no such folder: {name}")
     shown = f"{key}.classifier: {name}"
     try:
         location = resolve_model(name, revision)
