@@ -177,7 +177,7 @@ def decoder(folder, kind, pad=None, side="right"):
     import torch
     import transformers
 
-    from biasloop.models import train_tokenizer
+    from biasloop.models.load import train_tokenizer
 
     tokenizer = train_tokenizer(["left and right and center"], 300)
     tokenizer.pad_token = pad

@@ -20,7 +20,7 @@ from biasloop.errors import StoreError
 from biasloop.files import canonical_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
-    from biasloop.models import LoadedModel
+    from biasloop.models.load import LoadedModel
 
 #: Half the width of a 95 % interval in standard errors of a normal distribution.
 NORMAL_95 = 1.959963984540054

@@ -17,17 +17,10 @@ import polars as pl
 from biasloop.config import MetricsConfig, as_given
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import (
-    LoadedModel,
-    batches,
-    begun,
-    checkpoint_of,
-    few_lengths,
-    load_model,
-    padded,
-    prepacked,
-    read_at_once,
-)
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import LoadedModel, checkpoint_of, load_model
+from biasloop.models.tokens import begun, padded
 from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:

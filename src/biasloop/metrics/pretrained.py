@@ -18,19 +18,11 @@ import numpy as np
 from biasloop import device
 from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
-from biasloop.models import (
-    batches,
-    checkpoint_of,
-    few_lengths,
-    merge,
-    prepacked,
-    read_at_once,
-    refuse_tokens,
-    resolve_model,
-    tokenized,
-    without_adapter,
-)
-from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, saved_modules
+from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, merge, saved_modules
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import checkpoint_of, refuse_tokens, resolve_model, without_adapter
+from biasloop.models.tokens import tokenized
 
 if TYPE_CHECKING:
     import torch

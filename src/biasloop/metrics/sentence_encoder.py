@@ -22,7 +22,8 @@ from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.metrics.pretrained import each_once, load_pretrained, refuse_lost
-from biasloop.models import beginning, checkpoint_of, padded, tokenized
+from biasloop.models.load import checkpoint_of
+from biasloop.models.tokens import beginning, padded, tokenized
 
 if TYPE_CHECKING:
     import torch

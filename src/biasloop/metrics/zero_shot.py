@@ -31,18 +31,9 @@ from biasloop.metrics.pretrained import (
     refuse_lost,
     require_room,
 )
-from biasloop.models import (
-    as_text,
-    batches,
-    beginning,
-    checkpoint_of,
-    few_lengths,
-    load_model,
-    padded,
-    read_at_once,
-    said,
-    tokenized,
-)
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.load import checkpoint_of, load_model
+from biasloop.models.tokens import as_text, beginning, padded, said, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import GenerationConfig, TrainingConfig
-from biasloop.models import LoadedModel, begun
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import begun
 from biasloop.stages.generate import chat_for, training_text, turns_of
 from biasloop.stages.methods import method_of
 from biasloop.stages.train import Objective, Progress, TrainingLog, train

@@ -19,15 +19,6 @@ import polars as pl
 from biasloop.config import GenerationConfig, as_given
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
-from biasloop.models import (
-    Chat,
-    LoadedModel,
-    beginning,
-    begun,
-    chat_of,
-    prepacked,
-    tokenized,
-)
 from biasloop.models.fast.decode import (
     TOKEN,
     Tokens,
@@ -35,7 +26,10 @@ from biasloop.models.fast.decode import (
     decode_by_transformers,
     keeps_keys_and_values,
 )
+from biasloop.models.fast.linear import prepacked
 from biasloop.models.fast.sampling import Nucleus, Sampler, greedy
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import Chat, beginning, begun, chat_of, tokenized
 from biasloop.seeds import generator, integer
 from biasloop.stages.vllm_engine import continue_with_vllm
 from biasloop.tables import ARTICLES

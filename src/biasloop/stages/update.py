@@ -19,7 +19,10 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.device import running_sums
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, few_lengths, padded, prepacked
+from biasloop.models.batches import few_lengths
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import padded
 from biasloop.stages.generate import prompted_by
 from biasloop.tables import CHAIN, UPDATES
 
