@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,10 @@ def perplexities(
     BiasloopError
         If the model gives no finite probabilities, as a diverged one does.
     """
-    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, _cross_entropy))
+    from torch.nn.functional import cross_entropy
+
+    total = partial(cross_entropy, reduction="sum")
+    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, total))
 
 
 def entropies(
@@ -97,27 +101,19 @@ def entropies(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     batch_size: int,
-    max_tokens: int = MAX_TOKENS,
 ) -> np.ndarray:
     """Mean entropy of what a model predicts for tokens 2, 3, ... of each text, in nats.
 
     Of the model itself, at temperature 1, whatever decoding wrote the text. Parameters, NaN and
     errors as of `perplexities`; between 0 and the logarithm of the vocabulary.
     """
-    return _by_token(model, tokenizer, texts, batch_size, max_tokens, _entropy)
+    from torch.special import entr
 
+    def total(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+        del follows
+        return entr(logits.softmax(dim=-1)).sum()
 
-def _cross_entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.cross_entropy(logits, follows, reduction="sum")
-
-
-def _entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    del follows
-    return torch.special.entr(torch.softmax(logits, dim=-1)).sum()
+    return _by_token(model, tokenizer, texts, batch_size, MAX_TOKENS, total)
 
 
 def _by_token(
