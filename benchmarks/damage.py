@@ -37,7 +37,7 @@ from sklearn.metrics import confusion_matrix
 
 from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
 from biasloop.config.schema import CorpusConfig, ReportConfig
-from biasloop.corpus import load_corpus
+from biasloop.corpus.load import load_corpus
 from biasloop.metrics.classifier import fit_builtin
 from biasloop.metrics.damage import (
     DamageCurve,

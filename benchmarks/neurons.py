@@ -222,7 +222,7 @@ def memory(console: Console, articles: int, tokens: int) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     from biasloop.device import Device
-    from biasloop.models import LoadedModel, train_tokenizer
+    from biasloop.models.load import LoadedModel, train_tokenizer
     from biasloop.stages.neurons import summarise_neurons
 
     words = [f"word{i}" for i in range(500)]

@@ -30,7 +30,7 @@ from biasloop.analysis import Inference, paired_mean
 from biasloop.assets import cache_folder
 from biasloop.config import example_text, read_yaml
 from biasloop.loop import Store, make_plan
-from biasloop.models import tokenized
+from biasloop.models.tokens import tokenized
 
 WORDS = 150
 LINE = "title: {title}\nbody: {body}"

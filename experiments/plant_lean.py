@@ -14,10 +14,11 @@ from pathlib import Path
 import polars as pl
 
 from biasloop.config import load_config
-from biasloop.corpus import load_corpus, split_parts
+from biasloop.corpus.load import load_corpus
+from biasloop.corpus.split import split_parts
 from biasloop.device import choose_for_training
-from biasloop.models import load_model, save_model
-from biasloop.stages import finetune
+from biasloop.models.load import load_model, save_model
+from biasloop.stages.finetune import finetune
 from biasloop.tables import ARTICLES, conform
 
 

@@ -12,12 +12,12 @@ import time
 import pytest
 
 from biasloop.config import Columns, CorpusConfig, LeaningConfig, ScratchConfig
-from biasloop.corpus import fingerprint, load_corpus
+from biasloop.corpus.load import fingerprint, load_corpus
 from biasloop.errors import InputError
 from biasloop.loop.plan import content_of
-from biasloop.metrics.features import EmbeddingCandidate
 from biasloop.metrics.pretrained import load_classifier
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
 from hub_server import READER, WRITER, point_at, serve
 
 TEXTS = ["a model of a few words", "of a few", "words of a model"]
@@ -464,9 +464,9 @@ def test_what_is_not_on_this_disk_names_the_switch_where_the_hub_is_switched_off
     """In a process of its own: the libraries read the switch when they are imported."""
     code = (
         "from biasloop.config import CorpusConfig\n"
-        "from biasloop.corpus import load_corpus\n"
+        "from biasloop.corpus.load import load_corpus\n"
         "from biasloop.errors import InputError\n"
-        "from biasloop.models import load_model\n"
+        "from biasloop.models.load import load_model\n"
         "for act in (lambda: load_model('some/tiny'),\n"
         "            lambda: load_corpus(CorpusConfig(source='hub:some/tiny'), 0)):\n"
         "    try:\n        act()\n    except InputError as error:\n        print(error)\n"

@@ -125,7 +125,7 @@ def training(tiny: bool, found: Found) -> None:
     import torch
 
     from biasloop.seeds import generator
-    from biasloop.stages import train
+    from biasloop.stages.train import train
     from stage_speed import training as measure
     from stage_speed.machine import precisions
     from stage_speed.padded_training import PADDED_TOKENS, train_padded
@@ -245,9 +245,9 @@ def _train_to(tiny: bool, checkpoints: str | None, out: str) -> None:
     import torch
 
     from biasloop.device import choose_for_training
-    from biasloop.models import save_model
+    from biasloop.models.load import save_model
     from biasloop.seeds import generator
-    from biasloop.stages import train
+    from biasloop.stages.train import train
     from stage_speed.training import model_of
 
     loaded = model_of(_settings(tiny))
@@ -275,7 +275,7 @@ def resume(tiny: bool, found: Found) -> None:
     from safetensors.torch import load_file
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["biasloop.stages", "transformers.trainer"])
+    context.set_forkserver_preload(["biasloop.stages.finetune", "transformers.trainer"])
     with tempfile.TemporaryDirectory(prefix="biasloop-gpu-") as name:
         place = Path(name)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from biasloop.config import GenerationConfig, load_config
 from biasloop.loop import Plan, Store, contents_of, make_plan, missing_stages
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 from biasloop.stages.neurons import summarise_neurons
 from stage_speed.figure import Figure
 from stage_speed.padded_training import train_padded
@@ -180,7 +180,7 @@ def _one_article_at_a_time(
     batch_size: int,
     *rest: Any,
 ) -> np.ndarray:
-    from biasloop.metrics import perplexities
+    from biasloop.metrics.perplexity import perplexities
 
     del batch_size
     return np.concatenate([perplexities(model, tokenizer, [text], 1, *rest) for text in texts])

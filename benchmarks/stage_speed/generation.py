@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from biasloop.config import GenerationConfig
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 from biasloop.seeds import generator
 from biasloop.stages.generate import continue_prompts
 from stage_speed import baselines, operations

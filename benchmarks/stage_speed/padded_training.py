@@ -6,10 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from biasloop.models import LoadedModel
-from biasloop.models.load import quiet
-from biasloop.stages import TrainingLog
-from biasloop.stages.train import Progress
+from biasloop.models.load import LoadedModel, quiet
+from biasloop.stages.train import Progress, TrainingLog
 
 #: What the published protocol pads every sample to.
 PADDED_TOKENS = 512

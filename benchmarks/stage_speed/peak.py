@@ -43,7 +43,7 @@ def peak(precision: str, threads: int) -> float:
     import torch
 
     from biasloop.device import choose
-    from biasloop.models import prepacked
+    from biasloop.models.fast.linear import prepacked
 
     del threads
     device = choose(precision)

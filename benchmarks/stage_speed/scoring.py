@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from biasloop.config import MetricsConfig
-from biasloop.metrics import perplexities
-from biasloop.metrics.perplexity import MAX_TOKENS
+from biasloop.metrics.perplexity import MAX_TOKENS, perplexities
 from stage_speed import baselines, operations
 from stage_speed.clock import timed
 from stage_speed.figure import Figure

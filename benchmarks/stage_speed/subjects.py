@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from biasloop.device import Device
-from biasloop.models import LoadedModel, load_model, train_tokenizer
-from biasloop.models.load import quiet
+from biasloop.models.load import LoadedModel, load_model, quiet, train_tokenizer
 from biasloop.seeds import generator, integer
 from stage_speed.settings import DEMO, GPT2_SIZE, BenchSettings
 
@@ -44,7 +43,7 @@ def language_model(settings: BenchSettings) -> LoadedModel:
 
     from biasloop.config import load_config
     from biasloop.device import choose
-    from biasloop.models import build_scratch_model
+    from biasloop.models.load import build_scratch_model
 
     quiet()
     seed = integer(settings.seed, "bench", "weights")

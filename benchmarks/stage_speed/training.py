@@ -12,10 +12,9 @@ import numpy as np
 
 from biasloop.config import Config, load_config
 from biasloop.device import choose
-from biasloop.models import LoadedModel, load_model, train_tokenizer
-from biasloop.models.load import quiet
+from biasloop.models.load import LoadedModel, load_model, quiet, train_tokenizer
 from biasloop.seeds import generator, integer
-from biasloop.stages import TrainingLog, train
+from biasloop.stages.train import TrainingLog, train
 from stage_speed.figure import Figure
 from stage_speed.machine import precisions
 from stage_speed.padded_training import PADDED_TOKENS, train_padded

@@ -13,8 +13,7 @@ from biasloop.analysis import Tables, instrument_confusion, outcomes, prevalence
 from biasloop.analysis.classifier_errors import Readings, curve_corrections
 from biasloop.analysis.verdict import Verdict, judge
 from biasloop.config import ReportConfig
-from biasloop.metrics import DamageCurve
-from biasloop.metrics.damage import Level
+from biasloop.metrics.damage import DamageCurve, Level
 
 LABELS = ("left", "right")
 LEVELS = tuple(Level((low, 2 * low), (0.0, 0.3)) for low in (100, 50, 25, 12))

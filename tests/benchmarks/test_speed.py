@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import speed
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.metrics import perplexities
+from biasloop.metrics.perplexity import perplexities
 from biasloop.stages.generate import continue_prompts
 from stage_speed import BENCHMARKS, BenchSettings, Figure, baselines, operations
 from stage_speed.generation import _agreement

@@ -11,9 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import biasloop.loop.score_stages
 from biasloop.config import GenerationConfig, ScratchConfig
 from biasloop.device import Device
-from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.stages import train
+from biasloop.models.load import build_scratch_model, train_tokenizer
 from biasloop.stages.generate import continue_prompts
+from biasloop.stages.train import train
 from stage_speed.demo import plain
 from stage_speed.padded_training import train_padded
 from stage_speed.training import operations

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus import BAD_ROWS, load_corpus
+from biasloop.corpus.load import BAD_ROWS, load_corpus
 from biasloop.corpus.parquet import read_parquet
 from biasloop.errors import InputError
 

@@ -5,11 +5,12 @@ from collections import Counter
 import pytest
 
 from biasloop.config import load_config, parse_config
-from biasloop.corpus import fingerprint, load_corpus, split_parts
 from biasloop.corpus.control import FRAMES, OPENING_WORDS, PLACES, SENTENCE_TOKENS, vocabulary
+from biasloop.corpus.load import fingerprint, load_corpus
+from biasloop.corpus.split import split_parts
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
-from biasloop.models import train_tokenizer
+from biasloop.models.load import train_tokenizer
 from biasloop.stages.finetune import training_text
 
 NEUTRAL = {*OPENING_WORDS, *PLACES, *" ".join(FRAMES).split()}

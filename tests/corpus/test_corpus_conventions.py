@@ -6,8 +6,8 @@ import pytest
 
 from biasloop.assets import ASSETS, Asset, asset_path
 from biasloop.config import CorpusConfig
-from biasloop.corpus import load_corpus
 from biasloop.corpus.conventions import passage_records, transcripts
+from biasloop.corpus.load import load_corpus
 from biasloop.errors import InputError
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from biasloop.assets import ASSETS, Asset
 from biasloop.config import CorpusConfig
-from biasloop.corpus import conventions, fingerprint
-from biasloop.corpus import fingerprint as public
+from biasloop.corpus import conventions
+from biasloop.corpus.load import fingerprint
+from biasloop.corpus.load import fingerprint as public
 from biasloop.errors import InputError
 from biasloop.hub import Hosted
 

@@ -2,7 +2,7 @@ import datasets
 import pytest
 
 from biasloop.config import Columns, CorpusConfig
-from biasloop.corpus import load_corpus
+from biasloop.corpus.load import load_corpus
 from biasloop.errors import InputError
 from biasloop.hub import Hosted
 

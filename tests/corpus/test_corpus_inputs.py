@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from biasloop.config import Columns, CorpusConfig
-from biasloop.corpus import load_corpus
+from biasloop.corpus.load import load_corpus
 from biasloop.corpus.split import repeated_texts
 from biasloop.errors import InputError
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from biasloop.config import Columns, CorpusConfig, parse_config, read_yaml
-from biasloop.corpus import fingerprint, load_corpus, read_unlabelled
+from biasloop.corpus.load import fingerprint, load_corpus, read_unlabelled
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
 

@@ -10,8 +10,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from biasloop.config import CorpusConfig
-from biasloop.corpus import BAD_ROWS, PARTED_ARTICLES, PARTS, Corpus, repeated_texts, split_parts
-from biasloop.corpus.split import nearest_units
+from biasloop.corpus.load import BAD_ROWS, Corpus
+from biasloop.corpus.split import PARTED_ARTICLES, PARTS, nearest_units, repeated_texts, split_parts
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
 

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from biasloop.corpus import read_unlabelled
+from biasloop.corpus.load import read_unlabelled
 from biasloop.errors import InputError
 from biasloop.tables import ARTICLES
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biasloop.config import CorpusConfig, load_config
-from biasloop.corpus import load_corpus, read_unlabelled
+from biasloop.corpus.load import load_corpus, read_unlabelled
 from biasloop.errors import InputError, StoreError
 
 
@@ -155,7 +155,7 @@ def test_a_pipe_is_refused_and_not_waited_for(judge, tmp_path, name):
 
 
 def test_a_model_path_in_a_config_file_may_be_no_path(tmp_path):
-    from biasloop.models import resolve_model
+    from biasloop.models.load import resolve_model
 
     path = tmp_path / "run.yaml"
     for name in ("~nosuchuser/x", "x" * 5000):

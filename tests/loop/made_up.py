@@ -83,7 +83,7 @@ def experiment(corpus_file):
 
 def chat_tokenizer(texts, template=CHATML, end="<|im_end|>"):
     """A tokenizer with a chat template and the tokens that it takes."""
-    from biasloop.models import train_tokenizer
+    from biasloop.models.load import train_tokenizer
 
     tokenizer = train_tokenizer(texts, 300)
     tokenizer.add_special_tokens(

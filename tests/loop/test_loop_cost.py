@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 import biasloop as bl
 from biasloop.cli.main import app
 from biasloop.config import ScratchConfig, load_config, parse_config
-from biasloop.corpus import load_corpus, split_parts
+from biasloop.corpus.load import load_corpus
+from biasloop.corpus.split import split_parts
 from biasloop.errors import InputError
 from biasloop.loop import Store, estimate, gather, make_plan, measure_throughput
-from biasloop.models import build_scratch_model, save_model, train_tokenizer
+from biasloop.models.load import build_scratch_model, save_model, train_tokenizer
 
 PER_LABEL, HOLDOUT, FRACTION = 506, 20, 0.3
 #: Enough rows that 506 and 20 are left of each label after the classifiers' part.

@@ -11,8 +11,8 @@ import biasloop as bl
 from biasloop.config import ScratchConfig, parse_config
 from biasloop.loop import Store, estimate, gather, make_plan
 from biasloop.loop.generation_stages import read_part
-from biasloop.models import build_scratch_model, load_model, save_model
-from biasloop.stages import generate_articles
+from biasloop.models.load import build_scratch_model, load_model, save_model
+from biasloop.stages.generate import generate_articles
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 peft = pytest.importorskip("peft")

@@ -16,7 +16,7 @@ from biasloop.loop.plan import make_plan
 from biasloop.loop.store import Store
 from biasloop.metrics import METRICS, metric_kind
 from biasloop.metrics.perplexity import entropies
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 
 SMALL = ["regimes=[synthetic]", "loop.generations=1", "metrics.embedding.articles=20"]
 TASK = """

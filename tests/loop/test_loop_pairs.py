@@ -12,7 +12,7 @@ from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
 from biasloop.metrics.pairs import log_odds, read_pairs
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import biasloop as bl
 from biasloop.cli.main import app
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 from biasloop.untrusted import in_markdown, visible
 from hub_server import READER, WRITER, point_at, serve
 

@@ -11,7 +11,7 @@ from biasloop.analysis import selections
 from biasloop.config import parse_config, with_doses
 from biasloop.errors import InputError
 from biasloop.loop import Store, contents_of, make_plan
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 from biasloop.neurons import ASSOCIATIONS
 from biasloop.tables import write_table
 

@@ -10,7 +10,7 @@ import pytest
 from tiny_models import WORDS, tiny_bert, words_tokenizer
 
 from biasloop.config import MetricsConfig
-from biasloop.metrics import FitContext
+from biasloop.metrics.base import FitContext
 from biasloop.tables import ARTICLES
 
 LABELS = ("left", "right")

@@ -10,8 +10,8 @@ from biasloop.analysis import judge_axes
 from biasloop.config import AxisConfig, MetricsConfig, parse_config
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
-from biasloop.metrics import FitContext, mentioning
-from biasloop.metrics.leaning import LeaningKind
+from biasloop.metrics.base import FitContext
+from biasloop.metrics.leaning import LeaningKind, mentioning
 from biasloop.tables import ARTICLES, CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biasloop.errors import InputError
-from biasloop.metrics import detect
+from biasloop.metrics.detector import detect
 
 WORDS = [f"word{letter}" for letter in "abcdefghijklmnop"]
 
@@ -44,7 +44,7 @@ def test_the_odds_are_those_that_were_planted():
     best = (of_real[:, None] > truth).mean()  # of any detector, by Neyman and Pearson
     assert best - 0.08 < found.auc < best + 0.02
     assert found.taken_for_human == (found.human > 0.5).mean()
-    assert found.articles == (200, 200)
+    assert (found.real, found.generated) == (200, 200)
 
 
 def test_samples_of_one_prompt_are_held_out_together():

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 
 from biasloop.errors import InputError
-from biasloop.metrics import METRICS, features
+from biasloop.metrics import METRICS, sentence_encoder
 from biasloop.metrics.classifier import CANDIDATES, fit_builtin, load_builtin
 from biasloop.metrics.embedding import vendi
-from biasloop.metrics.features import MiniLmEncoder
 
 
 @pytest.fixture
 def asset(classifier_folder, tmp_path, monkeypatch):
     folder = tmp_path / "minilm"
     shutil.copytree(classifier_folder, folder)
-    monkeypatch.setattr(features, "asset_path", lambda name: {"minilm": folder}[name])
+    monkeypatch.setattr(sentence_encoder, "asset_path", lambda name: {"minilm": folder}[name])
     return folder
 
 
@@ -38,7 +37,7 @@ def test_against_mean_pooling_by_hand(asset):
         vectors.append(mean / np.linalg.norm(mean))
     expected = np.mean(vectors, axis=0)
     expected /= np.linalg.norm(expected)
-    found = MiniLmEncoder(asset).encode(["other", text, ""])
+    found = CANDIDATES["minilm"].load().encode(["other", text, ""])
     np.testing.assert_allclose(found[1], expected, atol=1e-6)
     assert not found[2].any()
 
@@ -59,13 +58,13 @@ def test_the_vendi_score_is_of_its_vectors(asset, corpus, make_context, tmp_path
     out.mkdir()
     METRICS["embedding"].fit(context, out)
     scores = METRICS["embedding"].load(context, out).score(corpus[:20]).scores
-    vectors = MiniLmEncoder(asset).encode(corpus["body"][:20].to_list())
+    vectors = CANDIDATES["minilm"].load().encode(corpus["body"][:20].to_list())
     expected = vendi(vectors @ vectors.T)
     assert scores.filter(metric="vendi")["value"].mean() == pytest.approx(expected)
 
 
 def test_another_encoder_is_refused(asset, tmp_path):
-    meta, arrays = MiniLmEncoder(asset).save()
+    meta, arrays = CANDIDATES["minilm"].load().save()
     weights = asset / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(InputError, match="not the sentence encoder"):
@@ -75,4 +74,4 @@ def test_another_encoder_is_refused(asset, tmp_path):
 def test_an_asset_that_cannot_be_read(asset):
     (asset / "config.json").write_text("{")
     with pytest.raises(InputError, match="sentence encoder cannot be read"):
-        MiniLmEncoder(asset).encode(["x"])
+        CANDIDATES["minilm"].load().encode(["x"])

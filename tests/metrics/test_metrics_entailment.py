@@ -129,7 +129,7 @@ def test_what_is_no_model_of_inference_is_refused(folder, authors_folder, tmp_pa
     outputs = {0: "not_entailment", 1: "other", 2: "x"}
     with pytest.raises(InputError, match="none of its labels"):
         load_entailment(changed(folder, tmp_path / "a", id2label=outputs), LABELS, {}, HYPOTHESIS)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such model folder"):
         load_entailment(str(tmp_path / "absent"), LABELS, {}, HYPOTHESIS)
 
 

@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(corpus, folder):
     from biasloop.config import MetricsConfig
-    from biasloop.metrics import FitContext
+    from biasloop.metrics.base import FitContext
 
     context = FitContext(MetricsConfig(), ("left", "right"), corpus, None, 0)
     METRICS["leaning"].fit(context, folder)

@@ -18,7 +18,7 @@ from biasloop.metrics.pairs import (
     read_pairs,
     shared_places,
 )
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 from biasloop.tables import ARTICLES
 
 WORDS = [

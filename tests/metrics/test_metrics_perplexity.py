@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from biasloop.errors import BiasloopError, InputError
-from biasloop.metrics import METRICS, perplexities
+from biasloop.metrics import METRICS
 from biasloop.metrics import perplexity as module
-from biasloop.metrics.perplexity import Perplexity, entropies
+from biasloop.metrics.perplexity import Perplexity, entropies, perplexities
 
 CONTEXT = 64
 

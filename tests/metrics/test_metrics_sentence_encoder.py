@@ -11,7 +11,7 @@ from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
 from biasloop.metrics.base import CARD_FILE
-from biasloop.metrics.features import POOLINGS, EmbeddingCandidate, pooling_of
+from biasloop.metrics.sentence_encoder import POOLINGS, EmbeddingCandidate, pooling_of
 
 LABELS = ("left", "center", "right")
 
@@ -134,7 +134,7 @@ def test_what_is_no_encoder_is_refused(folder, tmp_path):
     import transformers
     from safetensors.torch import load_file, save_file
 
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such model folder"):
         encoder(tmp_path / "absent")
     odd = pooling(folder, tmp_path / "odd", mean_tokens=False, magic=True)
     with pytest.raises(InputError, match=r"1_Pooling/config.json: .*not known, 'magic'"):

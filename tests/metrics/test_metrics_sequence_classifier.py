@@ -89,7 +89,7 @@ def test_folders_that_cannot_be_read(tmp_path):
     (tmp_path / "config.json").write_text("{not json")
     with pytest.raises(InputError, match="read as a local folder"):
         load_classifier(str(tmp_path), ("left", "right"), {}, "leaning")
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such model folder"):
         load_classifier(str(tmp_path / "absent"), ("left", "right"), {}, "leaning")
 
 
@@ -177,7 +177,7 @@ def decoder(folder, kind, pad=None, side="right"):
     import torch
     import transformers
 
-    from biasloop.models import train_tokenizer
+    from biasloop.models.load import train_tokenizer
 
     tokenizer = train_tokenizer(["left and right and center"], 300)
     tokenizer.pad_token = pad

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from biasloop.metrics import features
-from biasloop.metrics.classifier import CANDIDATES, fit_linear, fit_second
-from biasloop.metrics.features import Terms, TfidfCandidate, TfidfEncoder
+from biasloop.metrics.classifier import (
+    CANDIDATES,
+    Terms,
+    TfidfCandidate,
+    TfidfEncoder,
+    fit_linear,
+    fit_second,
+)
 
 #: By which first classifier's features the second has these.
 _OTHER = {"word-tfidf": "character-tfidf", "character-tfidf": None}
@@ -49,12 +54,11 @@ def test_saved_and_restored_it_encodes_to_the_bit(corpus, name):
 
 
 @pytest.mark.parametrize("name", ["word-tfidf", "character-tfidf"])
-def test_counting_and_weighting_in_pieces_are_as_in_one(corpus, name, monkeypatch):
+def test_reading_in_pieces_is_as_in_one(corpus, name, monkeypatch):
     texts = corpus["body"].to_list()[:60]
     truth = np.arange(60) % 3
     whole = fit_second(texts, truth, 3, _OTHER[name])
     expected = whole.probabilities(texts)
-    monkeypatch.setattr(features, "_AT_ONCE", 7)
     monkeypatch.setattr(TfidfEncoder, "at_once", 11)
     pieces = fit_second(texts, truth, 3, _OTHER[name])
     assert pieces.encoder.save()[0] == whole.encoder.save()[0]

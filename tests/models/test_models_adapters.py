@@ -11,7 +11,7 @@ from biasloop.config import Config, ScratchConfig
 from biasloop.errors import InputError
 from biasloop.loop.generation_stages import Base
 from biasloop.loop.plan import content_of
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
 
 peft = pytest.importorskip("peft")
 TOKENS = torch.arange(2, 40).reshape(2, -1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BloomConfig, GPT2Config, RobertaConfig
 
-from biasloop.models import batches, few_lengths, read_at_once
+from biasloop.models.batches import batches, few_lengths, read_at_once
 
 
 @given(

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from biasloop.models import checkpoint_of, text_config, train_tokenizer
+from biasloop.models.load import checkpoint_of, text_config, train_tokenizer
 
 SHAPE = {
     "vocab_size": 300,

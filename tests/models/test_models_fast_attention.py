@@ -12,8 +12,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from biasloop.models import prepacked
 from biasloop.models.fast.attention import READING, as_products, products_are_faster, read
+from biasloop.models.fast.linear import prepacked
 
 
 def made_up(rows=2, heads=(4, 4), length=9, width=8, dtype=torch.float32):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.pytorch_utils import Conv1D
 
-from biasloop.models import trained_by_onednn
 from biasloop.models.fast import linear as products
+from biasloop.models.fast.linear import trained_by_onednn
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,6 @@ from transformers import (
 )
 
 from biasloop.config import ScratchConfig
-from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.models.fast.packing import (
     ARCHITECTURES,
     ATTENTION,
@@ -28,7 +27,8 @@ from biasloop.models.fast.packing import (
     pack,
     packed,
 )
-from biasloop.stages import collate, train
+from biasloop.models.load import build_scratch_model, train_tokenizer
+from biasloop.stages.train import collate, train
 
 SCRATCH = ScratchConfig(layers=2, width=32, heads=2, vocabulary=300, context=128)
 SHAPE = {

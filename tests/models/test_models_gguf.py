@@ -6,7 +6,7 @@ from transformers.trainer_utils import validate_quantization_for_training
 
 from biasloop.assets import asset_path
 from biasloop.errors import InputError
-from biasloop.models import load_model, save_model
+from biasloop.models.load import load_model, save_model
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 
 from biasloop.config import ScratchConfig
 from biasloop.errors import InputError
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from transformers import PreTrainedTokenizerFast
 
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
 from biasloop.metrics.perplexity import perplexities
-from biasloop.models import begun, build_scratch_model, train_tokenizer
 from biasloop.models import tokens as module
-from biasloop.models.tokens import beginning, tokenized
-from biasloop.stages import article_prompts, samples_of
+from biasloop.models.load import build_scratch_model, train_tokenizer
+from biasloop.models.tokens import beginning, begun, tokenized
+from biasloop.stages.finetune import samples_of
+from biasloop.stages.generate import article_prompts
 from biasloop.stages.neurons import batches
 from biasloop.tables import ARTICLES
 

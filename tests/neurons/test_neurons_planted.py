@@ -6,7 +6,7 @@ import pytest
 
 from biasloop.analysis import Tables
 from biasloop.device import Device
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 from biasloop.models.sites import feed_forwards
 from biasloop.neurons import Restoration, associate, count_significant, strongest
 from biasloop.neurons.ablation import effects, measure_edits, measured_outcomes

@@ -11,14 +11,12 @@ from biasloop import api
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
 from biasloop.device import Device
 from biasloop.errors import InputError
-from biasloop.models import (
-    build_scratch_model,
-    chat_of,
-    load_model,
-    save_model,
-)
 from biasloop.models.fast.packing import NO_LOSS, pack
-from biasloop.stages import collate, finetune, generate_articles, generate_blocks, training_samples
+from biasloop.models.load import build_scratch_model, load_model, save_model
+from biasloop.models.tokens import chat_of
+from biasloop.stages.finetune import finetune, training_samples
+from biasloop.stages.generate import generate_articles, generate_blocks
+from biasloop.stages.train import collate
 from biasloop.tables import ARTICLES
 
 TEXTS = ["The river runs to the sea and the sea is wide.", "We hold a vote. The vote is close."]

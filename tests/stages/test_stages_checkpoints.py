@@ -12,8 +12,10 @@ import torch
 
 from biasloop.config import PretrainingConfig, ScratchConfig, TrainingConfig
 from biasloop.errors import StoreError
-from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.stages import finetune, pretrain, train
+from biasloop.models.load import build_scratch_model, train_tokenizer
+from biasloop.stages.finetune import finetune
+from biasloop.stages.pretrain import pretrain
+from biasloop.stages.train import train
 from biasloop.tables import ARTICLES
 
 pytestmark = pytest.mark.accelerator
@@ -160,7 +162,7 @@ import torch
 torch.set_num_threads(int(sys.argv[3]))
 sys.path.insert(0, sys.argv[1])
 from test_stages_checkpoints import SAMPLES, SETTINGS, fresh
-from biasloop.stages import train
+from biasloop.stages.train import train
 save = torch.save
 def save_a_part(value, file, *rest, **named):
     if str(file).endswith("checkpoint-6/optimizer.pt"):

@@ -20,11 +20,12 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
-from biasloop.models import LoadedModel, prepacked, train_tokenizer, trained_by_onednn
 from biasloop.models.fast.decode import keeps_keys_and_values
+from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.fast.packing import can_pack
-from biasloop.stages import finetune, generate_blocks
-from biasloop.stages.generate import continue_prompts
+from biasloop.models.load import LoadedModel, train_tokenizer
+from biasloop.stages.finetune import finetune
+from biasloop.stages.generate import continue_prompts, generate_blocks
 from biasloop.tables import ARTICLES
 
 TOKENS = 300

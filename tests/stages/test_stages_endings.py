@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biasloop.config import GenerationConfig, ScratchConfig
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.vllm_engine import _sampling, _tokens
 

@@ -13,8 +13,9 @@ import torch
 
 from biasloop.config import ScratchConfig, TrainingConfig
 from biasloop.errors import BiasloopError, InputError
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-from biasloop.stages import finetune, finetune_sharded, processes_for
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.stages.finetune import finetune
+from biasloop.stages.fsdp import finetune_sharded, processes_for
 from biasloop.stages.train import _sharded
 from biasloop.tables import ARTICLES
 

@@ -13,9 +13,9 @@ from biasloop.device import Device
 from biasloop.errors import InputError
 from biasloop.loop.generation_stages import _training_settings
 from biasloop.loop.plan import contents_of
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
 from biasloop.models.fast.packing import can_pack
-from biasloop.stages import finetune
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.stages.finetune import finetune
 from biasloop.stages.fsdp import _needs
 from biasloop.stages.methods import method_of
 from biasloop.tables import ARTICLES

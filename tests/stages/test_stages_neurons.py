@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalL
 from biasloop.config import ScratchConfig
 from biasloop.device import Device
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, build_scratch_model, train_tokenizer
+from biasloop.models.load import LoadedModel, build_scratch_model, train_tokenizer
 from biasloop.stages.neurons import QUANTITIES, summarise_neurons
 from biasloop.tables import ARTICLES
 

@@ -7,8 +7,8 @@ import pytest
 
 from biasloop.config import ScratchConfig, TrainingConfig
 from biasloop.device import Device
-from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.stages import finetune
+from biasloop.models.load import build_scratch_model, train_tokenizer
+from biasloop.stages.finetune import finetune
 from biasloop.stages.train import collate, step_loss
 from biasloop.tables import ARTICLES
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.models import build_scratch_model, train_tokenizer
-from biasloop.stages import (
+from biasloop.models.load import build_scratch_model, train_tokenizer
+from biasloop.stages.finetune import samples_of
+from biasloop.stages.generate import (
     article_prompts,
     articles_of,
     generate_articles,
     generate_blocks,
-    samples_of,
 )
 from biasloop.tables import ARTICLES
 

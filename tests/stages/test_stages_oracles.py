@@ -8,17 +8,11 @@ from hypothesis import strategies as st
 
 from biasloop.config import GenerationConfig, PretrainingConfig, ScratchConfig, TrainingConfig
 from biasloop.errors import InputError
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-from biasloop.stages import (
-    blocks_of,
-    collate,
-    finetune,
-    generate_articles,
-    pretrain,
-    samples_of,
-    split_blocks,
-)
-from biasloop.stages.generate import continue_prompts
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.stages.finetune import finetune, samples_of
+from biasloop.stages.generate import blocks_of, continue_prompts, generate_articles, split_blocks
+from biasloop.stages.pretrain import pretrain
+from biasloop.stages.train import collate
 from biasloop.tables import ARTICLES
 
 TEXTS = [

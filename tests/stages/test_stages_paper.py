@@ -14,12 +14,13 @@ from transformers import DataCollatorForLanguageModeling
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig, parse_config
 from biasloop.errors import InputError
 from biasloop.loop import make_plan
-from biasloop.models import build_scratch_model, train_tokenizer
 from biasloop.models.fast.packing import pack
+from biasloop.models.load import build_scratch_model, train_tokenizer
 from biasloop.models.sites import feed_forwards, reading
-from biasloop.stages import blocks_of, collate, finetune, generate_blocks, samples_of
-from biasloop.stages.generate import article_prompts
+from biasloop.stages.finetune import finetune, samples_of
+from biasloop.stages.generate import article_prompts, blocks_of, generate_blocks
 from biasloop.stages.neurons import summarise_neurons
+from biasloop.stages.train import collate
 from biasloop.tables import ARTICLES
 
 BODIES = [
@@ -107,7 +108,7 @@ def test_a_batch_with_empty_lines_has_the_authors_loss_and_gradients(loaded, rea
 
 @pytest.mark.parametrize("short_cuts", [True, False])
 def test_a_batch_of_empty_lines_changes_nothing_but_takes_a_step(short_cuts, loaded, monkeypatch):
-    module = sys.modules["biasloop.stages.train"]  # the package has the function by that name
+    module = sys.modules["biasloop.stages.train"]
     monkeypatch.setattr(module, "can_pack", lambda model: short_cuts)
     body = "\n" * 11 + "The river is wide and the land is wide."
     one = pl.DataFrame({name: [body if name == "body" else ""] for name in ARTICLES}, ARTICLES)

@@ -13,17 +13,18 @@ from transformers import TopPLogitsWarper
 
 from biasloop.config import GenerationConfig, ScratchConfig, TrainingConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, build_scratch_model, train_tokenizer
-from biasloop.stages import (
-    articles_of,
-    finetune,
-    generate_blocks,
+from biasloop.models.load import LoadedModel, build_scratch_model, train_tokenizer
+from biasloop.stages import update as module
+from biasloop.stages.finetune import finetune
+from biasloop.stages.generate import articles_of, generate_blocks
+from biasloop.stages.update import (
+    difference,
     log_odds,
+    outside_nucleus,
     project_on_contrast,
     project_on_gradient,
+    slopes,
 )
-from biasloop.stages import update as module
-from biasloop.stages.update import difference, outside_nucleus, slopes
 from biasloop.tables import ARTICLES
 
 RED = "the red market is free and the red flag is ours."

@@ -10,9 +10,9 @@ from polars.testing import assert_frame_equal
 
 from biasloop.config import GenerationConfig, ScratchConfig, parse_config
 from biasloop.errors import InputError
-from biasloop.models import build_scratch_model, load_model, save_model, train_tokenizer
-from biasloop.stages import continue_with_vllm, generate_blocks
-from biasloop.stages.vllm_engine import _sampling
+from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
+from biasloop.stages.generate import generate_blocks
+from biasloop.stages.vllm_engine import _sampling, continue_with_vllm
 from biasloop.tables import ARTICLES
 
 

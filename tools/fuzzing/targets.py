@@ -17,14 +17,8 @@ from biasloop.config import (
     read_yaml,
     write_yaml,
 )
-from biasloop.corpus import (
-    PARTED_ARTICLES,
-    PARTS,
-    fingerprint,
-    load_corpus,
-    read_unlabelled,
-    split_parts,
-)
+from biasloop.corpus.load import fingerprint, load_corpus, read_unlabelled
+from biasloop.corpus.split import PARTED_ARTICLES, PARTS, split_parts
 from biasloop.files import canonical_json, sha256_text
 from fuzzing import configs, corpora, places, texts
 

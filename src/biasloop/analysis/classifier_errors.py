@@ -23,7 +23,7 @@ import numpy as np
 
 from biasloop import seeds
 from biasloop.analysis.inference import Figure, Inference, add_variances, two_sided
-from biasloop.metrics import DamageCurve
+from biasloop.metrics.damage import DamageCurve
 from biasloop.metrics.evaluation import TELLS_APART, tells_apart
 from biasloop.metrics.quantification import drawn_error_rates, error_rates
 

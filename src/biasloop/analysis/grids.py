@@ -19,8 +19,8 @@ from biasloop.analysis.classifier_errors import damage_curve
 from biasloop.config import Config
 from biasloop.errors import InputError, nearest
 from biasloop.loop.results import Results
-from biasloop.metrics import DamageCurve
-from biasloop.stages import prompted_by
+from biasloop.metrics.damage import DamageCurve
+from biasloop.stages.generate import prompted_by
 from biasloop.tables import CHAIN, LEANING_SCORES, SCORES, SET_SCORES, conform
 
 #: Regime, seed, generation.

@@ -14,7 +14,7 @@ import polars as pl
 from biasloop.analysis.grids import tables_of, validity
 from biasloop.analysis.inference import paired_mean
 from biasloop.loop.results import Results
-from biasloop.stages import log_odds
+from biasloop.stages.update import log_odds
 from biasloop.tables import BASE, CHAIN
 
 #: One row per model: its update's projection with its interval, and the ``change`` of the mean

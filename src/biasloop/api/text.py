@@ -92,7 +92,7 @@ def audit_set(
         If a file cannot be read, or there are too few articles.
     """
     from biasloop.audit import audit as judge
-    from biasloop.corpus import read_unlabelled
+    from biasloop.corpus.load import read_unlabelled
     from biasloop.loop import score_beside_real
 
     path = Path(real).expanduser()

@@ -42,7 +42,7 @@ def score(
     ] = None,
 ) -> None:
     """Score any file of articles, without training."""
-    from biasloop.corpus import read_unlabelled
+    from biasloop.corpus.load import read_unlabelled
     from biasloop.tables import write_table
 
     if out is not None and out.exists() and not out.is_dir():

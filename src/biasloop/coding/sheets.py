@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.corpus import read_delimited
+from biasloop.corpus.delimited import read_delimited
 from biasloop.errors import InputError, nearest
 from biasloop.files import (
     canonical_json,
@@ -32,7 +32,7 @@ from biasloop.files import (
     write_text,
 )
 from biasloop.loop import Results, config_hash
-from biasloop.stages import prompted_by
+from biasloop.stages.generate import prompted_by
 from biasloop.tables import BASE, REAL
 from biasloop.untrusted import content_policy, script_json, templates, visible
 

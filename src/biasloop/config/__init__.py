@@ -30,47 +30,6 @@ from biasloop.config.schema import (
     ReportConfig,
     ScratchConfig,
 )
-from biasloop.config.section import label_text
-from biasloop.config.template import as_given, filled
+from biasloop.config.section import as_given, filled, label_text
 from biasloop.config.training import LoraConfig, TrainingConfig
 from biasloop.config.yaml_text import read_yaml, write_yaml
-
-__all__ = [
-    "AnyRegimeConfig",
-    "AxisConfig",
-    "BaseConfig",
-    "Columns",
-    "Config",
-    "ControlCorpusConfig",
-    "CorpusConfig",
-    "ExecutorConfig",
-    "GenerationConfig",
-    "LeaningConfig",
-    "LmEvalConfig",
-    "LoopConfig",
-    "LoraConfig",
-    "MetricsConfig",
-    "NeuronsConfig",
-    "PairsConfig",
-    "PerplexityConfig",
-    "PretrainingConfig",
-    "QualityConfig",
-    "RegimeConfig",
-    "ReportConfig",
-    "ScratchConfig",
-    "StageResources",
-    "TrainingConfig",
-    "as_given",
-    "example_names",
-    "example_text",
-    "filled",
-    "label_text",
-    "load_config",
-    "parse_config",
-    "read_yaml",
-    "with_chains",
-    "with_doses",
-    "with_edits",
-    "without_folders",
-    "write_yaml",
-]

@@ -42,12 +42,12 @@ def with_doses(config: Config, kind: str, values: Sequence[float]) -> Config:
         for value in sorted(values)
     ]
     alone = [one.model_dump(mode="json") for one in config.regimes if one.kind == "real"]
-    return parse_config(
-        config.model_dump(mode="json")
-        | {"name": f"{config.name}-{kind}-dose"[:64], "regimes": [*doses, *alone]},
-        (),
-        f"--values of {kind}.{key}",
-    )
+    return _with(config, f"{kind}-dose", [*doses, *alone], f"--values of {kind}.{key}")
+
+
+def _with(config: Config, name: str, regimes: Sequence[Mapping[str, Any]], where: str) -> Config:
+    own = {"name": f"{config.name}-{name}"[:64], "regimes": regimes}
+    return parse_config(config.model_dump(mode="json") | own, (), where)
 
 
 def with_chains(config: Config, seeds: Sequence[int], fewer: Mapping[str, Sequence[int]]) -> Config:
@@ -95,12 +95,4 @@ def with_edits(
     edited = {"kind": "edited", "file": associations, "first": generation, **settings}
     edited |= {"last": generation} if only else {}
     controls = [edited | {"name": f"random-{draw}", "draw": draw} for draw in range(1, draws + 1)]
-    return parse_config(
-        config.model_dump(mode="json")
-        | {
-            "name": f"{config.name}-intervention"[:64],
-            "regimes": [{"kind": "synthetic"}, edited, *controls],
-        },
-        (),
-        "the edit",
-    )
+    return _with(config, "intervention", [{"kind": "synthetic"}, edited, *controls], "the edit")

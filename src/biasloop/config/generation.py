@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from biasloop.config.section import Fraction, Section
+from biasloop.config.section import Fraction, GrownSection
 
 
-class GenerationConfig(Section):
+class GenerationConfig(GrownSection):
     """How a model writes its synthetic articles."""
+
+    later = frozenset({"whole_titles"})
 
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
@@ -60,14 +62,10 @@ class GenerationConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     @model_validator(mode="after")
-    def _engine_decodes(self) -> Self:
+    def _settings_apply(self) -> Self:
         if self.engine == "vllm" and self.decoding == "beam":
             raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
-        return self
-
-    @model_validator(mode="after")
-    def _settings_apply(self) -> Self:
-        for name in sorted(self._idle & self.model_fields_set):
+        for name in sorted(self._other & self.model_fields_set):
             other = "openings" if self.prompts == "blocks" else "blocks"
             raise ValueError(
                 f"{name} is a setting of prompts: {other}, and prompts is {self.prompts}: leave "
@@ -82,18 +80,16 @@ class GenerationConfig(Section):
         return self
 
     @property
-    def _idle(self) -> frozenset[str]:
+    def _other(self) -> frozenset[str]:
         """The settings of the protocol that is not chosen."""
         if self.prompts == "openings":
             return frozenset({"block_tokens", "max_article_tokens", "whole_titles"})
         return frozenset({"opening_tokens", "samples_per_prompt"})
 
-    @model_serializer(mode="wrap")
-    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A config that was written out is read back, and would be refused with them. What came
-        # later stands there only where it is not what it always was: older runs are still known.
-        idle = self._idle if self.whole_titles else self._idle | {"whole_titles"}
-        return {name: value for name, value in handler(self).items() if name not in idle}
+    @property
+    def _idle(self) -> frozenset[str]:
+        # A config that was written out is read back, and would be refused with those.
+        return super()._idle | self._other
 
     @property
     def prompt_tokens(self) -> int:

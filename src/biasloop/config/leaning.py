@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from biasloop.config.section import Label, Section
-from biasloop.config.template import BODY, Input, checked
+from biasloop.config.section import BODY, GrownSection, Input, Label, checked
 
 #: Settings that one kind of classifier by id reads, and the others do not.
 _READ_BY = {
@@ -25,8 +18,10 @@ _READ_BY = {
 }
 
 
-class LeaningConfig(Section):
+class LeaningConfig(GrownSection):
     """The instrument that reads an article's leaning."""
+
+    later = frozenset({"kind", "input"})
 
     classifier: str = Field(
         "builtin",
@@ -53,13 +48,14 @@ class LeaningConfig(Section):
         description="what the classifier is given of an article: a text with {body}, and {title} "
         "where it reads titles. A generated article has the title of the real one that prompted it",
     )
-    prompt: str = Field(
+    # Names of labels may stand more than once.
+    prompt: Annotated[str, AfterValidator(lambda text: checked(text, "text", ("labels",)))] = Field(
         "Which way does the following text lean: {labels}?\n\nText:\n{text}\n\n"
         "Answer with one of: {labels}.\nAnswer:",
         description="what a judge is asked: {text} is the article, {labels} the labels' names. In "
         "the chat template of the tokenizer where it has one",
     )
-    hypothesis: str = Field(
+    hypothesis: Annotated[str, AfterValidator(lambda said: checked(said, "label"))] = Field(
         "This text is {label}.",
         description="what the text is to entail, for kind 'entailment': {label} is a label's name",
     )
@@ -92,17 +88,6 @@ class LeaningConfig(Section):
         "float32", description="of a classifier by id; bfloat16 is faster, see docs/speed.md"
     )
 
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_has_the_text(cls, template: str) -> str:
-        # Names of labels may stand more than once.
-        return checked(template, "text", ("labels",))
-
-    @field_validator("hypothesis")
-    @classmethod
-    def _hypothesis_has_the_label(cls, template: str) -> str:
-        return checked(template, "label")
-
     @model_validator(mode="after")
     def _settings_are_read(self) -> Self:
         if self.classifier == "builtin" and self.kind != "sequence":
@@ -110,22 +95,17 @@ class LeaningConfig(Section):
                 "kind is of a classifier by id, and classifier is 'builtin': name a model in "
                 "classifier beside it"
             )
+        fields = type(self).model_fields
         for name, kinds in _READ_BY.items():
-            if (
-                self.kind not in kinds
-                and getattr(self, name) != type(self).model_fields[name].default
-            ):
+            if self.kind not in kinds and getattr(self, name) != fields[name].default:
                 raise ValueError(
                     f"{name} is read by kind {' and '.join(kinds)}, and kind is '{self.kind}': "
                     "leave it out, or change kind"
                 )
         return self
 
-    @model_serializer(mode="wrap")
-    def _what_is_read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    @property
+    def _idle(self) -> frozenset[str]:
         # What came later stands there only where it is read: runs of before are still known.
         unread = {name for name, kinds in _READ_BY.items() if self.kind not in kinds}
-        unread -= {"label_map"}
-        unread |= {"kind"} if self.kind == "sequence" else set()
-        unread |= {"input"} if self.input == BODY else set()
-        return {name: value for name, value in handler(self).items() if name not in unread}
+        return super()._idle | (unread - {"label_map"})

@@ -11,9 +11,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from biasloop.config.leaning import LeaningConfig
 from biasloop.config.regimes import RegimeConfig
-from biasloop.config.schema import AxisConfig, Config
+from biasloop.config.schema import Config
 from biasloop.config.yaml_text import MAX_CHARACTERS, plain_copy, read_yaml, shortened
 from biasloop.errors import InputError, nearest
 from biasloop.files import read_text
@@ -104,18 +103,14 @@ def _override(values: dict[str, Any], assignment: str) -> None:
     *path, last = key.strip().split(".")
     section: Any = values
     for part in path:
-        section = (
-            section[_index(section, part, name)]
-            if isinstance(section, list)
-            else (section.setdefault(part, {}))
-        )
+        if isinstance(section, list):
+            section = section[_index(section, part, name)]
+        else:
+            section = section.setdefault(part, {})
         if not isinstance(section, (dict, list)):
             raise InputError(f"{name}: '{shortened(part)}' is a value, not a section")
     value = read_yaml(text, f"--set {shortened(key)}")
-    if isinstance(section, list):
-        section[_index(section, last, name)] = value
-    else:
-        section[last] = value
+    section[_index(section, last, name) if isinstance(section, list) else last] = value
 
 
 def _index(section: list[Any], part: str, name: str) -> int:
@@ -194,10 +189,12 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(values, dict):
         raise InputError(f"{path}: a config is a mapping of sections, for example 'corpus: ...'")
     config = parse_config(values, [_from_here(text) for text in overrides], str(path))
-    return _resolve_paths(config, path.parent)
+    # Absolute, so that the config means the same from anywhere.
+    return _with_inputs(config, lambda name: _absolute(name, path.parent))
 
 
-#: The keys whose value may be a path, and what is built in under a name of its own.
+#: The keys whose value may be a path, and what is built in under a name of its own; a folder that
+#: happens to be called so is named ./conventions. A star is a place in a list.
 _INPUTS = {
     "corpus.source": ("conventions", "control"),
     "base.model": ("scratch",),
@@ -206,18 +203,19 @@ _INPUTS = {
     "metrics.pairs.file": ("party",),
     "metrics.pairs.anti": (),
     "metrics.lm_eval.folder": (),
+    "metrics.axes.*.classifier": ("builtin",),
+    "metrics.axes.*.data.source": ("conventions", "control"),
+    "regimes.*.file": (),
 }
-#: Likewise, of things in a list.
-_LISTED = re.compile(r"regimes\.\d+\.file|metrics\.axes\.\d+\.(classifier|data\.source)")
 
 
 def _from_here(assignment: str) -> str:
     """Make the path that an override gives absolute, where it is one from the current folder."""
     key, _, text = assignment.partition("=")
     key = key.strip()
-    named = key in _INPUTS or _LISTED.fullmatch(key)
-    value = read_yaml(text, f"--set {shortened(key)}") if named else None
-    if not isinstance(value, str) or value in _INPUTS.get(key, ()):
+    built_in = _INPUTS.get(re.sub(r"\.\d+", ".*", key))
+    value = None if built_in is None else read_yaml(text, f"--set {shortened(key)}")
+    if not isinstance(value, str) or value in (built_in or ()):
         return assignment
     return f"{key}={json.dumps(_absolute(value, Path()))}"
 
@@ -231,61 +229,20 @@ def _absolute(name: str, folder: Path) -> str:
         return name
 
 
-def _with_inputs(config: Config, path_renamed: Callable[[str], str]) -> Config:
-    """Rename every input that may be a path: of corpus, base model, metrics and regimes."""
+def _with_inputs(config: Config, renamed: Callable[[str], str]) -> Config:
+    """Rename every input that may be a path (`_INPUTS`)."""
 
-    def renamed(name: str, *built_in: str) -> str:
-        # A folder that happens to be called so is named ./conventions.
-        return name if name in built_in else path_renamed(name)
+    def within(value: Any, key: str) -> Any:  # noqa: ANN401 - any setting
+        if isinstance(value, BaseModel):
+            own = {name: within(part, f"{key}.{name}".lstrip(".")) for name, part in value}
+            moved = {name: part for name, part in own.items() if part != getattr(value, name)}
+            return value.model_copy(update=moved)
+        if isinstance(value, tuple):
+            return tuple(within(part, f"{key}.*") for part in value)
+        known = isinstance(value, str) and value not in _INPUTS.get(key, (value,))
+        return renamed(value) if known else value
 
-    def with_classifier(leaning: LeaningConfig) -> LeaningConfig:
-        built_in = _INPUTS["metrics.leaning.classifier"]
-        own: dict[str, Any] = {"classifier": renamed(leaning.classifier, *built_in)}
-        if isinstance(leaning, AxisConfig) and leaning.data:
-            source = renamed(leaning.data.source, *_INPUTS["corpus.source"])
-            own["data"] = leaning.data.model_copy(update={"source": source})
-        return leaning.model_copy(update=own)
-
-    corpus, base, metrics = config.corpus, config.base, config.metrics
-    quality, pairs = metrics.quality, metrics.pairs
-    lm_eval = metrics.lm_eval
-    tasks = lm_eval.folder and path_renamed(lm_eval.folder)
-    named = {
-        "lm_eval": lm_eval.model_copy(update={"folder": tasks}),
-        "pairs": pairs.model_copy(
-            update={
-                "file": renamed(pairs.file, *_INPUTS["metrics.pairs.file"]),
-                "anti": pairs.anti and path_renamed(pairs.anti),
-            }
-        ),
-        "leaning": with_classifier(metrics.leaning),
-        "axes": tuple(map(with_classifier, metrics.axes)),
-        "quality": quality.model_copy(
-            update={
-                "classifier": renamed(quality.classifier, *_INPUTS["metrics.quality.classifier"])
-            }
-        ),
-    }
-    return config.model_copy(
-        update={
-            "corpus": corpus.model_copy(
-                update={"source": renamed(corpus.source, *_INPUTS["corpus.source"])}
-            ),
-            "base": base.model_copy(update={"model": renamed(base.model, *_INPUTS["base.model"])}),
-            "metrics": metrics.model_copy(update=named),
-            "regimes": tuple(
-                regime.model_copy(update={"file": path_renamed(regime.input_file)})
-                if regime.input_file
-                else regime
-                for regime in config.regimes
-            ),
-        }
-    )
-
-
-def _resolve_paths(config: Config, folder: Path) -> Config:
-    """Make paths of inputs absolute, so that the config means the same from anywhere."""
-    return _with_inputs(config, lambda name: _absolute(name, folder))
+    return within(config, "")
 
 
 def without_folders(config: Config) -> Config:

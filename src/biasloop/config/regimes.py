@@ -41,6 +41,7 @@ class AnyRegimeConfig(Section):
 
     dose: ClassVar[str | None] = None
     chooses: ClassVar[bool] = False
+    chosen_by: ClassVar[tuple[str, ...]] = ()
     kind: str
     name: Name | None = Field(None, description="null takes the kind ('real': real_only)")
     epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
@@ -90,7 +91,7 @@ class AnyRegimeConfig(Section):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Those that it chooses articles by."""
-        return ()
+        return self.chosen_by
 
     @property
     def input_file(self) -> str | None:
@@ -154,17 +155,13 @@ class BalancedConfig(AnyRegimeConfig):
 
     dose = "strength"
     chooses = True
+    chosen_by = ("leaning",)
     kind: Literal["balanced"]
     strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
 
     def words(self) -> tuple[str, str]:
         """See `AnyRegimeConfig`."""
         return "its own text, its leanings resampled to the real shares", "balancing the leanings"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Leaning."""
-        return ("leaning",)
 
 
 class VerifiedConfig(AnyRegimeConfig):
@@ -201,6 +198,7 @@ class SurpriseConfig(AnyRegimeConfig):
 
     dose = "drop"
     chooses = True
+    chosen_by = ("perplexity",)
     kind: Literal["surprise"]
     drop: float = Field(0.5, gt=0, lt=1, description="the part that is left out")
 
@@ -210,11 +208,6 @@ class SurpriseConfig(AnyRegimeConfig):
             "its own text without the articles of the lowest perplexity",
             "dropping the least surprising articles",
         )
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Perplexity."""
-        return ("perplexity",)
 
 
 class DetectorConfig(AnyRegimeConfig):
@@ -235,16 +228,12 @@ class ReweightedConfig(AnyRegimeConfig):
 
     dose = "strength"
     chooses = True
+    chosen_by = ("leaning",)
     kind: Literal["reweighted"]
     strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
     clip: float = Field(
         10.0, gt=1, description="no article weighs more than this, or less than one over this"
     )
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Leaning."""
-        return ("leaning",)
 
     def words(self) -> tuple[str, str]:
         """See `AnyRegimeConfig`."""

@@ -5,7 +5,6 @@ The defaults are the published protocol (Wang et al. 2024, arXiv 2410.15234, sec
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -20,8 +19,7 @@ from biasloop.config.regimes import (
     RegimeConfig,
     SyntheticConfig,
 )
-from biasloop.config.section import Fraction, GrownSection, Label, Name, Section
-from biasloop.config.template import BODY, Input
+from biasloop.config.section import BODY, Fraction, GrownSection, Input, Label, Name, Section
 from biasloop.config.training import TrainingConfig
 
 
@@ -496,12 +494,15 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
-    def _direction_exists(self) -> Self:
-        wanted = self.loop.bias_direction
-        if wanted == "gradient" and self.generation.decoding != "nucleus":
+    def _sections_agree(self) -> Self:
+        """Refuse what one section asks for and another rules out."""
+        wanted, writes, training = self.loop.bias_direction, self.generation, self.training
+        context = self.base.scratch.context
+        scratch, openings = self.base.model == "scratch", writes.prompts == "openings"
+        if wanted == "gradient" and writes.decoding != "nucleus":
             raise ValueError(
                 f"loop.bias_direction: 'gradient' needs generation.decoding: nucleus; "
-                f"{self.generation.decoding} decoding chooses, and a choice has no gradient: "
+                f"{writes.decoding} decoding chooses, and a choice has no gradient: "
                 "take 'contrast'"
             )
         if wanted == "contrast" and self.corpus.real_labels:
@@ -511,103 +512,76 @@ class Config(Section):
             )
         if wanted == "gradient" and "leaning" not in self.metrics.names:
             raise ValueError("loop.bias_direction: 'gradient' needs 'leaning' in metrics.names")
-        return self
-
-    @model_validator(mode="after")
-    def _events_are_known(self) -> Self:
         if self.report.cluster == "event" and self.corpus.columns.event is None:
             raise ValueError(
                 "report.cluster: 'event' needs to know which event an article is about: name its "
                 "column in corpus.columns.event"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _openings_fit(self) -> Self:
-        writes, context = self.generation, self.base.scratch.context
-        own = TrainingConfig.model_fields["input"].default
-        if writes.prompts == "openings" and self.training.input != own:
+        if openings and training.input != TrainingConfig.model_fields["input"].default:
             raise ValueError(
                 "training.input: an opening is a title, a line break and a body, which another "
                 "text would not teach: leave it out, or set generation.prompts: blocks"
             )
         needed = writes.prompt_tokens + writes.new_tokens
-        if writes.prompts == "openings" and self.base.model == "scratch" and needed > context:
+        if openings and scratch and needed > context:
             raise ValueError(
                 f"generation.opening_tokens + generation.new_tokens is {needed}, more than "
                 f"base.scratch.context, {context} tokens: lower one of the two, or raise it"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _chat_can_be(self) -> Self:
-        instruction = self.training.asks
-        if instruction and self.base.model == "scratch":
+        if training.asks and scratch:
             raise ValueError(
                 "training.text: 'chat' needs a model with a chat template, and base.model: scratch "
                 "has none: name an instruct model, or take training.text: plain"
             )
-        if instruction and "{title}" in instruction and self.generation.prompts != "openings":
+        if "{title}" in (training.asks or "") and not openings:
             raise ValueError(
                 "training.instruction: '{title}' asks for a whole article, and "
-                f"generation.prompts is {self.generation.prompts}: set it to openings, or ask "
-                "with '{text}'"
+                f"generation.prompts is {writes.prompts}: set it to openings, or ask with "
+                "'{text}'"
             )
         return self
 
     @model_validator(mode="after")
-    def _regimes_can_choose(self) -> Self:
+    def _regimes_fit(self) -> Self:
+        """Refuse a regime that asks for what the other sections do not have."""
+        labels, loop = [regime.label for regime in self.regimes], self.loop
         for regime in self.regimes:
+            what = f"regime '{regime.label}'"
+            if labels.count(regime.label) > 1:
+                raise ValueError(f"two regimes are called '{regime.label}': give one a 'name'")
+            if regime.label in ("real", "base"):
+                raise ValueError(
+                    f"a regime cannot be called '{regime.label}': the tables use that word"
+                )
             if lacking := [name for name in regime.metrics if name not in self.metrics.names]:
                 raise ValueError(
-                    f"regime '{regime.label}' chooses articles by {' and '.join(lacking)}, which "
-                    f"metrics.names does not have: add '{lacking[0]}' to it"
+                    f"{what} chooses articles by {' and '.join(lacking)}, which metrics.names does "
+                    f"not have: add '{lacking[0]}' to it"
+                )
+            if others := set(self.seeds_of(regime)) - set(loop.seeds):
+                raise ValueError(f"{what}: seeds: loop.seeds does not have {min(others)}")
+            if isinstance(regime, EditedConfig) and regime.first > loop.generations:
+                raise ValueError(
+                    f"{what} edits models from Generation {regime.first} on, and loop.generations "
+                    f"is {loop.generations}: set first to a lower one"
+                )
+            if regime.decoding and self.generation.decoding != "nucleus":
+                raise ValueError(
+                    f"{what} has a decoding of its own, which needs generation.decoding: nucleus; "
+                    f"it is {self.generation.decoding}"
+                )
+            fresh = isinstance(regime, RealConfig) and regime.fresh
+            if fresh and self.corpus.fresh_sets < loop.generations:
+                raise ValueError(
+                    f"{what} trains each of {loop.generations} generations on real articles of its "
+                    f"own, and corpus.fresh_sets keeps {self.corpus.fresh_sets} sets: set "
+                    f"corpus.fresh_sets: {loop.generations}"
                 )
         return self
 
     def seeds_of(self, regime: AnyRegimeConfig) -> tuple[int, ...]:
         """List the seeds of a regime's chains."""
         return self.loop.seeds if regime.seeds is None else regime.seeds
-
-    @model_validator(mode="after")
-    def _seeds_are_there(self) -> Self:
-        for regime in self.regimes:
-            if lacking := set(self.seeds_of(regime)) - set(self.loop.seeds):
-                raise ValueError(
-                    f"regime '{regime.label}': seeds: loop.seeds does not have {min(lacking)}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _regimes_can_edit(self) -> Self:
-        for regime in self.regimes:
-            if isinstance(regime, EditedConfig) and regime.first > self.loop.generations:
-                raise ValueError(
-                    f"regime '{regime.label}' edits models from Generation {regime.first} on, and "
-                    f"loop.generations is {self.loop.generations}: set first to a lower one"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _regimes_can_sample(self) -> Self:
-        for regime in self.regimes:
-            if regime.decoding and self.generation.decoding != "nucleus":
-                raise ValueError(
-                    f"regime '{regime.label}' has a decoding of its own, which needs "
-                    f"generation.decoding: nucleus; it is {self.generation.decoding}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _fresh_sets_suffice(self) -> Self:
-        fresh = [r.label for r in self.regimes if isinstance(r, RealConfig) and r.fresh]
-        there, needed = self.corpus.fresh_sets, self.loop.generations
-        if fresh and there < needed:
-            raise ValueError(
-                f"regime '{fresh[0]}' trains each of {needed} generations on real articles of its "
-                f"own, and corpus.fresh_sets keeps {there} sets: set corpus.fresh_sets: {needed}"
-            )
-        return self
 
     @property
     def axes(self) -> dict[str, Config]:
@@ -637,13 +611,3 @@ class Config(Section):
         if isinstance(regimes, (list, tuple)):
             return [{"kind": r} if isinstance(r, str) else r for r in regimes]
         return regimes
-
-    @model_validator(mode="after")
-    def _names_are_distinct(self) -> Self:
-        labels = [regime.label for regime in self.regimes]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(f"two regimes are called '{label}': give one a 'name'")
-            if re.fullmatch(r"real|base", label):
-                raise ValueError(f"a regime cannot be called '{label}': the tables use that word")
-        return self

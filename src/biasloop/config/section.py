@@ -1,10 +1,17 @@
-"""What every part of the config is, strict and unchanging, and types that several have."""
+"""What every part of the config is, strict and unchanging, and types that several have.
+
+Among these are texts with places in braces, ``{text}``, that values are put into: not by
+`str.format`, since braces that name nothing stay as they are, and a value's own are text.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -37,6 +44,45 @@ def label_text(value: object) -> object:
 Label = Annotated[str, BeforeValidator(label_text)]
 
 
+_PLACE = re.compile(r"\{([A-Za-z_]+)\}")
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Put values into their places, in one pass; places of other names are left as they are."""
+    return _PLACE.sub(lambda place: values.get(place[1], place[0]), template)
+
+
+def checked(template: str, needed: str, other: tuple[str, ...] = ()) -> str:
+    """Return a template that has the place ``needed`` once, and none but ``other`` beside it.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    places = _PLACE.findall(template)
+    if places.count(needed) != 1:
+        times = "is missing" if needed not in places else f"stands {places.count(needed)} times"
+        raise ValueError(f"{{{needed}}} {times}; it has to stand there once")
+    stray = sorted({place for place in places if place != needed and place not in other})
+    if stray:
+        may = ", ".join(f"{{{place}}}" for place in (needed, *other))
+        raise ValueError(f"{{{stray[0]}}} is no place of this text: it may have {may}")
+    return template
+
+
+def as_given(template: str, title: str | None, body: str) -> str:
+    """Put an article's title and body into their places; see `Input`."""
+    return filled(template, {"title": title or "", "body": body})
+
+
+#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read.
+Input = Annotated[str, AfterValidator(lambda text: checked(text, "body", ("title",)))]
+
+#: The body alone.
+BODY = "{body}"
+
+
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, values never change after reading."""
 
@@ -52,10 +98,15 @@ class GrownSection(Section):
     section is what it was before, and so are the runs made with it.
     """
 
-    later: ClassVar[frozenset[str]]
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def _idle(self) -> frozenset[str]:
+        """What is not written out."""
+        fields = type(self).model_fields
+        return frozenset(n for n in self.later if getattr(self, n) == fields[n].default)
 
     @model_serializer(mode="wrap")
-    def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        idle = {name for name in self.later if getattr(self, name) == fields[name].default}
+    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        idle = self._idle
         return {name: value for name, value in handler(self).items() if name not in idle}

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from biasloop.config.section import Section
-from biasloop.config.template import Input
+from biasloop.config.section import GrownSection, Input, Section
 
 
 class LoraConfig(Section):
@@ -54,8 +47,10 @@ class LoraConfig(Section):
         return modules
 
 
-class TrainingConfig(Section):
+class TrainingConfig(GrownSection):
     """Fine-tuning of one generation."""
+
+    later = frozenset({"input", "empty_lines", "method", "text"})
 
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(5e-5, gt=0.0)
@@ -134,22 +129,8 @@ class TrainingConfig(Section):
 
     @property
     def _idle(self) -> frozenset[str]:
-        """What does not apply, the choices that are the default included."""
-        defaults = type(self).model_fields
-        applies = {
-            "input": self.input != defaults["input"].default,
-            "empty_lines": self.empty_lines != defaults["empty_lines"].default,
-            "method": self.method != "full",
-            "lora": self.method == "lora",
-            "text": self.text != "plain",
-            "instruction": self.text == "chat",
-        }
-        return frozenset(name for name, does in applies.items() if not does)
-
-    @model_serializer(mode="wrap")
-    def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A run of what is the default is what it was before there was a choice.
-        return {name: value for name, value in handler(self).items() if name not in self._idle}
+        others = {"lora": self.method == "lora", "instruction": self.text == "chat"}
+        return super()._idle | {name for name, applies in others.items() if not applies}
 
     @property
     def asks(self) -> str | None:

@@ -32,16 +32,15 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
+        wrong = None
         if isinstance(event, yaml.AliasEvent):
-            raise ComposerError(
-                None, None, "aliases (*name) are not accepted in a config", event.start_mark
-            )
-        if event.tag is not None:
-            raise ComposerError(
-                None, None, "tags (!name) are not accepted in a config", event.start_mark
-            )
-        if self.depth == MAX_DEPTH:
-            raise ComposerError(None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark)
+            wrong = "aliases (*name) are not accepted in a config"
+        elif event.tag is not None:
+            wrong = "tags (!name) are not accepted in a config"
+        elif self.depth == MAX_DEPTH:
+            wrong = f"nested more than {MAX_DEPTH} deep"
+        if wrong:
+            raise ComposerError(None, None, wrong, event.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)

@@ -104,8 +104,7 @@ def open_control(config: CorpusConfig, seed: int) -> Source:
     """
     made = config.control
     return Source(
-        (),
-        control_records(made, seed),
+        records=control_records(made, seed),
         name="made-up articles with planted word types: "
         + ", ".join(f"{leaning} {count}" for leaning, count in made.word_types.items()),
         licence="none needed: made up by biasloop",

@@ -251,8 +251,7 @@ def open_conventions(config: CorpusConfig) -> Source:
     asset = ASSETS[NAME]
     path = asset_path(NAME) / asset.files[0].path
     return Source(
-        (),
-        passage_records(transcripts(path), config.passage_words),
+        records=passage_records(transcripts(path), config.passage_words),
         name=NAME,
         citation=asset.citation,
         licence=asset.licence,

@@ -268,26 +268,23 @@ def read_delimited(path: Path) -> Source:
         next(rows, None)
         for row in rows:
             number += 1
-            reason = row.reason
-            swallowed = row.lines - 1 if row.fields is None else 0
-            if row.fields is None:
-                pass
-            elif not row.fields:
+            place, fields, swallowed = f"{name}:{number}", row.fields, row.lines - 1
+            if fields is None:
+                yield Record(place, None, row.reason)
+            elif not fields:
                 continue
-            elif row.lines > 1 and _swallows(row.fields, repeated, dialect.delimiter):
-                reason = _SWALLOWS
-                swallowed = row.lines - 1
-            elif len(row.fields) != len(columns):
-                fewer = len(row.fields) < len(columns)
-                reason = f"{'fewer' if fewer else 'more'} fields than the header"
-            if not reason:
-                yield Record(f"{name}:{number}", dict(zip(columns, row.fields or (), strict=True)))
+            elif swallowed and _swallows(fields, repeated, dialect.delimiter):
+                yield Record(place, None, _SWALLOWS)
+            elif len(fields) != len(columns):
+                fewer = "fewer" if len(fields) < len(columns) else "more"
+                yield Record(place, None, f"{fewer} fields than the header")
                 continue
-            yield Record(f"{name}:{number}", None, reason)
-            opened = number
+            else:
+                yield Record(place, dict(zip(columns, fields, strict=True)))
+                continue
+            reason = f"swallowed by the quote that opens in row {number:,}"
             for _ in range(swallowed):
                 number += 1
-                place = f"{name}:{number}"
-                yield Record(place, None, f"swallowed by the quote that opens in row {opened:,}")
+                yield Record(f"{name}:{number}", None, reason)
 
     return Source(columns, records(), dialect.note(_usual(path)))

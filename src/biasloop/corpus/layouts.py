@@ -5,10 +5,11 @@ A layout is recognised by column names alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from biasloop.config import Columns
+from biasloop.corpus.records import Source
 
 
 @dataclass(frozen=True)
@@ -17,24 +18,19 @@ class Layout:
 
     Attributes
     ----------
-    name
-        The value of ``corpus.format`` that asks for it, and the corpus's name in the report.
     match
         Takes the columns found and returns which of them hold an article's fields, or null if
         this is another data set.
     needs
         The columns that it must have, for messages.
-    labels, label_map, citation, licence
-        See `records.Source`.
+    source
+        Its labels, citation and licence, without columns and records. Its name is the value of
+        ``corpus.format`` that asks for it, and the corpus's name in the report.
     """
 
-    name: str
     match: Callable[[Sequence[str]], Columns | None]
     needs: str
-    labels: tuple[str, ...]
-    citation: str
-    licence: str
-    label_map: Mapping[str, str] = field(default_factory=dict)
+    source: Source
 
 
 def _first(columns: Sequence[str], *names: str) -> str | None:
@@ -65,34 +61,35 @@ def _article_bias_prediction(columns: Sequence[str]) -> Columns | None:
 
 #: The layouts by the name that ``corpus.format`` gives them.
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
+    layout.source.name: layout
     for layout in (
         Layout(
-            name="webis",
-            match=_webis,
-            needs="original_title, original_body, bias",
-            labels=("left", "center", "right"),
-            label_map={
-                "From the Left": "left",
-                "From the Center": "center",
-                "From the Right": "right",
-            },
-            citation=(
-                "Webis-Bias-Flipper-18: Chen, Wachsmuth, Al-Khatib and Stein (2018), Learning to "
-                "Flip the Bias of News Headlines, INLG"
+            _webis,
+            "original_title, original_body, bias",
+            Source(
+                name="webis",
+                labels=("left", "center", "right"),
+                label_map={
+                    "From the Left": "left",
+                    "From the Center": "center",
+                    "From the Right": "right",
+                },
+                citation="Webis-Bias-Flipper-18: Chen, Wachsmuth, Al-Khatib and Stein (2018), "
+                "Learning to Flip the Bias of News Headlines, INLG",
+                licence="the articles belong to their publishers",
             ),
-            licence="the articles belong to their publishers",
         ),
         Layout(
-            name="article-bias-prediction",
-            match=_article_bias_prediction,
-            needs="ID, title, content, bias_text, source",
-            labels=("left", "center", "right"),
-            citation=(
-                "Article-Bias-Prediction: Baly, Da San Martino, Glass and Nakov (2020), We Can "
-                "Detect Your Bias: Predicting the Political Ideology of News Articles, EMNLP"
+            _article_bias_prediction,
+            "ID, title, content, bias_text, source",
+            Source(
+                name="article-bias-prediction",
+                labels=("left", "center", "right"),
+                citation="Article-Bias-Prediction: Baly, Da San Martino, Glass and Nakov (2020), "
+                "We Can Detect Your Bias: Predicting the Political Ideology of News Articles, "
+                "EMNLP",
+                licence="Apache-2.0 (repository); the articles belong to their publishers",
             ),
-            licence="Apache-2.0 (repository); the articles belong to their publishers",
         ),
     )
 }

@@ -167,13 +167,8 @@ def load_corpus(config: CorpusConfig, seed: int) -> Corpus:
 
 def _kind_of(config: CorpusConfig) -> str:
     """Tell which kind of source a config names: a built-in one's name, ``hub`` or ``file``."""
-    kind = (
-        config.source
-        if config.source in (conventions.NAME, control.NAME)
-        else "hub"
-        if config.source.startswith(PREFIX)
-        else "file"
-    )
+    kind = "hub" if config.source.startswith(PREFIX) else "file"
+    kind = config.source if config.source in (conventions.NAME, control.NAME) else kind
     if kind != "file" and config.format != "auto":
         raise InputError(
             f"corpus.format: '{config.format}' is for files; '{config.source}' needs none "
@@ -279,14 +274,11 @@ def _read(path: Path, asked: str, split: str) -> Source:
         if is_saved(path):
             return read_saved(path, split)
         found = read_json_folder(path)
-        inside = (
-            []
-            if found.columns
-            else sorted(
-                shown(file.relative_to(path))
-                for file in path.rglob("*")
-                if _format_of(file) not in (None, "json") and file.is_file()
-            )
+        others = () if found.columns else path.rglob("*")
+        inside = sorted(
+            shown(file.relative_to(path))
+            for file in others
+            if _format_of(file) not in (None, "json") and file.is_file()
         )
         if inside:
             more = f" and {len(inside) - 3} more files" if len(inside) > 3 else ""
@@ -381,15 +373,8 @@ def _open_file(config: CorpusConfig) -> Source:
     fields = fields.model_copy(update={"event": config.columns.event})
     if fields.event is not None:
         _check_columns(fields, source.columns, str(path))
-    return replace(
-        source,
-        fields=fields,
-        name=layout.name,
-        citation=layout.citation,
-        licence=layout.licence,
-        labels=layout.labels,
-        label_map=layout.label_map,
-    )
+    read = {"columns": source.columns, "records": source.records, "note": source.note}
+    return replace(layout.source, fields=fields, **read)
 
 
 def _checked_text(value: object, field: str, longest: int) -> str:
@@ -431,6 +416,37 @@ def _one_spelling(label: str) -> str:
     return str(label_text(float(label))) if _WHOLE.fullmatch(label) else label
 
 
+def _texts(
+    record: Record,
+    columns: Mapping[str, str | None],
+    number: str,
+    longest: Mapping[str, int],
+    otherwise: int,
+) -> dict[str, str]:
+    """Take a row's fields as text; those without a column are empty, but for the id.
+
+    Raises
+    ------
+    BadRowError
+        If one cannot be taken, or there is no id or no body.
+    """
+    if record.fields is None:
+        raise BadRowError(record.reason)
+    article = {
+        field: _checked_text(record.fields.get(column), field, longest.get(field, otherwise))
+        if column is not None
+        else ""
+        for field, column in columns.items()
+    }
+    if columns["article_id"] is None:
+        article["article_id"] = number
+    elif not article["article_id"].strip():
+        raise BadRowError("no id")
+    if not article["body"].strip():
+        raise BadRowError("empty body")
+    return article
+
+
 def _article(
     record: Record,
     number: int,
@@ -439,26 +455,13 @@ def _article(
     label_map: Mapping[str, str],
     asked: Mapping[str, str],
 ) -> dict[str, str]:
-    if record.fields is None:
-        raise BadRowError(record.reason)
     for name in (columns["body"], columns["label"]):
-        if name not in record.fields:
+        if record.fields is not None and name not in record.fields:
             raise BadRowError(f"no column '{name}'")
     longest = dict.fromkeys(("body", "title"), config.max_body_characters)
-    article = {
-        field: _checked_text(record.fields.get(column), field, longest.get(field, _MAX_NAME))
-        if column is not None
-        else ""
-        for field, column in columns.items()
-    }
+    article = _texts(record, columns, f"row-{number:07d}", longest, _MAX_NAME)
     for name in article.keys() & {"article_id", "label", "source", "event"}:
         article[name] = article[name].strip()
-    if columns["article_id"] is None:
-        article["article_id"] = f"row-{number:07d}"
-    elif not article["article_id"]:
-        raise BadRowError("no id")
-    if not article["body"].strip():
-        raise BadRowError("empty body")
     label = article["label"]
     if not label:
         raise BadRowError("no label")
@@ -490,9 +493,8 @@ def _check(source: Source, config: CorpusConfig) -> tuple[list[dict[str, str]], 
         With ``on_bad_row: error``, if any row is bad: with the count of each reason and the first
         places.
     """
-    articles: list[dict[str, str]] = []
+    articles: dict[str, dict[str, str]] = {}
     bad: list[tuple[str, str]] = []
-    seen: set[str] = set()
     columns = source.fields.model_dump()
     label_map = {**source.label_map, **config.label_map}
     named = [*(config.labels or ()), *label_map]
@@ -501,16 +503,14 @@ def _check(source: Source, config: CorpusConfig) -> tuple[list[dict[str, str]], 
     for rows, record in enumerate(source.records, start=1):
         try:
             article = _article(record, rows, columns, config, label_map, asked)
-            if article["article_id"] in seen:
+            if article["article_id"] in articles:
                 raise BadRowError("duplicate id")
+            articles[article["article_id"]] = article
         except BadRowError as error:
             bad.append((record.location, str(error)))
-            continue
-        seen.add(article["article_id"])
-        articles.append(article)
     if bad and config.on_bad_row == "error":
         raise _complain(bad, rows, config)
-    return articles, bad
+    return [*articles.values()], bad
 
 
 def _complain(bad: Sequence[tuple[str, str]], rows: int, config: CorpusConfig) -> InputError:
@@ -565,18 +565,20 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     if body not in table.columns and body == "body":
         body = next((name for name in CONVERSATIONS if name in table.columns), body)
     if body not in table.columns:
-        found = ", ".join(name[:60] for name in table.columns[:30])
+        found = _listed(table.columns)
         raise InputError(f"{path}: no column '{body[:60]}'; it has: {found}; set --body")
-    columns = {name: name for name in ("title", "label", "source") if name in table.columns}
-    columns["body"] = body
-    for name in ("id", "article_id"):
-        if name in table.columns:
-            columns["article_id"] = name
+    columns = {name: name if name in table.columns else None for name in ARTICLES} | {"body": body}
+    if "id" in table.columns and columns["article_id"] is None:
+        columns["article_id"] = "id"
     articles: list[dict[str, str]] = []
     bad: list[tuple[str, str]] = []
     for number, record in enumerate(table.records, start=1):
         try:
-            articles.append(_unlabelled(record, number, columns))
+            own = record
+            if body in CONVERSATIONS and record.fields is not None:
+                said = _assistant_text(record.fields.get(body))
+                own = replace(record, fields={**record.fields, body: said})
+            articles.append(_texts(own, columns, f"row-{number}", {}, MAX_RECORD))
         except BadRowError as error:
             bad.append((record.location, str(error)))
     if bad:
@@ -586,22 +588,6 @@ def read_unlabelled(path: Path, body: str = "body") -> pl.DataFrame:
     if len({article["article_id"] for article in articles}) < len(articles):
         raise InputError(f"{path}: an article id stands twice")
     return pl.DataFrame(articles, schema=ARTICLES)
-
-
-def _unlabelled(record: Record, number: int, columns: Mapping[str, str]) -> dict[str, str]:
-    if record.fields is None:
-        raise BadRowError(record.reason)
-    values = {field: record.fields.get(columns.get(field, "")) for field in ARTICLES}
-    if columns["body"] in CONVERSATIONS:
-        values["body"] = _assistant_text(values["body"])
-    article = {field: _checked_text(value, field, MAX_RECORD) for field, value in values.items()}
-    if "article_id" not in columns:
-        article["article_id"] = f"row-{number}"
-    elif not article["article_id"].strip():
-        raise BadRowError("no id")
-    if not article["body"].strip():
-        raise BadRowError("empty body")
-    return article
 
 
 def _assistant_text(value: object) -> str:

@@ -84,8 +84,8 @@ class Source:
         Labels as they are in the records -> labels as they are published.
     """
 
-    columns: tuple[str, ...]
-    records: Iterable[Record]
+    columns: tuple[str, ...] = ()
+    records: Iterable[Record] = ()
     note: str = ""
     fields: Columns = field(default_factory=Columns)
     name: str = ""

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import Config, LmEvalConfig
-from biasloop.corpus import PARTED_ARTICLES
+from biasloop.corpus.split import PARTED_ARTICLES
 from biasloop.errors import InputError, nearest
 from biasloop.loop.execute import Listener, execute, missing_stages, perform, silent
 from biasloop.loop.generation_stages import read_labels
@@ -23,7 +23,8 @@ from biasloop.loop.plan import Plan, SetKey, contents_of, make_plan
 from biasloop.loop.results import read_cards
 from biasloop.loop.run import read_config, read_contents, read_plan
 from biasloop.loop.store import Store, locked
-from biasloop.metrics import Metric, metric_kind
+from biasloop.metrics import metric_kind
+from biasloop.metrics.base import Metric
 from biasloop.tables import ARTICLES, conform, read_table
 
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]

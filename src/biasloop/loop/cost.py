@@ -17,24 +17,27 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from biasloop.config import Config
-from biasloop.corpus import load_corpus, split_parts
+from biasloop.corpus.load import load_corpus
+from biasloop.corpus.split import split_parts
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.loop.plan import SetKey, make_plan
-from biasloop.metrics import perplexities
 from biasloop.metrics.pairs import read_pairs
-from biasloop.models import (
-    LoadedModel,
-    build_scratch_model,
-    load_model,
-    tokenized,
-    train_tokenizer,
-)
+from biasloop.metrics.perplexity import perplexities
+from biasloop.models.load import LoadedModel, build_scratch_model, load_model, train_tokenizer
 from biasloop.models.sites import feed_forwards
+from biasloop.models.tokens import tokenized
 from biasloop.regimes import make_regime
 from biasloop.seeds import generator
-from biasloop.stages import article_prompts, chat_for, check_prompts, training_samples
-from biasloop.stages.generate import continue_prompts, cut_turns, training_text
+from biasloop.stages.finetune import training_samples
+from biasloop.stages.generate import (
+    article_prompts,
+    chat_for,
+    check_prompts,
+    continue_prompts,
+    cut_turns,
+    training_text,
+)
 from biasloop.stages.methods import method_of
 from biasloop.stages.train import train
 from biasloop.tables import ARTICLES, conform

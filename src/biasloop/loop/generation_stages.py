@@ -13,29 +13,28 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import GenerationConfig, TrainingConfig, without_folders
-from biasloop.corpus import PARTED_ARTICLES, load_corpus, repeated_texts, split_parts
+from biasloop.corpus.load import load_corpus
+from biasloop.corpus.split import PARTED_ARTICLES, repeated_texts, split_parts
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError
 from biasloop.files import sha256_file, write_json
 from biasloop.loop.stage import UNIT, Paths, Progress, ShardedStage, Stage
 from biasloop.metrics.base import SCORED, SCORED_LEANINGS
-from biasloop.models import LoadedModel, load_model, save_model
+from biasloop.models.load import LoadedModel, load_model, save_model
 from biasloop.regimes import Regime
 from biasloop.seeds import generator, integer
-from biasloop.stages import (
+from biasloop.stages.finetune import finetune
+from biasloop.stages.fsdp import finetune_sharded, processes_for
+from biasloop.stages.generate import (
     articles_of,
     chat_for,
     check_prompts,
-    finetune,
-    finetune_sharded,
     generate_blocks,
     openings_of,
-    pretrain,
-    processes_for,
-    project_on_contrast,
-    project_on_gradient,
     writer_of,
 )
+from biasloop.stages.pretrain import pretrain
+from biasloop.stages.update import project_on_contrast, project_on_gradient
 from biasloop.tables import ARTICLES, BLOCKS, EVENTS, conform, read_table, write_table
 
 #: Beside the base model: the tokens that end a text, and what of the model's own decoding settings

@@ -9,7 +9,7 @@ from typing import Any
 
 from biasloop.assets import ASSETS, asset_path
 from biasloop.config import AnyRegimeConfig, AxisConfig, Config, GenerationConfig
-from biasloop.corpus import fingerprint
+from biasloop.corpus.load import fingerprint
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.hub import Hosted
@@ -32,7 +32,8 @@ from biasloop.loop.score_stages import (
 )
 from biasloop.loop.stage import Stage, in_shards
 from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
-from biasloop.models import load_model, require_template, resolve_model
+from biasloop.models.load import load_model, resolve_model
+from biasloop.models.tokens import require_template
 from biasloop.regimes import Regime, make_regime
 from biasloop.stages.methods import method_of
 from biasloop.tables import BASE, REAL

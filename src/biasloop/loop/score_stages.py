@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 
 from biasloop.config import AxisConfig, Config, without_folders
-from biasloop.corpus import PARTED_ARTICLES, fingerprint, load_corpus
+from biasloop.corpus.load import fingerprint, load_corpus
+from biasloop.corpus.split import PARTED_ARTICLES
 from biasloop.errors import InputError
 from biasloop.files import write_json
 from biasloop.loop.generation_stages import read_labels, read_part
@@ -28,20 +29,13 @@ from biasloop.loop.stage import (
     Stage,
     in_shards,
 )
-from biasloop.metrics import (
-    CONTENTS,
-    LEAST_ARTICLES,
-    MODEL_METRICS,
-    FitContext,
-    Metric,
-    detect,
-    mentioning,
-    metric_kind,
-    perplexities,
-)
-from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS
-from biasloop.models import load_model
-from biasloop.stages import prompted_by
+from biasloop.metrics import CONTENTS, MODEL_METRICS, metric_kind
+from biasloop.metrics.base import SCORED, SCORED_LEANINGS, SCORED_SETS, FitContext, Metric
+from biasloop.metrics.detector import detect
+from biasloop.metrics.leaning import LEAST_ARTICLES, mentioning
+from biasloop.metrics.perplexity import perplexities
+from biasloop.models.load import load_model
+from biasloop.stages.generate import prompted_by
 from biasloop.tables import ARTICLES, conform, read_table, write_table
 
 #: Beside a detector's scores: its measured error.

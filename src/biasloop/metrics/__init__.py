@@ -7,15 +7,13 @@ from typing import Any
 
 from biasloop.config import MetricsConfig
 from biasloop.errors import InputError, nearest
-from biasloop.metrics.base import FitContext, Metric, MetricKind, ModelMetric, Scored
+from biasloop.metrics.base import MetricKind, ModelMetric
 from biasloop.metrics.benchmarks import benchmarks_content, lm_eval
-from biasloop.metrics.damage import DamageCurve
-from biasloop.metrics.detector import Detected, detect
 from biasloop.metrics.diversity import DiversityKind
 from biasloop.metrics.embedding import EmbeddingKind
-from biasloop.metrics.leaning import LEAST_ARTICLES, LeaningKind, mentioning
+from biasloop.metrics.leaning import LeaningKind
 from biasloop.metrics.pairs import pairs, pairs_content
-from biasloop.metrics.perplexity import PerplexityKind, own_entropy, perplexities
+from biasloop.metrics.perplexity import PerplexityKind, own_entropy
 from biasloop.metrics.quality import QualityKind
 
 #: Every metric by its name in the config. One line adds one.
@@ -59,22 +57,3 @@ def metric_kind(name: str) -> MetricKind:
         raise InputError(
             f"metrics.names: unknown metric '{name}'; {nearest(name, [*METRICS, *MODEL_METRICS])}"
         ) from None
-
-
-__all__ = [
-    "CONTENTS",
-    "LEAST_ARTICLES",
-    "METRICS",
-    "MODEL_METRICS",
-    "DamageCurve",
-    "Detected",
-    "FitContext",
-    "Metric",
-    "MetricKind",
-    "ModelMetric",
-    "Scored",
-    "detect",
-    "mentioning",
-    "metric_kind",
-    "perplexities",
-]

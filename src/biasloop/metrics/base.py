@@ -7,7 +7,7 @@ card says what it is, and its error on articles that it has not seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from biasloop.errors import StoreError
 from biasloop.files import canonical_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
-    from biasloop.models import LoadedModel
+    from biasloop.models.load import LoadedModel
 
 #: Half the width of a 95 % interval in standard errors of a normal distribution.
 NORMAL_95 = 1.959963984540054
@@ -119,14 +119,9 @@ class MetricKind(Protocol):
         ...
 
 
-class ModelMetric(Protocol):
-    """A metric of a model rather than of text: nothing is fitted, and only a run has it."""
-
-    def __call__(
-        self, loaded: LoadedModel, articles: pl.DataFrame, config: MetricsConfig, seed: int
-    ) -> Scored:
-        """Score a model, which wrote ``articles`` (`tables.ARTICLES`)."""
-        ...
+#: A metric of a model rather than of text: nothing is fitted, and only a run has it. It scores a
+#: model, which wrote articles (`tables.ARTICLES`), by a config's section and a seed.
+ModelMetric = Callable[["LoadedModel", pl.DataFrame, MetricsConfig, int], Scored]
 
 
 def scored(
@@ -146,18 +141,11 @@ def scored(
     leaning_scores, set_scores
         The other two tables; empty where not given.
     """
-    parts = [
-        pl.DataFrame(
-            {
-                "article_id": pl.Series(list(article_ids), dtype=pl.String),
-                "metric": pl.Series([name] * len(article_ids), dtype=pl.String),
-                "value": pl.Series(list(values), dtype=pl.Float64).fill_nan(None),
-            }
-        )
-        for name, values in columns.items()
-    ]
+    ids = pl.Series("article_id", list(article_ids), pl.String)
+    values = [pl.Series(name, list(own), pl.Float64) for name, own in columns.items()]
+    wide = pl.DataFrame([ids, *(own.fill_nan(None) for own in values)])
     return Scored(
-        pl.concat(parts) if parts else SCORED.to_frame(),
+        wide.unpivot(index="article_id", variable_name="metric").cast(dict(SCORED)),
         SCORED_LEANINGS.to_frame() if leaning_scores is None else leaning_scores,
         SCORED_SETS.to_frame() if set_scores is None else set_scores,
     )

@@ -25,7 +25,7 @@ from biasloop.metrics.base import NORMAL_95, SCORED_SETS, Scored, scored
 from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:
-    from biasloop.models import LoadedModel
+    from biasloop.models.load import LoadedModel
 
 _KEY = "metrics.lm_eval"
 _STDERR = "_stderr"

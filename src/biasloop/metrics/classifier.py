@@ -5,6 +5,9 @@ cross-validated macro-F1, fits the temperature on the same out-of-fold logits, a
 everything. Held-out figures come from running that whole procedure without the held-out articles,
 so that neither the choice nor the calibration has seen them.
 
+TF-IDF counts are made once and weighted per fold: what refitting scikit-learn's `TfidfVectorizer`
+on the fold gives (a test holds the two together), without counting the text again.
+
 Fitting is scikit-learn's; predicting is one product and one softmax, so that a model read back
 from its arrays gives the same bits as the one that was fitted.
 """
@@ -14,18 +17,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from biasloop.device import return_freed_memory
 from biasloop.metrics.base import load_instrument, save_instrument
 from biasloop.metrics.evaluation import Folds, by_article, by_source, group_ids, macro_f1
-from biasloop.metrics.features import EmbeddingCandidate, MiniLmCandidate, Terms, TfidfCandidate
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate, MiniLmCandidate, SentenceEncoder
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import CountVectorizer
     from threadpoolctl import ThreadpoolController
 
 
@@ -156,34 +161,150 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded").x))
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What is counted: scikit-learn's ``analyzer``, n-gram range and least document frequency."""
+
+    analyzer: str
+    shortest: int
+    longest: int
+    least_articles: int
+
+    def counter(self, vocabulary: Sequence[str] | None = None) -> CountVectorizer:
+        """Make scikit-learn's counter, over a known vocabulary where one is given."""
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        pattern = {} if self.analyzer != "word" else {"token_pattern": r"(?u)\b\w[\w'’]*"}
+        return CountVectorizer(
+            analyzer=self.analyzer,
+            ngram_range=(self.shortest, self.longest),
+            vocabulary=None if vocabulary is None else list(vocabulary),
+            dtype=np.int32,
+            **pattern,
+        )
+
+
+def fit_weighting(counts: csr_matrix, least_articles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the columns with enough articles, and give their ``ln((1 + n) / (1 + df)) + 1``."""
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    columns = np.flatnonzero(frequency >= least_articles)
+    return columns, np.log((1 + counts.shape[0]) / (1 + frequency[columns])) + 1.0
+
+
+def weigh(counts: csr_matrix, idf: np.ndarray) -> csr_matrix:
+    """Turn counts into rows of ``(1 + ln count) * idf``, of length 1 (or 0 for an empty one)."""
+    from scipy.sparse import csr_matrix
+    from sklearn.preprocessing import normalize
+
+    # With the counts' own indices (scikit-learn's `TfidfTransformer` copies them): the matrix is
+    # the largest thing in fitting. They are sorted first, since their order is that in which the
+    # fitting adds up.
+    counts.sort_indices()
+    values = (np.log(counts.data.astype(np.float64)) + 1.0) * idf[counts.indices]
+    weighted = csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+    return normalize(weighted, norm="l2", copy=False)
+
+
+@dataclass(frozen=True)
+class TfidfEncoder:
+    """A fitted TF-IDF: text -> rows of unit length."""
+
+    terms: Terms
+    vocabulary: Sequence[str]
+    idf: np.ndarray
+
+    #: Every row is counted, weighted and multiplied by itself.
+    at_once = 1024
+
+    @cached_property
+    def _counter(self) -> CountVectorizer:
+        return self.terms.counter(self.vocabulary)
+
+    def encode(self, texts: Sequence[str]) -> csr_matrix:
+        """Encode texts, shape (texts, terms)."""
+        from scipy.sparse import csr_matrix
+
+        if not self.vocabulary or not texts:  # which scikit-learn refuses
+            return csr_matrix((len(texts), len(self.vocabulary)))
+        return weigh(self._counter.transform(texts), self.idf)
+
+    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Give JSON and arrays to keep."""
+        return {"vocabulary": list(self.vocabulary)}, {"idf": self.idf}
+
+
+@dataclass(frozen=True)
+class TfidfCandidate:
+    """A TF-IDF to try as the built-in classifier's features.
+
+    Attributes
+    ----------
+    name
+        As the card calls it.
+    terms
+        What is counted.
+    strength
+        Inverse regularisation of the logistic regression on it.
+    """
+
+    name: str
+    terms: Terms
+    strength: float
+
+    def prepare(self, texts: Sequence[str]) -> TfidfPrepared:
+        """Count every text's terms, once."""
+        counter = self.terms.counter()
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError:  # scikit-learn's "empty vocabulary": no text has a single term
+            counts = counter.set_params(vocabulary=[" "]).fit_transform(texts)
+        # A term that is too rare in all the rows is too rare in any part of them.
+        possible, _ = fit_weighting(counts, self.terms.least_articles)
+        # As one block: single strings of it would hold on to what the whole vocabulary lay in.
+        names = counter.get_feature_names_out()[possible].astype(np.dtypes.StringDType())
+        counts = counts[:, possible]
+        del counter
+        return_freed_memory()
+        return TfidfPrepared(self.terms, names, counts)
+
+    def restore(self, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TfidfEncoder:
+        """Read back what `TfidfEncoder.save` gave."""
+        return TfidfEncoder(self.terms, meta["vocabulary"], arrays["idf"])
+
+
+@dataclass(frozen=True)
+class TfidfPrepared:
+    """Counted texts: rows can be encoded by what other rows say, without a leak."""
+
+    terms: Terms
+    names: np.ndarray
+    counts: csr_matrix
+
+    def encode(
+        self, train: np.ndarray, test: np.ndarray | None = None
+    ) -> tuple[csr_matrix, csr_matrix | None]:
+        """Encode the rows ``train``, and ``test`` likewise, by ``train``'s frequencies only."""
+        counts = self.counts[train]
+        columns, idf = fit_weighting(counts, self.terms.least_articles)
+        held_out = None if test is None else weigh(self.counts[test][:, columns], idf)
+        return weigh(counts[:, columns], idf), held_out
+
+    def encoder(self, train: np.ndarray | None = None) -> TfidfEncoder:
+        """Fit on the rows ``train``; None takes every row."""
+        counts = self.counts if train is None else self.counts[train]
+        columns, idf = fit_weighting(counts, self.terms.least_articles)
+        return TfidfEncoder(self.terms, list(map(str, self.names[columns])), idf)
+
+
 _OUTER_FOLDS = 5
 _INNER_FOLDS = 3
 
 
-class Encoder(Protocol):
-    """Fitted features: text -> rows.
+#: Fitted features: text -> rows, shape (texts, features). ``at_once`` is how many texts to encode
+#: together, where a text's row is the same in any company; else None, for all of them.
+Encoder = TfidfEncoder | SentenceEncoder
 
-    Attributes
-    ----------
-    at_once
-        How many texts to encode together, where a text's row is the same in any company; else
-        None, for all of them.
-    """
-
-    @property
-    def at_once(self) -> int | None:
-        """See above."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray | csr_matrix:
-        """Encode texts, shape (texts, features)."""
-        ...
-
-    def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Give JSON and arrays to keep."""
-        ...
-
-
+#: What makes them: `prepare` reads texts once, so that any rows of them can be encoded.
 Candidate = TfidfCandidate | MiniLmCandidate | EmbeddingCandidate
 
 #: The features that can be tried, by the name that the config uses. One line adds one.

@@ -35,7 +35,7 @@ class Detected:
         Area under the ROC curve between the real and the generated articles.
     taken_for_human, taken_for_generated
         Of generated articles, and of real ones, the share on the wrong side of 1/2.
-    articles
+    real, generated
         How many real, and how many generated ones.
     """
 
@@ -43,18 +43,13 @@ class Detected:
     auc: float
     taken_for_human: float
     taken_for_generated: float
-    articles: tuple[int, int]
+    real: int
+    generated: int
 
     @property
     def errors(self) -> dict[str, Any]:
         """The measured error, as JSON."""
-        return {
-            "auc": self.auc,
-            "taken_for_human": self.taken_for_human,
-            "taken_for_generated": self.taken_for_generated,
-            "real": self.articles[0],
-            "generated": self.articles[1],
-        }
+        return {name: value for name, value in vars(self).items() if name != "human"}
 
 
 def detect(
@@ -109,7 +104,8 @@ def detect(
         float(roc_auc_score(truth, human)),
         float((human[truth == 0] > 0.5).mean()),
         float((human[truth == 1] < 0.5).mean()),
-        (len(real), len(generated)),
+        len(real),
+        len(generated),
     )
 
 

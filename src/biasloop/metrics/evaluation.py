@@ -27,7 +27,7 @@ def by_article(truth: np.ndarray, folds: int, seed: int) -> Folds:
     from sklearn.model_selection import StratifiedKFold
 
     folds = min(folds, int(np.bincount(truth).min()))
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=_state(seed))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seeds.integer(seed, "folds"))
     return [test for _, test in splitter.split(np.zeros(len(truth)), truth)]
 
 
@@ -46,7 +46,7 @@ def by_source(truth: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> F
     folds = min([folds, *sources])
     if folds < 2:
         return None
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_state(seed))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seeds.integer(seed, "folds"))
     parts = [test for _, test in splitter.split(np.zeros(len(truth)), truth, groups)]
     labels = truth.max() + 1
     for part in parts:
@@ -54,10 +54,6 @@ def by_source(truth: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> F
         if len(part) == 0 or left.min() < LEAST_TRAINING:
             return None
     return parts
-
-
-def _state(seed: int) -> int:
-    return seeds.integer(seed, "folds")
 
 
 #: Bins of equal width over the confidence, as in Guo et al. 2017.

@@ -47,8 +47,8 @@ from biasloop.metrics.damage import (
     read_by_all,
 )
 from biasloop.metrics.evaluation import Folds, by_article, evaluate, exchanged, group_ids, macro_f1
-from biasloop.metrics.features import EmbeddingCandidate, SentenceEncoder
-from biasloop.metrics.pretrained import TrainedClassifier, load_classifier
+from biasloop.metrics.pretrained import TrainedClassifier, load_sequence
+from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
 from biasloop.metrics.tokenization import sentences
 from biasloop.metrics.zero_shot import load_entailment, load_judge
 
@@ -80,24 +80,18 @@ class Leaning:
         The levels of damage.
     readable
         On which of them the labels are told apart, shape (levels,), bool.
-    max_words
-        How much is read of an article.
+    settings
+        The config's section: how much is read of an article, and what the classifier is given.
     second
         Another classifier, to see where the two part; None where there is none.
-    given
-        What the classifier is given of an article.
-    mentions
-        Names: only the sentences that have one are read; none reads all.
     """
 
     labels: tuple[str, ...]
     classify: Callable[[Sequence[str]], np.ndarray]
     domain: Domain
     readable: np.ndarray
-    max_words: int
+    settings: LeaningConfig
     second: BuiltinClassifier | None = None
-    given: str = "{body}"
-    mentions: tuple[str, ...] = ()
 
     def score(self, articles: pl.DataFrame) -> Scored:
         """Score articles: probabilities, confidence, and how damaged they are.
@@ -115,9 +109,10 @@ class Leaning:
             levels; -1 beyond them) and ``outside_domain`` (1.0 where it cannot be read, else 0.0).
             Without levels, there is nothing of damage.
         """
-        if not self.mentions:
+        mentions = self.settings.mentions if isinstance(self.settings, AxisConfig) else ()
+        if not mentions:
             return self._score(articles)
-        told = mentioning(articles, self.mentions)
+        told = mentioning(articles, mentions)
         found = self._score(told)
         ids = articles["article_id"]
         said = scored(
@@ -128,13 +123,12 @@ class Leaning:
 
     def _score(self, articles: pl.DataFrame) -> Scored:
         bodies = articles["body"].to_list()
-        texts = read_by_all(bodies, self.max_words)
+        texts = read_by_all(bodies, self.settings.max_tokens)
         ids = articles["article_id"].to_list()
         if not texts:
             return scored([], {})
-        titles = articles["title"].to_list()
-        given = [as_given(self.given, *pair) for pair in zip(titles, texts, strict=True)]
-        probabilities = self.classify(given)
+        pairs = zip(articles["title"], texts, strict=True)
+        probabilities = self.classify([as_given(self.settings.input, *pair) for pair in pairs])
         columns = {"leaning_confidence": probabilities.max(axis=1)}
         if self.second:
             read = self.second.probabilities(texts).argmax(axis=1)
@@ -189,14 +183,8 @@ class LeaningKind:
             return
         truth = _truth(context)
         texts = read_by_all(context.articles["body"].to_list(), settings.max_tokens)
-        if settings.classifier == "builtin" or settings.kind == "embedding":
-            card, domain, curve = _fit_builtin(context, texts, truth, folder)
-            classifier: dict[str, Any] = {}
-        else:
-            card, domain, curve, classifier = _measure_external(context, texts, truth)
-            fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
-        card = replace(card, notes=[*card.notes, *context.notes])
-        _write(folder, card, classifier, domain, curve.readable.tolist())
+        here = settings.classifier == "builtin" or settings.kind == "embedding"
+        (_fit_builtin if here else _measure_external)(context, texts, truth, folder)
 
     def load(self, context: FitContext, folder: Path) -> Leaning:
         """Read back what `fit` wrote."""
@@ -214,9 +202,7 @@ class LeaningKind:
             classify = load_builtin(folder, _known(settings)).probabilities
         second = load_builtin(folder / _SECOND) if (folder / _SECOND).exists() else None
         readable = np.array(meta["readable"], dtype=bool)
-        limit = settings.max_tokens
-        mentions = settings.mentions if isinstance(settings, AxisConfig) else ()
-        return Leaning(labels, classify, domain, readable, limit, second, settings.input, mentions)
+        return Leaning(labels, classify, domain, readable, settings, second)
 
 
 def _write(
@@ -285,24 +271,25 @@ def _truth(context: FitContext) -> np.ndarray:
     return np.array([place[label] for label in context.articles["label"]])
 
 
-def _fit_builtin(
-    context: FitContext, texts: list[str], truth: np.ndarray, folder: Path
-) -> tuple[Card, Domain, DamageCurve]:
+def _given(context: FitContext, texts: Sequence[str]) -> list[str]:
+    """Say what the classifier is given of the instrument articles, of which ``texts`` are read."""
+    template, titles = context.config.leaning.input, context.articles["title"]
+    return [as_given(template, *pair) for pair in zip(titles, texts, strict=True)]
+
+
+def _fit_builtin(context: FitContext, texts: list[str], truth: np.ndarray, folder: Path) -> None:
     labels, settings = context.labels, context.config.leaning
     known = _known(settings)
     candidates = [_EMBEDDING] if _EMBEDDING in known else settings.candidates
     sources = context.articles["source"].fill_null("").to_list()
-    titles = context.articles["title"].to_list()
-    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
+    given = _given(context, texts)
     fitted = fit_builtin(given, truth, sources, len(labels), candidates, context.seed, known)
+    chosen = fitted.classifier.candidate
     fitted.classifier.save(folder)
-    second = fit_second(texts, truth, len(labels), fitted.classifier.candidate)
-    second.save(folder / _SECOND)
+    fit_second(texts, truth, len(labels), chosen).save(folder / _SECOND)
     by_articles = evaluate(labels, truth, fitted.by_article.probabilities, sources)
-    errors = context.config.leaning.errors
-    by_source = fitted.by_source if errors == "sources" else None
-    held_out = by_source or fitted.by_article
-    by_sources = None
+    by_sources, errors = None, settings.errors
+    held_out = (fitted.by_source if errors == "sources" else None) or fitted.by_article
     if fitted.by_source:
         rows = fitted.by_source.rows
         own = [sources[row] for row in rows]
@@ -311,22 +298,22 @@ def _fit_builtin(
     def read(fold: int, versions: Sequence[str]) -> np.ndarray:
         return held_out.classifiers[fold].probabilities(versions).argmax(axis=1)
 
-    domain, curve = _damaged(context, texts, truth, held_out.folds, read)
-    card = Card(
-        metric="leaning",
+    _finish(
+        context,
+        (texts, truth, held_out.folds, read),
+        held_out.probabilities,
+        folder,
+        {},
         instrument=f"sentence embeddings of {settings.classifier} + logistic regression"
-        if fitted.classifier.candidate == _EMBEDDING
-        else registered(DESCRIPTIONS, fitted.classifier.candidate, f"DESCRIPTIONS of {_BUILTIN}"),
-        labels=labels,
+        if chosen == _EMBEDDING
+        else registered(DESCRIPTIONS, chosen, f"DESCRIPTIONS of {_BUILTIN}"),
         trained_on=len(texts),
         by_article=by_articles,
         by_source=by_sources,
         candidates=[
-            {"name": name, "macro_f1": score, "chosen": name == fitted.classifier.candidate}
+            {"name": name, "macro_f1": score, "chosen": name == chosen}
             for name, score in fitted.macro_f1.items()
         ],
-        domain=_bounds(curve, held_out.probabilities),
-        damage=curve.to_json(),
         errors=errors,
         warnings=_warnings(by_articles, by_sources, errors),
         notes=[
@@ -335,7 +322,42 @@ def _fit_builtin(
             *_title_notes(settings.input),
         ],
     )
-    return card, domain, curve
+
+
+def _finish(
+    context: FitContext,
+    articles: tuple[list[str], np.ndarray, Folds, Reader],
+    probabilities: np.ndarray,
+    folder: Path,
+    classifier: dict[str, Any],
+    notes: Sequence[str],
+    **own: Any,  # noqa: ANN401 - fields of a card
+) -> None:
+    """Measure the error on damaged articles, and write the instrument with its card."""
+    texts, truth, folds, read = articles
+    titles, template = context.articles["title"].to_list(), context.config.leaning.input
+    domain = fit_domain(texts, folds)
+    curve = fit_curve(
+        context.labels,
+        texts,
+        truth,
+        group_ids(context.articles["source"].fill_null("").to_list()),
+        domain,
+        folds,
+        read,
+        context.config.leaning.damage_articles,
+        seeds.generator(context.seed, "damage"),
+        lambda row, text: as_given(template, titles[row], text),
+    )
+    card = Card(
+        metric="leaning",
+        labels=context.labels,
+        domain=_bounds(curve, probabilities),
+        damage=curve.to_json(),
+        notes=[*notes, *context.notes],
+        **own,
+    )
+    _write(folder, card, classifier, domain, curve.readable.tolist())
 
 
 def _known(settings: LeaningConfig) -> Mapping[str, Candidate]:
@@ -353,28 +375,6 @@ def _encoder_notes(encoder: Encoder) -> list[str]:
         "encoder reads, pieces are embedded and averaged",
         "the encoder came trained; which articles and sources its authors trained on is not known",
     ]
-
-
-def _damaged(
-    context: FitContext, texts: list[str], truth: np.ndarray, folds: Folds, read: Reader
-) -> tuple[Domain, DamageCurve]:
-    """Lay the grid of damage, and measure the error on it."""
-    domain = fit_domain(texts, folds)
-    titles = context.articles["title"].to_list()
-    template = context.config.leaning.input
-    curve = fit_curve(
-        context.labels,
-        texts,
-        truth,
-        group_ids(context.articles["source"].fill_null("").to_list()),
-        domain,
-        folds,
-        read,
-        context.config.leaning.damage_articles,
-        seeds.generator(context.seed, "damage"),
-        lambda row, text: as_given(template, titles[row], text),
-    )
-    return domain, curve
 
 
 def _bounds(curve: DamageCurve, probabilities: np.ndarray) -> dict[str, dict[str, float | None]]:
@@ -449,27 +449,14 @@ def _builtin_notes(sources: list[str], truth: np.ndarray, have_sources: bool) ->
 
 
 def _confounded(sources: list[str], truth: np.ndarray) -> bool:
-    seen: dict[str, set[int]] = {}
-    articles: Counter[str] = Counter()
-    for source, label in zip(sources, truth.tolist(), strict=True):
-        if source:
-            seen.setdefault(source, set()).add(label)
-            articles[source] += 1
-    several = [source for source, count in articles.items() if count > 1]
-    pure = sum(len(seen[source]) == 1 for source in several)
-    return bool(several) and pure > len(several) / 2
-
-
-def _load_sequence(
-    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
-) -> TrainedClassifier:
-    return load_classifier(
-        settings.classifier, labels, settings.label_map, "leaning", revision, settings.precision
-    )
+    table = pl.DataFrame({"source": sources, "label": truth}).filter(pl.col("source") != "")
+    several = table.group_by("source").agg(pl.len(), pl.col("label").n_unique())
+    several = several.filter(pl.col("len") > 1)
+    return int((several["label"] == 1).sum()) > several.height / 2
 
 
 #: How a classifier by id is loaded. One line adds a kind.
-_LOADERS = {"sequence": _load_sequence, "judge": load_judge, "entailment": load_entailment}
+_LOADERS = {"sequence": load_sequence, "judge": load_judge, "entailment": load_entailment}
 #: Where the config says which of its labels is which of ours.
 _NAMED_IN = {
     "sequence": "metrics.leaning.label_map",
@@ -488,32 +475,27 @@ def _load_trained(
 
 
 def _measure_external(
-    context: FitContext, texts: list[str], truth: np.ndarray
-) -> tuple[Card, Domain, DamageCurve, dict[str, Any]]:
+    context: FitContext, texts: list[str], truth: np.ndarray, folder: Path
+) -> None:
     settings = context.config.leaning
     named_in = registered(_NAMED_IN, settings.kind, "_NAMED_IN of metrics/leaning.py")
     classifier, classify = _load_trained(settings, context.labels)
-    titles = context.articles["title"].to_list()
-    given = [as_given(settings.input, *pair) for pair in zip(titles, texts, strict=True)]
+    given = _given(context, texts)
     probabilities = classify(given)
     sources = context.articles["source"].fill_null("").to_list()
     by_articles = evaluate(context.labels, truth, probabilities, sources)
-
-    def read(fold: int, versions: Sequence[str]) -> np.ndarray:
-        del fold  # it was trained on none of them
-        return classify(versions).argmax(axis=1)
-
     folds = by_article(truth, _FOLDS, context.seed)
-    domain, curve = _damaged(context, texts, truth, folds, read)
     cut = classifier.cut(given, settings.max_tokens)
-    card = Card(
-        metric="leaning",
+    _finish(
+        context,
+        # It was trained on none of the folds.
+        (texts, truth, folds, lambda _, versions: classify(versions).argmax(axis=1)),
+        probabilities,
+        folder,
+        {"name": settings.classifier, "revision": classifier.revision},
         instrument=f"{settings.classifier} ({classifier.what})",
-        labels=context.labels,
         trained_on=0,
         by_article=by_articles,
-        domain=_bounds(curve, probabilities),
-        damage=curve.to_json(),
         warnings=[
             *_mistaken(context.labels, by_articles, named_in),
             *_warnings(by_articles, None),
@@ -530,8 +512,7 @@ def _measure_external(
             _ONCE,
         ],
     )
-    meta = {"name": settings.classifier, "revision": classifier.revision}
-    return card, domain, curve, meta
+    fit_second(texts, truth, len(context.labels), None).save(folder / _SECOND)
 
 
 def _mistaken(labels: Sequence[str], by_articles: Mapping[str, Any], key: str) -> list[str]:

@@ -23,7 +23,8 @@ from biasloop.errors import InputError
 from biasloop.files import read_text, sha256_file
 from biasloop.metrics.base import SCORED_LEANINGS, SCORED_SETS, Scored, scored
 from biasloop.metrics.perplexity import token_log_probabilities
-from biasloop.models import LoadedModel, begun, checkpoint_of
+from biasloop.models.load import LoadedModel, checkpoint_of
+from biasloop.models.tokens import begun
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

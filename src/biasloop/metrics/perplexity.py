@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,10 @@ import polars as pl
 from biasloop.config import MetricsConfig, as_given
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
-from biasloop.models import (
-    LoadedModel,
-    batches,
-    begun,
-    checkpoint_of,
-    few_lengths,
-    load_model,
-    prepacked,
-    read_at_once,
-)
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import LoadedModel, checkpoint_of, load_model
+from biasloop.models.tokens import begun, padded
 from biasloop.quantities import Quantity, declare
 
 if TYPE_CHECKING:
@@ -95,7 +90,10 @@ def perplexities(
     BiasloopError
         If the model gives no finite probabilities, as a diverged one does.
     """
-    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, _cross_entropy))
+    from torch.nn.functional import cross_entropy
+
+    total = partial(cross_entropy, reduction="sum")
+    return np.exp(_by_token(model, tokenizer, texts, batch_size, max_tokens, total))
 
 
 def entropies(
@@ -103,27 +101,19 @@ def entropies(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     batch_size: int,
-    max_tokens: int = MAX_TOKENS,
 ) -> np.ndarray:
     """Mean entropy of what a model predicts for tokens 2, 3, ... of each text, in nats.
 
     Of the model itself, at temperature 1, whatever decoding wrote the text. Parameters, NaN and
     errors as of `perplexities`; between 0 and the logarithm of the vocabulary.
     """
-    return _by_token(model, tokenizer, texts, batch_size, max_tokens, _entropy)
+    from torch.special import entr
 
+    def total(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+        del follows
+        return entr(logits.softmax(dim=-1)).sum()
 
-def _cross_entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.cross_entropy(logits, follows, reduction="sum")
-
-
-def _entropy(logits: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    del follows
-    return torch.special.entr(torch.softmax(logits, dim=-1)).sum()
+    return _by_token(model, tokenizer, texts, batch_size, MAX_TOKENS, total)
 
 
 def _by_token(
@@ -215,16 +205,14 @@ def _predictions(
         with torch.inference_mode(), prepacked(model):
             for batch in batches([len(own) for own in ids], batch_size, read_at_once(model)):
                 longest = min(few_lengths(max(len(ids[place]) for place in batch)), limit)
-                padded = torch.zeros((len(batch), longest), dtype=torch.long)
-                for row, place in enumerate(batch):
-                    padded[row, : len(ids[place])] = torch.from_numpy(ids[place])
-                padded = padded.to(model.device)
-                logits = model(input_ids=padded, use_cache=False).logits
+                read, _ = padded([ids[place] for place in batch], 0, length=longest)
+                read = read.to(model.device)
+                logits = model(input_ids=read, use_cache=False).logits
                 for row, place in enumerate(batch):
                     last = len(ids[place]) - 1
                     for at in range(0, last, _JUDGED_AT_ONCE):
                         end = min(at + _JUDGED_AT_ONCE, last)
-                        yield place, logits[row, at:end].float(), padded[row, at + 1 : end + 1]
+                        yield place, logits[row, at:end].float(), read[row, at + 1 : end + 1]
     finally:
         model.train(was_training)
 

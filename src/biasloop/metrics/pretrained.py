@@ -16,20 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from biasloop import device
+from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
-from biasloop.models import (
-    batches,
-    checkpoint_of,
-    few_lengths,
-    merge,
-    prepacked,
-    read_at_once,
-    refuse_tokens,
-    resolve_model,
-    tokenized,
-    without_adapter,
-)
-from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, saved_modules
+from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, merge, saved_modules
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import checkpoint_of, refuse_tokens, resolve_model, without_adapter
+from biasloop.models.tokens import tokenized
 
 if TYPE_CHECKING:
     import torch
@@ -90,10 +83,6 @@ def load_pretrained(
     """
     import transformers
 
-    place = Path(name).expanduser()
-    local = place.is_dir()
-    if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
-        raise InputError(f"{key}.classifier: no such folder: {name}")
     shown = f"{key}.classifier: {name}"
     try:
         location = resolve_model(name, revision)
@@ -182,13 +171,6 @@ def _head(adapter: Adapter, shown: str) -> dict[str, Any]:
             "problem_type": names.get("problem_type"),
         }
     return {"num_labels": outputs[-1]}
-
-
-def limit_of(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
-) -> int:
-    """Tell where a text is cut, special tokens included: by the caller, or by the model."""
-    return checkpoint_of(model, tokenizer).limit(max_tokens)
 
 
 def each_once(texts: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -361,7 +343,7 @@ class SequenceClassifier(TrainedClassifier):
 
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read, special ones included."""
-        return limit_of(self.model, self.tokenizer, max_tokens)
+        return checkpoint_of(self.model, self.tokenizer).limit(max_tokens)
 
     def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
         import torch
@@ -426,6 +408,14 @@ def load_classifier(
     outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
     assignment = assign_labels(outputs, labels, label_map, name, key)
     return SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
+
+
+def load_sequence(
+    settings: LeaningConfig, labels: Sequence[str], revision: str | None = None
+) -> SequenceClassifier:
+    """Load the classifier of leaning that a config names; see `load_classifier`."""
+    own, given = settings.label_map, settings.precision
+    return load_classifier(settings.classifier, labels, own, "leaning", revision, given)
 
 
 def assign_labels(

@@ -145,23 +145,30 @@ class QualityKind:
         if name == "builtin":
             fitted = fit_quality(bodies, context.seed)
             fitted.classifier.save(folder)
-            card = _card(
-                "sentence features (n-gram models, repetition) + logistic regression",
-                len(fitted.truth),
-                evaluate(GRADES, fitted.truth, fitted.probabilities),
-                [*_BUILTIN_NOTES, *as_config],
-            )
+            truth, probabilities, trained_on = fitted.truth, fitted.probabilities, len(fitted.truth)
+            instrument = "sentence features (n-gram models, repetition) + logistic regression"
+            notes: Sequence[str] = _BUILTIN_NOTES
         else:
             detector = load_classifier(name, GRADES, {}, "quality", precision=settings.precision)
             meta["revision"] = detector.revision
             texts, truth = _measured_examples(bodies, context.seed)
-            probabilities = detector.probabilities(texts, settings.batch_size)
-            card = _card(
-                f"{name} (transformers sequence classifier)",
-                0,
-                evaluate(GRADES, truth, probabilities),
-                [*_DETECTOR_NOTES, *detector.notes, *as_config],
-            )
+            probabilities, trained_on = detector.probabilities(texts, settings.batch_size), 0
+            instrument = f"{name} (transformers sequence classifier)"
+            notes = [*_DETECTOR_NOTES, *detector.notes]
+        measured = evaluate(GRADES, truth, probabilities)
+        warning = (
+            f"macro-F1 {measured['macro_f1']:.2f} over the four grades: differences in quality "
+            "are hardly measured"
+        )
+        card = Card(
+            metric="quality",
+            instrument=instrument,
+            labels=GRADES,
+            trained_on=trained_on,
+            by_article=measured,
+            warnings=[warning] if measured["macro_f1"] < _WEAK_MACRO_F1 else [],
+            notes=[*notes, *as_config, *_SHARED_NOTES],
+        )
         write_json(folder / _META, meta)
         card.write(folder)
 
@@ -184,26 +191,6 @@ class QualityKind:
             return np.split(detector.probabilities(flat, settings.batch_size), ends[:-1])
 
         return Quality(grade, settings)
-
-
-def _card(
-    instrument: str, trained_on: int, by_article: dict[str, Any], notes: Sequence[str]
-) -> Card:
-    warnings = []
-    if by_article["macro_f1"] < _WEAK_MACRO_F1:
-        warnings.append(
-            f"macro-F1 {by_article['macro_f1']:.2f} over the four grades: differences in quality "
-            "are hardly measured"
-        )
-    return Card(
-        metric="quality",
-        instrument=instrument,
-        labels=GRADES,
-        trained_on=trained_on,
-        by_article=by_article,
-        warnings=warnings,
-        notes=[*notes, *_SHARED_NOTES],
-    )
 
 
 def _measured_examples(bodies: Sequence[str], seed: int) -> tuple[list[str], np.ndarray]:

@@ -335,24 +335,16 @@ class FittedQuality:
     probabilities: np.ndarray
 
 
-@dataclass(frozen=True)
-class Graded:
-    """Graded examples of one article, as read.
+def grade_article(
+    article: Sequence[str], pool: Pool, rng: np.random.Generator
+) -> tuple[list[Sentence], list[int]]:
+    """Corrupt an article's sentences and read each where it stands; see `examples`.
 
-    Attributes
-    ----------
-    read
-        The sentences.
-    grades
-        Of each, an index into `GRADES`.
+    Returns
+    -------
+    tuple
+        The sentences as read, and of each its grade, an index into `GRADES`.
     """
-
-    read: list[Sentence]
-    grades: list[int]
-
-
-def grade_article(article: Sequence[str], pool: Pool, rng: np.random.Generator) -> Graded:
-    """Corrupt an article's sentences and read each where it stands; see `examples`."""
     made = sorted(examples(article, pool, rng), key=lambda example: example.place)
     reading, at, read = Reading(), 0, []
     for example in made:
@@ -360,7 +352,7 @@ def grade_article(article: Sequence[str], pool: Pool, rng: np.random.Generator) 
             reading.add(reading.look(article[at]))
             at += 1
         read.append(reading.look(example.sentence, example.repeats))
-    return Graded(read, [example.grade for example in made])
+    return read, [example.grade for example in made]
 
 
 def fit_quality(articles: Sequence[str], seed: int) -> FittedQuality:
@@ -380,7 +372,8 @@ def fit_quality(articles: Sequence[str], seed: int) -> FittedQuality:
     """
     order = seeds.generator(seed, "quality").permutation(len(articles))
     split, texts = _read(articles[row] for row in order)
-    learnt = _prefix([len(article) for article in split], MOST_SENTENCES)
+    sizes = np.cumsum([len(article) for article in split])
+    learnt = max(2, int(np.searchsorted(sizes, MOST_SENTENCES, side="right")))
     pool = Pool(sentence for article in split for sentence in article)
     rng = seeds.generator(seed, "corruption")
     made = [grade_article(article, pool, rng) for article in split[:learnt]]
@@ -413,13 +406,8 @@ def _read(articles: Iterable[str]) -> tuple[list[list[str]], list[list[list[str]
     return split, texts
 
 
-def _prefix(sizes: Sequence[int], most: int) -> int:
-    """How many articles fit into ``most``; at least two."""
-    return max(2, int(np.searchsorted(np.cumsum(sizes), most, side="right")))
-
-
 def _cross_fit(
-    texts: list[list[list[str]]], made: list[Graded]
+    texts: list[list[list[str]]], made: list[tuple[list[Sentence], list[int]]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features, grades and fold of every example, by models that never read its article."""
     fold_of = np.arange(len(texts)) % min(_FOLDS, len(texts))
@@ -427,9 +415,9 @@ def _cross_fit(
     for fold in range(int(fold_of.max()) + 1):
         reader = fit_reader([s for i in np.flatnonzero(fold_of != fold) for s in texts[i]])
         mine = [made[i] for i in np.flatnonzero(fold_of[: len(made)] == fold)]
-        read = [sentence for article in mine for sentence in article.read]
+        read = [sentence for own, _ in mine for sentence in own]
         features.append(reader.features(read))
-        grades += [grade for article in mine for grade in article.grades]
+        grades += [grade for _, own in mine for grade in own]
         folds += [fold] * len(read)
     return np.vstack(features), np.array(grades), np.array(folds)
 

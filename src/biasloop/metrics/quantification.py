@@ -88,11 +88,6 @@ def adjusted_shares(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
     np.ndarray
         Shape (..., labels); NaN where the rates are singular.
     """
-    return nearest_distribution(unbounded_shares(read, rates))
-
-
-def unbounded_shares(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Solve for the shares without keeping them within 0 and 1: unbiased, but may be no shares."""
     read, rates = np.asarray(read, dtype=float), np.asarray(rates, dtype=float)
     shape = np.broadcast_shapes(read.shape[:-1], rates.shape[:-2])
     transposed = np.swapaxes(rates, -1, -2)
@@ -100,7 +95,8 @@ def unbounded_shares(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
     safe = np.where(singular[..., None, None], np.eye(read.shape[-1]), transposed)
     inverse = np.broadcast_to(np.linalg.inv(safe), (*shape, *rates.shape[-2:]))
     solved = np.einsum("...ij,...j->...i", inverse, np.broadcast_to(read, (*shape, read.shape[-1])))
-    return np.where(np.broadcast_to(singular, shape)[..., None], np.nan, solved)
+    known = ~np.broadcast_to(singular, shape)[..., None]
+    return nearest_distribution(np.where(known, solved, np.nan))
 
 
 def nearest_distribution(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -266,17 +266,38 @@ def _ending(token: str) -> str:
     return next((f"-{end}" for end in _ENDINGS if token.endswith(end)), "-")
 
 
-class _Symbols:
-    """Numbers for names; a name that is not known has the number of its fallback, or `UNKNOWN`."""
+def _by_class(text: Sequence[str], classes: Container[str]) -> list[str]:
+    """Put the ending in place of a word that is no class of its own."""
+    return [token if token in classes else _ending(token) for token in text]
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self.place = {name: FIRST + index for index, name in enumerate(self.names)}
-        self.size = FIRST + len(self.names)
 
-    def __call__(self, items: Sequence[str]) -> np.ndarray:
-        get = self.place.get
-        return np.array([get(item, UNKNOWN) for item in items], dtype=np.int64)
+def _numbers(place: Mapping[str, int], items: Sequence[str]) -> np.ndarray:
+    """Numbers for names, `UNKNOWN` for one that is not known."""
+    return np.array([place.get(item, UNKNOWN) for item in items], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """An n-gram model of names: of words, of their classes, or of characters."""
+
+    names: Sequence[str]
+    model: NgramModel
+
+    @classmethod
+    def fit(cls, names: Sequence[str], texts: Sequence[Sequence[str]], order: int) -> NamedModel:
+        """Count the n-grams of texts."""
+        place = {name: FIRST + index for index, name in enumerate(names)}
+        numbers = [_numbers(place, text) for text in texts]
+        return cls(names, fit_ngrams(numbers, order, FIRST + len(names)))
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Each name's number."""
+        return {name: FIRST + index for index, name in enumerate(self.names)}
+
+    def read(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """See `NgramModel.log_probabilities`."""
+        return self.model.log_probabilities([_numbers(self.place, text) for text in texts])
 
 
 @dataclass(frozen=True)
@@ -284,12 +305,9 @@ class SentenceReader:
     """Three fitted n-gram models and the words that are known."""
 
     known: frozenset[str]
-    words: _Symbols
-    classes: _Symbols
-    characters: _Symbols
-    word_model: NgramModel
-    class_model: NgramModel
-    character_model: NgramModel
+    words: NamedModel
+    classes: NamedModel
+    characters: NamedModel
 
     def features(self, read: Sequence[Sentence]) -> np.ndarray:
         """Compute `FEATURES`, shape (sentences, features); finite for any text."""
@@ -303,10 +321,8 @@ class SentenceReader:
         def mean(values: np.ndarray) -> np.ndarray:
             return np.add.reduceat(values, starts) / lengths
 
-        by_word, seen = self.word_model.log_probabilities([self.words(text) for text in texts])
-        by_class, _ = self.class_model.log_probabilities(
-            [self.classes(self._classes(text)) for text in texts]
-        )
+        by_word, seen = self.words.read(texts)
+        by_class, _ = self.classes.read([_by_class(text, self.classes.place) for text in texts])
         characters = self._character_scores(texts)
         columns = [
             mean(by_word[-1]),
@@ -330,10 +346,6 @@ class SentenceReader:
         ]
         return np.column_stack(columns)
 
-    def _classes(self, text: Sequence[str]) -> list[str]:
-        place = self.classes.place
-        return [token if token in place else _ending(token) for token in text]
-
     def _known_share(self, text: Sequence[str]) -> float:
         found = [token for token in text if _is_word(token)]
         return sum(token in self.known for token in found) / len(found) if found else 0.0
@@ -344,9 +356,9 @@ class SentenceReader:
         place = {token: row for row, token in enumerate(types)}
         if not types:
             return np.zeros((len(texts), 2))
-        sequences = [self.characters(token[:_LONGEST_WORD]) for token in types]
-        logp, _ = self.character_model.log_probabilities(sequences)
-        lengths = np.array([len(sequence) + 1 for sequence in sequences])
+        spelt = [token[:_LONGEST_WORD] for token in types]
+        logp, _ = self.characters.read(spelt)
+        lengths = np.array([len(token) + 1 for token in spelt])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         by_type = np.add.reduceat(logp[-1], starts) / lengths
         rows = [by_type[[place[token] for token in text]] for text in texts]
@@ -354,30 +366,26 @@ class SentenceReader:
 
     def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Give JSON and arrays to keep; see `restore`."""
-        meta = {
-            "known": sorted(self.known),
-            "words": self.words.names,
-            "classes": self.classes.names,
-            "characters": self.characters.names,
+        meta = {"known": sorted(self.known)} | {
+            name: [*getattr(self, name).names] for name in _KEPT
         }
-        return meta, {
-            **self.word_model.arrays("word"),
-            **self.class_model.arrays("class"),
-            **self.character_model.arrays("character"),
-        }
+        arrays = {}
+        for name, prefix in _KEPT.items():
+            arrays |= getattr(self, name).model.arrays(prefix)
+        return meta, arrays
 
     @classmethod
     def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> SentenceReader:
         """Read back what `save` gave."""
-        return cls(
-            frozenset(meta["known"]),
-            _Symbols(meta["words"]),
-            _Symbols(meta["classes"]),
-            _Symbols(meta["characters"]),
-            NgramModel.from_arrays("word", arrays),
-            NgramModel.from_arrays("class", arrays),
-            NgramModel.from_arrays("character", arrays),
-        )
+        models = {
+            name: NamedModel(meta[name], NgramModel.from_arrays(prefix, arrays))
+            for name, prefix in _KEPT.items()
+        }
+        return cls(frozenset(meta["known"]), **models)
+
+
+#: The models, as fields and in the names of their arrays.
+_KEPT = {"words": "word", "classes": "class", "characters": "character"}
 
 
 def _repeated_pairs(text: Sequence[str]) -> float:
@@ -400,19 +408,15 @@ def fit_reader(texts: Sequence[Sequence[str]]) -> SentenceReader:
     """
     counts = Counter(token for text in texts for token in text)
     ranked = sorted(counts, key=lambda token: (-counts[token], token))
-    words = _Symbols([token for token in ranked if counts[token] > 1])
     endings = sorted({_ending(token) for token in ranked[_FREQUENT:]})
-    classes = _Symbols(ranked[:_FREQUENT] + [e for e in endings if e not in counts])
+    classes = ranked[:_FREQUENT] + [e for e in endings if e not in counts]
     types = sorted(token[:_LONGEST_WORD] for token in counts if _is_word(token))
-    characters = _Symbols(sorted({character for token in types for character in token}))
-    place = classes.place
-    by_class = [[t if t in place else _ending(t) for t in text] for text in texts]
+    letters = sorted({character for token in types for character in token})
+    own = set(classes)
+    by_class = [_by_class(text, own) for text in texts]
     return SentenceReader(
         frozenset(counts),
-        words,
-        classes,
-        characters,
-        fit_ngrams([words(text) for text in texts], _WORD_ORDER, words.size),
-        fit_ngrams([classes(text) for text in by_class], _CLASS_ORDER, classes.size),
-        fit_ngrams([characters(token) for token in types], _CHARACTER_ORDER, characters.size),
+        NamedModel.fit([token for token in ranked if counts[token] > 1], texts, _WORD_ORDER),
+        NamedModel.fit(classes, by_class, _CLASS_ORDER),
+        NamedModel.fit(letters, types, _CHARACTER_ORDER),
     )

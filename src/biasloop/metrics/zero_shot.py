@@ -27,22 +27,13 @@ from biasloop.errors import InputError
 from biasloop.metrics.pretrained import (
     TrainedClassifier,
     is_multi_label,
-    limit_of,
     load_pretrained,
     refuse_lost,
     require_room,
 )
-from biasloop.models import (
-    as_text,
-    batches,
-    beginning,
-    checkpoint_of,
-    few_lengths,
-    load_model,
-    read_at_once,
-    said,
-    tokenized,
-)
+from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.load import checkpoint_of, load_model
+from biasloop.models.tokens import as_text, beginning, padded, said, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -140,12 +131,8 @@ class Judge(TrainedClassifier):
             for row, way in asked
         ]
         longest = min(few_lengths(max(len(ids) for ids in rows)), self.context)
-        padded = torch.zeros((len(rows), longest), dtype=torch.long)
-        mask = torch.zeros_like(padded)
-        for row, ids in enumerate(rows):
-            padded[row, : len(ids)] = torch.from_numpy(ids.astype(np.int64))
-            mask[row, : len(ids)] = 1
         device = self.model.device
+        input_ids, mask = (x.to(device) for x in padded(rows, 0, length=longest))
         needed = [
             range(len(prompts[row]) - 1, len(prompts[row]) + (len(self.answers[way]) - 1) * whole)
             for row, way in asked
@@ -154,9 +141,8 @@ class Judge(TrainedClassifier):
         options = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"] = torch.tensor(kept, device=device)
-        logits = self.model(
-            input_ids=padded.to(device), attention_mask=mask.to(device), use_cache=False, **options
-        ).logits
+        read = self.model(input_ids=input_ids, attention_mask=mask, use_cache=False, **options)
+        logits = read.logits
         if not options:
             logits = logits[:, kept]
         at = {place: index for index, place in enumerate(kept)}
@@ -198,7 +184,9 @@ def load_judge(
     before, endings = _around(tokenizer, asked, names)
     ids = [tokenizer(ending, add_special_tokens=False)["input_ids"] for ending in endings]
     _refuse_same_answers(labels, names, ids)
-    shared = _shared(ids)
+    # The leading tokens that all have.
+    alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*ids, strict=False))
+    shared = len(list(alike))
     start = tokenizer(before, add_special_tokens=False)["input_ids"]
     if not tokenizer.chat_template:
         start = [*beginning(tokenizer), *start]
@@ -274,11 +262,6 @@ def _around(
     return question.split(_TEXT)[0], [ending.split(_TEXT)[1] for ending in endings]
 
 
-def _shared(ids: Sequence[Sequence[int]]) -> int:
-    """Count the leading tokens that all have."""
-    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*ids, strict=False)))
-
-
 def _refuse_same_answers(
     labels: Sequence[str], names: Sequence[str], ids: Sequence[Sequence[int]]
 ) -> None:
@@ -317,7 +300,7 @@ class Entailment(TrainedClassifier):
 
     def room(self, max_tokens: int | None = None) -> int:
         """How many tokens of a text are read."""
-        room = limit_of(self.model, self.tokenizer) - self._around
+        room = checkpoint_of(self.model, self.tokenizer).limit() - self._around
         return room if max_tokens is None else min(room, max_tokens)
 
     @property
@@ -396,7 +379,7 @@ def load_entailment(
         settings.max_tokens,
         f"{_KEY}.hypothesis",
         name,
-        limit_of(loaded.model, loaded.tokenizer),
+        checkpoint_of(loaded.model, loaded.tokenizer).limit(),
         "shorten it",
     )
     return found

@@ -121,16 +121,6 @@ def saved_modules(adapter: Adapter) -> set[str]:
     return set(map(str, settings.get("modules_to_save") or ()))
 
 
-def link_without_adapter(folder: Path, place: Path) -> None:
-    """Link a model's files into an empty folder without its adapter.
-
-    transformers would attach an adapter that it finds, and save the adapter alone.
-    """
-    for file in folder.iterdir():
-        if file.is_file() and not file.name.startswith("adapter_"):
-            (place / file.name).symlink_to(file.resolve())
-
-
 def merge(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     """Merge an adapter into its model, and see that the model still says what both said.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from biasloop.models.load import text_config
 
 if TYPE_CHECKING:
@@ -59,21 +57,3 @@ def few_lengths(length: int, least: int = 8) -> int:
     """
     step = max(least, 2 ** max(0, length.bit_length() - 6))
     return -(-length // step) * step
-
-
-def padded(
-    texts: Sequence[Sequence[int] | np.ndarray], pad: int, side: str = "right"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put texts under each other, padded to the longest on one side.
-
-    Returns
-    -------
-    tuple
-        Token ids, and a mask that is 0 where there is padding, each of shape (texts, tokens).
-    """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    rows = [torch.as_tensor(text, dtype=torch.long) for text in texts]
-    mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, side)
-    return pad_sequence(rows, True, pad, side), mask

@@ -177,8 +177,30 @@ class Intervention(Protocol):
         ...
 
     def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """Edit the weights, in place."""
+        """Edit the weights, in place.
+
+        Parameters
+        ----------
+        blocks
+            The feed-forward parts of the model to change.
+        site
+            See `models.sites.SITES`.
+        units
+            Which neurons.
+        """
         ...
+
+
+def _fed_by(
+    blocks: Sequence[FeedForward], site: str, units: Units
+) -> list[tuple[torch.Tensor, np.ndarray]]:
+    """View every parameter that feeds the units, with their places in it."""
+    return [
+        (row.units(block.units(site)), units[block.layer])
+        for block in blocks
+        if block.layer in units
+        for row in (*block.weights(site), *block.biases(site))
+    ]
 
 
 @dataclass(frozen=True)
@@ -187,151 +209,84 @@ class Restoration:
 
     reference: Sequence[FeedForward]
 
-    def during(
-        self, blocks: Sequence[FeedForward], site: str, units: Units
-    ) -> AbstractContextManager[None]:
-        """See `restored`."""
-        return restored(blocks, self.reference, site, units)
+    @contextmanager
+    def during(self, blocks: Sequence[FeedForward], site: str, units: Units) -> Generator[None]:
+        """See `Intervention`."""
+        before = _fed_by(blocks, site, units)
+        kept = [(view, index, view[index].clone()) for view, index in before]
+        try:
+            self.for_good(blocks, site, units)
+            yield
+        finally:
+            for view, index, values in kept:
+                view[index] = values
 
     def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """See `restore`."""
-        restore(blocks, self.reference, site, units)
+        """See `Intervention`.
+
+        Raises
+        ------
+        InputError
+            If the two models are not of one architecture.
+        """
+        here, there = ([(x.layer, x.units(site)) for x in of] for of in (blocks, self.reference))
+        if here != there:
+            raise InputError("neurons can be restored only from a model of the same architecture")
+        ours, theirs = _fed_by(blocks, site, units), _fed_by(self.reference, site, units)
+        for (view, index), (other, _) in zip(ours, theirs, strict=True):
+            view[index] = other[index].to(view.dtype)
 
 
 @dataclass(frozen=True)
 class MeanAblation:
-    """Hold neurons at ``means``."""
+    """Hold neurons at ``means``, whatever the model reads: of every unit of the layers edited."""
 
     means: Means
 
-    def during(
-        self, blocks: Sequence[FeedForward], site: str, units: Units
-    ) -> AbstractContextManager[None]:
-        """See `mean_ablated`."""
-        return mean_ablated(blocks, self.means, site, units)
+    @contextmanager
+    def during(self, blocks: Sequence[FeedForward], site: str, units: Units) -> Generator[None]:
+        """See `Intervention`."""
+        import torch
+
+        def hold(layer: int, values: torch.Tensor) -> torch.Tensor:
+            held = values.clone()
+            constant = torch.as_tensor(self.means[layer][units[layer]])
+            held[..., units[layer]] = constant.to(device=values.device, dtype=values.dtype)
+            return held
+
+        with reading([block for block in blocks if block.layer in units], site, hold):
+            yield
 
     def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """See `fold_means`."""
-        fold_means(blocks, self.means, site, units)
+        """See `Intervention`; the model needs no hook afterwards.
 
+        An ``mlp_out`` unit loses its weights and gets its mean as bias; what an ``mlp_hidden`` unit
+        contributes at its mean moves into the biases of the projection that reads it.
 
-@contextmanager
-def restored(
-    blocks: Sequence[FeedForward], reference: Sequence[FeedForward], site: str, units: Units
-) -> Generator[None]:
-    """Restore neurons for as long as the block lasts; see `restore`."""
-    before = _fed_by(blocks, site, units)
-    kept = [(view, index, view[index].clone()) for view, index in before]
-    try:
-        restore(blocks, reference, site, units)
-        yield
-    finally:
-        for view, index, values in kept:
-            view[index] = values
+        Raises
+        ------
+        InputError
+            If that projection has no bias to hold a constant, as in Llama.
+        """
+        import torch
 
-
-def restore(
-    blocks: Sequence[FeedForward], reference: Sequence[FeedForward], site: str, units: Units
-) -> None:
-    """Give neurons the weights and biases that feed them in another model, in place.
-
-    Parameters
-    ----------
-    blocks, reference
-        The feed-forward parts of the model to change, and of the other.
-    site
-        See `models.sites.SITES`.
-    units
-        Which neurons.
-
-    Raises
-    ------
-    InputError
-        If the two models are not of one architecture.
-    """
-    if _shapes(blocks, site) != _shapes(reference, site):
-        raise InputError("neurons can be restored only from a model of the same architecture")
-    ours, theirs = _fed_by(blocks, site, units), _fed_by(reference, site, units)
-    for (view, index), (other, _) in zip(ours, theirs, strict=True):
-        view[index] = other[index].to(view.dtype)
-
-
-def _shapes(blocks: Sequence[FeedForward], site: str) -> list[tuple[int, int]]:
-    return [(block.layer, block.units(site)) for block in blocks]
-
-
-def _fed_by(
-    blocks: Sequence[FeedForward], site: str, units: Units
-) -> list[tuple[torch.Tensor, np.ndarray]]:
-    """View every parameter that feeds the units, with their places in it."""
-    found = []
-    for block in blocks:
-        if block.layer in units:
-            size = block.units(site)
-            rows = (*block.weights(site), *block.biases(site))
-            found += [(row.units(size), units[block.layer]) for row in rows]
-    return found
-
-
-@contextmanager
-def mean_ablated(
-    blocks: Sequence[FeedForward], means: Means, site: str, units: Units
-) -> Generator[None]:
-    """Hold neurons at their means for as long as the block lasts, whatever the model reads.
-
-    Parameters
-    ----------
-    blocks
-        Of the model to change.
-    means
-        Mean activation of every unit of the layers that ``units`` has.
-    site, units
-        Which neurons.
-    """
-    import torch
-
-    chosen = [block for block in blocks if block.layer in units]
-
-    def hold(layer: int, values: torch.Tensor) -> torch.Tensor:
-        held = values.clone()
-        constant = torch.as_tensor(means[layer][units[layer]])
-        held[..., units[layer]] = constant.to(device=values.device, dtype=values.dtype)
-        return held
-
-    with reading(chosen, site, hold):
-        yield
-
-
-def fold_means(blocks: Sequence[FeedForward], means: Means, site: str, units: Units) -> None:
-    """Write a mean-ablation into the weights, in place, so that the model needs no hook.
-
-    An ``mlp_out`` unit loses its weights and gets its mean as bias; what an ``mlp_hidden`` unit
-    contributes at its mean moves into the biases of the projection that reads it.
-
-    Raises
-    ------
-    InputError
-        If that projection has no bias to hold a constant, as in Llama.
-    """
-    import torch
-
-    for block in blocks:
-        if block.layer not in units:
-            continue
-        biases = block.biases("mlp_out")
-        if not biases:
-            raise InputError(
-                "this architecture's feed-forward blocks have no bias that could hold the means, "
-                "so a mean-ablated model cannot be written; --intervention restore can"
-            )
-        size = block.units("mlp_out")
-        [last_weights], [last_biases] = block.weights("mlp_out"), biases
-        weight, bias = last_weights.units(size), last_biases.units(size)
-        index = torch.as_tensor(units[block.layer])
-        constant = torch.as_tensor(means[block.layer])[index].to(bias.dtype)
-        if site == "mlp_out":
-            weight[index] = 0
-            bias[index] = constant
-        else:
-            bias += weight[:, index] @ constant
-            weight[:, index] = 0
+        for block in blocks:
+            if block.layer not in units:
+                continue
+            biases = block.biases("mlp_out")
+            if not biases:
+                raise InputError(
+                    "this architecture's feed-forward blocks have no bias that could hold the "
+                    "means, so a mean-ablated model cannot be written; --intervention restore can"
+                )
+            size = block.units("mlp_out")
+            [last_weights], [last_biases] = block.weights("mlp_out"), biases
+            weight, bias = last_weights.units(size), last_biases.units(size)
+            index = torch.as_tensor(units[block.layer])
+            constant = torch.as_tensor(self.means[block.layer])[index].to(bias.dtype)
+            if site == "mlp_out":
+                weight[index] = 0
+                bias[index] = constant
+            else:
+                bias += weight[:, index] @ constant
+                weight[:, index] = 0

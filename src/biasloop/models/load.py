@@ -27,7 +27,6 @@ from biasloop.models.adapters import (
     Adapter,
     find_adapter,
     has_tokenizer,
-    link_without_adapter,
     merge,
 )
 from biasloop.models.tokens import beginning
@@ -302,7 +301,10 @@ def without_adapter(location: ModelLocation) -> Generator[ModelLocation]:
         yield location
         return
     with TemporaryDirectory(prefix="biasloop-") as place:
-        link_without_adapter(location.adapter.folder, Path(place))
+        # transformers would attach an adapter that it finds, and save the adapter alone.
+        for file in location.adapter.folder.iterdir():
+            if file.is_file() and not file.name.startswith("adapter_"):
+                (Path(place) / file.name).symlink_to(file.resolve())
         yield replace(location, name=place)
 
 
@@ -314,8 +316,7 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        shown = str(error).strip().splitlines()
-        reason = shown[0] if shown else type(error).__name__
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         partial = location.hosted and not location.hosted.reachable
         raise InputError(
             f"{location.shown}: the {what} cannot be read ({type(error).__name__}: {reason})"
@@ -422,12 +423,7 @@ def _load_from(
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
     """Write a model and its tokenizer to a folder, as safetensors in float32."""
-    import torch
-
-    model = loaded.model
-    if model.dtype != torch.float32:
-        model = model.float()
-    model.save_pretrained(folder)
+    loaded.model.float().save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
 
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from biasloop.errors import InputError, nearest
@@ -153,33 +154,24 @@ def reading(
     None to leave them as they are, or a tensor of the same shape.
     """
     _check(site)
+
+    def show(layer: int, values: Any) -> Any:  # noqa: ANN401 - what a module takes or puts out
+        """Show the first of several values, or the only one; None where it stays."""
+        if not isinstance(values, tuple):
+            return see(layer, values)
+        seen = see(layer, values[0])
+        return None if seen is None else (seen, *values[1:])
+
     with ExitStack() as stack:
         for block in blocks:
-            if site != "mlp_hidden":
-                module = block.output if site == "mlp_out" else block.whole
-                handle = module.register_forward_hook(
-                    lambda module, args, output, layer=block.layer: _replaced(
-                        output, lambda values: see(layer, values)
-                    )
-                )
+            own = partial(show, block.layer)
+            if site == "mlp_hidden":
+                handle = block.output.register_forward_pre_hook(lambda _, args, own=own: own(args))
             else:
-                handle = block.output.register_forward_pre_hook(
-                    lambda module, args, layer=block.layer: _as_arguments(see(layer, args[0]))
-                )
+                module = block.output if site == "mlp_out" else block.whole
+                handle = module.register_forward_hook(lambda _, args, output, own=own: own(output))
             stack.callback(handle.remove)
         yield
-
-
-def _replaced(output: Any, see: Callable[[Any], Any]) -> Any:  # noqa: ANN401
-    """Show a module's output, which may be the first of several; None where it stays."""
-    if not isinstance(output, tuple):
-        return see(output)
-    seen = see(output[0])
-    return None if seen is None else (seen, *output[1:])
-
-
-def _as_arguments(seen: object) -> object:
-    return None if seen is None else (seen,)
 
 
 def _check(site: str) -> None:

@@ -1,4 +1,4 @@
-"""Texts as token ids, and a model's chat template as token ids around what is said.
+"""Texts as token ids, padded too, and a model's chat template as token ids around what is said.
 
 A text is untrusted: the characters ``<|endoftext|>`` in it are text, and never become the token
 that they name, nor one of the template.
@@ -10,9 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biasloop.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
 
 #: Texts that are tokenized at once. Of each token a tokenizer gives its text, place and masks
 #: beside its id: a hundred bytes, of which four are kept.
@@ -88,6 +92,26 @@ def begun(
     room = None if limit is None else max(1, limit - len(first))
     for ids in tokenized(tokenizer, texts, room):
         yield [*first, *ids]
+
+
+def padded(
+    texts: Sequence[Sequence[int] | np.ndarray], pad: int, side: str = "right", length: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put texts under each other, padded to the longest on one side; right to ``length`` at least.
+
+    Returns
+    -------
+    tuple
+        Token ids, and a mask that is 0 where there is padding, each of shape (texts, tokens).
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    rows = [torch.as_tensor(text, dtype=torch.long) for text in texts]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, side)
+    ids = pad_sequence(rows, True, pad, side)
+    more = (0, max(0, length - ids.shape[1]))
+    return torch.nn.functional.pad(ids, more, value=pad), torch.nn.functional.pad(mask, more)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import polars as pl
 from biasloop.analysis import Outcomes, Tables, outcomes, paired_mean, tables_of
 from biasloop.errors import InputError, nearest
 from biasloop.loop import Listener, Results, instruments_of, scored_by, silent, weights_of
-from biasloop.models import LoadedModel, load_model, save_model
 from biasloop.models.edit import (
     Intervention,
     MeanAblation,
@@ -23,9 +22,10 @@ from biasloop.models.edit import (
     of_same_layers,
     strongest,
 )
+from biasloop.models.load import LoadedModel, load_model, save_model
 from biasloop.models.sites import FeedForward, feed_forwards
 from biasloop.seeds import generator, integer
-from biasloop.stages import generate_articles, repeated
+from biasloop.stages.generate import generate_articles, repeated
 from biasloop.tables import LEANING_SCORES, SCORES, conform
 
 #: The three kinds of set, in place of regimes; a random set's number stands in place of a seed.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from biasloop.config.regimes import AnchoredConfig
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 from biasloop.regimes.synthetic import OwnText
 
 

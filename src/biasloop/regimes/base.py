@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import AnyRegimeConfig, TrainingConfig
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 
 Settings = TypeVar("Settings", bound=AnyRegimeConfig)
 

@@ -11,7 +11,6 @@ import polars as pl
 
 from biasloop.config.regimes import EditedConfig, SyntheticConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel
 from biasloop.models.edit import (
     Intervention,
     MeanAblation,
@@ -22,6 +21,7 @@ from biasloop.models.edit import (
     read_associations,
     strongest,
 )
+from biasloop.models.load import LoadedModel
 from biasloop.models.sites import feed_forwards
 from biasloop.regimes.base import Regime
 from biasloop.regimes.synthetic import OwnText, Synthetic

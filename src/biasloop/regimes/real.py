@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config.regimes import RealConfig
-from biasloop.corpus import fresh_part
+from biasloop.corpus.split import fresh_part
 from biasloop.regimes.base import Regime
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import GenerationConfig, TrainingConfig
-from biasloop.models import LoadedModel, begun
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import begun
 from biasloop.stages.generate import chat_for, training_text, turns_of
 from biasloop.stages.methods import method_of
 from biasloop.stages.train import Objective, Progress, TrainingLog, train
@@ -121,14 +122,13 @@ def finetune(
         adapters, or they cannot be merged.
     """
     samples, unlearned = training_samples(loaded, articles, config, prompts)
-    objective = None
-    if "weight" in articles.columns or (anchor and kl):
-        weights = None
-        if "weight" in articles.columns:
-            rows = (articles[row : row + 1] for row in range(articles.height))
-            counts = [len(training_samples(loaded, row, config, prompts)[0]) for row in rows]
-            weights = np.repeat(articles["weight"].to_numpy(), counts).tolist()
-        objective = Objective(weights, anchor.model if anchor else None, kl)
+    weights = None
+    if "weight" in articles.columns:
+        rows = (articles[row : row + 1] for row in range(articles.height))
+        counts = [len(training_samples(loaded, row, config, prompts)[0]) for row in rows]
+        weights = np.repeat(articles["weight"].to_numpy(), counts).tolist()
+    asked = weights is not None or (anchor and kl)
+    objective = Objective(weights, anchor.model if anchor else None, kl) if asked else None
     method = method_of(config)
     trained = method.begin(loaded.model, seed)
     log = train(

@@ -24,7 +24,7 @@ from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import choose_for_training
 from biasloop.errors import BiasloopError, InputError
 from biasloop.files import write_json
-from biasloop.models import load_model
+from biasloop.models.load import load_model
 from biasloop.stages.finetune import finetune
 from biasloop.stages.methods import method_of
 from biasloop.stages.train import Progress, TrainingLog

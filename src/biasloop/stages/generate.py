@@ -19,15 +19,6 @@ import polars as pl
 from biasloop.config import GenerationConfig, as_given
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
-from biasloop.models import (
-    Chat,
-    LoadedModel,
-    beginning,
-    begun,
-    chat_of,
-    prepacked,
-    tokenized,
-)
 from biasloop.models.fast.decode import (
     TOKEN,
     Tokens,
@@ -35,7 +26,10 @@ from biasloop.models.fast.decode import (
     decode_by_transformers,
     keeps_keys_and_values,
 )
+from biasloop.models.fast.linear import prepacked
 from biasloop.models.fast.sampling import Nucleus, Sampler, greedy
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import Chat, beginning, begun, chat_of, tokenized
 from biasloop.seeds import generator, integer
 from biasloop.stages.vllm_engine import continue_with_vllm
 from biasloop.tables import ARTICLES
@@ -71,9 +65,7 @@ def training_text(title: str, body: str, template: str = "{title}\n{body}") -> s
 
 def chat_for(loaded: LoadedModel, instruction: str | None) -> Chat | None:
     """Lay out the turns that an instruction (`TrainingConfig.asks`) makes; None for plain text."""
-    if instruction is None:
-        return None
-    return chat_of(loaded.tokenizer, instruction, loaded.ends)
+    return None if instruction is None else chat_of(loaded.tokenizer, instruction, loaded.ends)
 
 
 def split_blocks(tokens: Sequence[int], block_tokens: int) -> list[list[int]]:
@@ -123,11 +115,8 @@ def openings_of(
     if short:
         shortest, article_id = min(short)
         count = f"{len(short):,} of {real.height:,} articles are"
-        lower = (
-            f"lower generation.opening_tokens to {shortest - 1} or less, or leave"
-            if shortest > 1
-            else "leave"
-        )
+        to = f"lower generation.opening_tokens to {shortest - 1} or less, or leave"
+        lower = to if shortest > 1 else "leave"
         raise InputError(
             f"generation.opening_tokens is {opening_tokens}, and {count} no longer than that, "
             f"title included; the shortest is '{article_id[:80]}' of {shortest} tokens: {lower} "

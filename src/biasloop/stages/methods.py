@@ -18,8 +18,8 @@ from biasloop.config import TrainingConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
 from biasloop.files import write_json
-from biasloop.models import load_model, save_model
 from biasloop.models.adapters import CONFIG, Adapter, merge
+from biasloop.models.load import load_model, save_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

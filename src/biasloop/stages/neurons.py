@@ -13,8 +13,9 @@ import polars as pl
 
 from biasloop.config import as_given
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, begun, padded
+from biasloop.models.load import LoadedModel
 from biasloop.models.sites import FeedForward, feed_forwards, reading
+from biasloop.models.tokens import begun, padded
 from biasloop.tables import CHAIN, NEURONS
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import polars as pl
 from biasloop.config import ScratchConfig
 from biasloop.device import choose_for_training
 from biasloop.errors import InputError, nearest
-from biasloop.models import LoadedModel, build_scratch_model, tokenized, train_tokenizer
+from biasloop.models.load import LoadedModel, build_scratch_model, train_tokenizer
+from biasloop.models.tokens import tokenized
 from biasloop.seeds import generator, integer
 from biasloop.stages.generate import training_text
 from biasloop.stages.train import Progress, TrainingLog, train

@@ -26,8 +26,10 @@ import numpy as np
 from biasloop.device import Device, keep_freed_memory, make_deterministic
 from biasloop.errors import InputError, StoreError
 from biasloop.files import canonical_json, new_folder, sha256_file, write_json
-from biasloop.models import LoadedModel, padded, trained_by_onednn
+from biasloop.models.fast.linear import trained_by_onednn
 from biasloop.models.fast.packing import NO_LOSS, can_pack, pack, packed
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import padded
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,10 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.device import running_sums
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel, few_lengths, prepacked
+from biasloop.models.batches import few_lengths
+from biasloop.models.fast.linear import prepacked
+from biasloop.models.load import LoadedModel
+from biasloop.models.tokens import padded
 from biasloop.stages.generate import prompted_by
 from biasloop.tables import CHAIN, UPDATES
 
@@ -163,12 +166,13 @@ class _Reader:
         device = torch.device(loaded.device.name)
         width = max(len(prompt) + len(written) for prompt, written in blocks)
         width = min(few_lengths(width), loaded.context)
-        self.input_ids = torch.full((len(blocks), width), loaded.card.pad)
-        places = []
-        for row, (prompt, written) in enumerate(blocks):
-            tokens = [*prompt, *written]
-            self.input_ids[row, : len(tokens)] = torch.as_tensor(tokens)
-            places.extend((row, column) for column in range(len(prompt) - 1, len(tokens) - 1))
+        texts = [[*prompt, *written] for prompt, written in blocks]
+        self.input_ids, _ = padded(texts, loaded.card.pad, length=width)
+        places = [
+            (row, column)
+            for row, (prompt, _) in enumerate(blocks)
+            for column in range(len(prompt) - 1, len(texts[row]) - 1)
+        ]
         self.rows, self.columns = (torch.as_tensor(x) for x in zip(*places, strict=True))
         self.targets = self.input_ids[self.rows, self.columns + 1].to(device)
         self.input_ids = self.input_ids.to(device)

@@ -14,7 +14,7 @@ from typing import Any
 
 from biasloop.config import GenerationConfig
 from biasloop.errors import InputError
-from biasloop.models import LoadedModel
+from biasloop.models.load import LoadedModel
 from biasloop.seeds import integer
 
 #: Prompts given to vLLM in one call: enough to fill a GPU, few enough to tell of progress.

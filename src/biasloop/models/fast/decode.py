@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from biasloop.models.batches import padded, read_at_once
+from biasloop.models.batches import read_at_once
 from biasloop.models.fast import enabled
 from biasloop.models.fast.sampling import Sampler
 from biasloop.models.load import LoadedModel, text_config
+from biasloop.models.tokens import padded
 
 #: A continuation is kept as this: half the memory of what torch and Python use.
 TOKEN = np.int32
