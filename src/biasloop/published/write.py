@@ -19,12 +19,11 @@ from biasloop.neurons import correlations_png, counts_png
 from biasloop.published import paper
 from biasloop.published.reproduction import Reproduction, digits, series
 from biasloop.report import formatting as fmt
-from biasloop.report.cells import regime_tables
+from biasloop.report.cells import Table, regime_tables, table_lines
 from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
 from biasloop.report.drawing import png
-from biasloop.report.statistics import tables_of_tests, verdict_tables
+from biasloop.report.statistics import comparison_table, tables_of_tests, verdict_tables
 from biasloop.report.summary_json import strict, verdict_json
-from biasloop.report.verdicts import bias_sentence, collapse_sentence, tests_sentence
 from biasloop.tables import BASE, write_table
 from biasloop.untrusted import templates
 
@@ -165,46 +164,21 @@ def lines(reproduction: Reproduction) -> list[str]:
         left = row[0].ljust(widths[0])
         middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
         result.append("  ".join([left, *middle, row[5]]).rstrip())
-    result += [""] if reproduction.verdicts else []
-    for verdict in reproduction.verdicts:
-        answers = [f"collapse: {verdict.collapsed}"]
-        if verdict.leaning:
-            answers.insert(0, f"amplification: {verdict.amplified}")
-        result.append(f"{fmt.name(verdict.regime)}: {'; '.join(answers)}.")
-        told = (
-            bias_sentence(verdict),
-            collapse_sentence(verdict),
-            tests_sentence(verdict, reproduction.evidence),
-        )
-        result += [f"  {text}" for text in told if text]
-    result += _compared(reproduction)
+    for table, _, amplified, collapsed in _verdicts(reproduction):
+        title, *rows = table_lines(table)
+        answers = f"amplification: {amplified}; " * bool(amplified) + f"collapse: {collapsed}"
+        result += ["", title, f"  {answers}", *rows]
+    compared = comparison_table(reproduction.evidence.comparisons, experiment.regimes)
+    result += ["", *table_lines(compared)] if compared else []
     told = limits(reproduction)
     result += ["", "Before you believe these figures:"] if told else []
     result += [f"  {line}" for line in told]
     return result
 
 
-def _compared(reproduction: Reproduction) -> list[str]:
-    """Say how each regime's change differs from that of the first."""
-    rows = reproduction.evidence.comparisons
-    if not rows.height:
-        return []
-    result = [f"Change since Generation 0, less that of {fmt.name(rows['against'][0])}:"]
-    for row in rows.iter_rows(named=True):
-        scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
-        decimals = digits(row["quantity"])
-        inside = ""
-        if row["low"] is not None:
-            ends = scale * row["low"], scale * row["high"]
-            inside = f"{fmt.between(*ends, decimals, sign=True)}; "
-        name, _, label = row["quantity"].partition(":")
-        what = f"share “{fmt.name(label)}”" if label else name
-        result.append(
-            f"  {fmt.name(row['regime'])}, Generation {row['generation']}, {what}: "
-            f"{fmt.signed(scale * row['value'], decimals)}{unit} ({inside}"
-            f"{fmt.pvalue(row['holm'])} after Holm)"
-        )
-    return result
+def _verdicts(reproduction: Reproduction) -> list[tuple[Table, str, str, str]]:
+    colours = {regime: look.colour for regime, look in looks(reproduction).items()}
+    return verdict_tables(reproduction.verdicts, reproduction.evidence, colours)
 
 
 # Figures ----------------------------------------------------------------------------------------
@@ -379,11 +353,7 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
         style=Markup(style.read_text(encoding="utf-8").strip()),  # noqa: S704 - our own file
         sources=sources(reproduction),
         heading=heading(reproduction),
-        verdicts=verdict_tables(
-            reproduction.verdicts,
-            reproduction.evidence,
-            {regime: look.colour for regime, look in looks(reproduction).items()},
-        ),
+        verdicts=_verdicts(reproduction),
         limits=limits(reproduction),
         absent=[fmt.visible(name) for name in experiment.absent],
         rows=cells(reproduction),

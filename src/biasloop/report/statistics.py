@@ -199,7 +199,7 @@ def tables_of_tests(
     found = [
         _trend_table(evidence.trends, regimes, labels),
         _contrast_table(evidence.contrasts, regimes, leaning),
-        _comparison_table(evidence.comparisons, regimes),
+        comparison_table(evidence.comparisons, regimes),
         _adjusted_table(evidence, regimes, leaning),
         _shift_table(evidence.shifts, regimes),
         _correlation_table(evidence.correlations, regimes),
@@ -274,7 +274,8 @@ def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: st
     return Table(title, tuple(parts)) if parts else None
 
 
-def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
+def comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
+    """Say how each regime's change differs from that of the first; None where nothing does."""
     if not comparisons.height:
         return None
     rows = []
