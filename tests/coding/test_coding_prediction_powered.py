@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from biasloop.coding import CodedSet, corrected_mean, estimates, inferences
+from biasloop.coding.prediction_powered import CodedSet, corrected_mean, estimates, inferences
 
 with warnings.catch_warnings():
     import ppi_py
