@@ -169,7 +169,7 @@ def lines(reproduction: Reproduction) -> list[str]:
         answers = f"amplification: {amplified}; " * bool(amplified) + f"collapse: {collapsed}"
         result += ["", title, f"  {answers}", *rows]
     compared = comparison_table(reproduction.evidence.comparisons, experiment.regimes)
-    result += ["", *table_lines(compared)] if compared else []
+    result += ["", *table_lines(compared)] if compared.parts[0].rows else []
     told = limits(reproduction)
     result += ["", "Before you believe these figures:"] if told else []
     result += [f"  {line}" for line in told]
