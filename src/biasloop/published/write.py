@@ -18,9 +18,18 @@ from biasloop.files import write_bytes, write_json, write_text
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published import paper
 from biasloop.published.reproduction import Reproduction, digits, series
+from biasloop.quantities import quantity
 from biasloop.report import formatting as fmt
 from biasloop.report.cells import Table, regime_tables, table_lines
-from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
+from biasloop.report.charts import (
+    Chart,
+    Drawing,
+    Look,
+    look,
+    path_chart,
+    quantity_chart,
+    share_chart,
+)
 from biasloop.report.drawing import png
 from biasloop.report.statistics import comparison_table, tables_of_tests, verdict_tables
 from biasloop.report.summary_json import strict, verdict_json
@@ -46,23 +55,21 @@ def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
         | pl.col("quantity").str.starts_with("neurons")
         | (pl.col("quantity").is_in(["quality", "perplexity"]) & ends)
     )
-    rows = []
-    for row in shown.iter_rows(named=True):
-        decimals = digits(row["quantity"])
-        # One more than was published, to show what the difference is.
-        more = decimals + 1 if decimals else 0
-        difference = row["difference"]
-        rows.append(
-            (
-                _what(row["quantity"], row["regime"], row["generation"]),
-                fmt.number(row["reference"], decimals),
-                _FROM[row["source"]],
-                fmt.number(row["recomputed"], more),
-                "–" if difference is None else fmt.signed(difference, more),
-                row["adds"],
-            )
-        )
-    return rows
+    return [_shown(row) for row in shown.iter_rows(named=True)]
+
+
+def _shown(row: dict[str, Any]) -> tuple[str, ...]:
+    decimals, difference = digits(row["quantity"]), row["difference"]
+    # One more than was published, to show what the difference is.
+    more = decimals + 1 if decimals else 0
+    return (
+        _what(row["quantity"], row["regime"], row["generation"]),
+        fmt.number(row["reference"], decimals),
+        _FROM[row["source"]],
+        fmt.number(row["recomputed"], more),
+        "–" if difference is None else fmt.signed(difference, more),
+        row["adds"],
+    )
 
 
 def _what(quantity: str, regime: str, generation: int) -> str:
@@ -81,21 +88,17 @@ def heading(reproduction: Reproduction) -> list[str]:
     table = reproduction.recomputed.filter(pl.col("reference").is_not_null())
     if not table.height:
         return ["No reference figure is of these regimes and labels: nothing to compare with."]
-    result = []
-    printed = table.filter(source="printed")
+    printed, again = table.filter(source="printed"), table.filter(source="release")
     met = printed.drop_nulls("recomputed")
-    if met.height:
-        result.append(
-            f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
-            f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
-        )
-    again = table.filter(source="release")
-    if again.height:
-        result.append(
-            f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
-            f"same released files; {_worst(again)}. That checks this program, not the paper."
-        )
-    return result
+    agreement = (
+        f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
+        f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
+    )
+    recomputation = (
+        f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
+        f"same released files; {_worst(again)}. That checks this program, not the paper."
+    )
+    return [agreement] * bool(met.height) + [recomputation] * bool(again.height)
 
 
 def _worst(rows: pl.DataFrame) -> str:
@@ -192,46 +195,21 @@ def looks(reproduction: Reproduction) -> dict[str, Look]:
 def _charts(reproduction: Reproduction) -> list[Chart | Drawing | None]:
     """Draw the followed leaning's share first; None for a figure that has nothing to show."""
     summary, regimes = reproduction.summary, looks(reproduction)
-    followed = reproduction.leaning
-    labels = reproduction.experiment.tables.labels
+    followed, labels = reproduction.leaning, reproduction.experiment.tables.labels
+    caption = (
+        "Share of each generation's articles whose likeliest leaning this is; bands are "
+        f"{fmt.INTERVAL}s over articles."
+    )
+    stems = {label: f"leaning_share_{place}" for place, label in enumerate(labels, start=1)}
+    if followed:
+        stems = {followed: "leaning_share"} | {k: v for k, v in stems.items() if k != followed}
+    told = {
+        "quality": "a fall is collapse.",
+        "perplexity": " It falls while quality falls, so it cannot show collapse by itself.",
+    }
     return [
-        *(
-            line_chart(
-                summary,
-                f"share:{label}",
-                regimes,
-                "leaning_share"
-                if label == followed
-                else f"leaning_share_{labels.index(label) + 1}",
-                f"Articles read as “{fmt.name(label)}”",
-                "Share of each generation's articles whose likeliest leaning this is; bands are "
-                f"{fmt.INTERVAL}s over articles.",
-                "share of articles, %",
-                100,
-                (0.0, 100.0),
-            )
-            for label in sorted(labels, key=lambda label: label != followed)
-        ),
-        line_chart(
-            summary,
-            "quality",
-            regimes,
-            "quality",
-            "Text quality",
-            "Mean text quality index of the generated articles; a fall is collapse.",
-            "index, 0 noise to 3 clean",
-            span=(0.0, 3.0),
-        ),
-        line_chart(
-            summary,
-            "perplexity",
-            regimes,
-            "perplexity",
-            "Perplexity of the generated articles",
-            "Under the untouched base model; mean over articles. It falls while quality falls, "
-            "so it cannot show collapse by itself.",
-            "perplexity",
-        ),
+        *(share_chart(summary, name, regimes, stem, caption) for name, stem in stems.items()),
+        *(quantity_chart(summary, quantity(name), regimes, more) for name, more in told.items()),
         path_chart(summary, followed, regimes) if followed else None,
     ]
 
@@ -258,8 +236,8 @@ def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
             "Pearson correlation of each layer's neurons with the metric.",
         ),
     ):
-        for (quantity,), own in rows.group_by("quantity", maintain_order=True):
-            found[f"{kind}_{fmt.file_stem(str(quantity))}.png"] = (caption, draw(own))
+        for (name,), own in rows.group_by("quantity", maintain_order=True):
+            found[f"{kind}_{fmt.file_stem(str(name))}.png"] = (caption, draw(own))
     return found
 
 
