@@ -221,7 +221,7 @@ def tests_sentence(verdict: Verdict, evidence: Evidence) -> str:
         inside = fmt.points_between(row["change_low"], row["change_high"], 1)
         parts.append(
             f"corrected for the classifier's errors the change is "
-            f"{fmt.signed(100 * row['change'], 1)} points ({inside})"
+            f"{fmt.share(row['change'], change=True)} points ({inside})"
         )
     held = verdict.held.get(verdict.leaning)
     if held and not verdict.withheld:
