@@ -90,16 +90,35 @@ class Run:
         written = path.stat().st_mtime_ns
         return path if all(source.stat().st_mtime_ns <= written for source in sources) else None
 
-    def dose(self, regime: str, looks: int = 1) -> DoseShown:
+    def dose(self, regime: str, looks: int | None = None) -> DoseShown:
         """Find the least dose of a regime that holds bias; write ``dose.json`` and ``dose.png``.
 
-        Of a run of `config.with_doses`, which was to be looked at so often.
+        Parameters
+        ----------
+        regime
+            Of a run of `config.with_doses`.
+        looks
+            How often it was to be looked at; None takes what ``dose.json`` says, 1 without one.
+
+        Raises
+        ------
+        InputError
+            If fewer than two doses have a figure, or ``dose.json`` is damaged.
         """
         from biasloop.files import write_bytes, write_json
         from biasloop.report.dose_results import dose_shown
 
+        path = self.folder / "dose.json"
+        if looks is None:
+            try:
+                looks = int(json.loads(path.read_bytes())["looks"]) if path.exists() else 1
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{path}: does not say how often the doses are looked at: give looks, or run "
+                    "'biasloop dose' again"
+                ) from error
         found = dose_shown(self.results, regime, looks)
-        write_json(self.folder / "dose.json", found.machine)
+        write_json(path, found.machine)
         write_bytes(self.folder / "dose.png", found.png)
         self._copy_records()
         return found
