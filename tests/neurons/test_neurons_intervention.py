@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from biasloop.models.edit import distances, of_same_sizes
 from biasloop.models.sites import feed_forwards
 from biasloop.neurons import ASSOCIATIONS, ASSOCIATIONS_FILE
 from biasloop.neurons.intervention import intervention_effect
+from biasloop.report.cautions import of_edits
 from biasloop.tables import write_table
 
 torch = pytest.importorskip("torch")
@@ -198,6 +200,29 @@ def test_neurons_found_in_the_chains_that_judge_them_are_refused(values, place):
     moved.write_bytes((place / "own" / ASSOCIATIONS_FILE).read_bytes())
     with pytest.raises(InputError, match=r"associations\.json, which says in which models"):
         bl.intervene(values, moved, top=2)
+
+
+def test_a_report_warns_of_neurons_that_were_found_in_the_run_itself(values, place):
+    """A regime that a config has of its own is not refused: it has other uses."""
+
+    def said(file):
+        own = {"kind": "edited", "file": str(file), "top": 2}
+        config = parse_config(values | {"regimes": ["synthetic", own]})
+        stages = pl.DataFrame({"kind": ["finetune"], "name": ["synthetic seed 0"], "key": ["k"]})
+        return [
+            (one.level, one.text) for one in of_edits(SimpleNamespace(config=config, stages=stages))
+        ]
+
+    assert said(associations(place / "of-others", ["others"])) == []
+    ((level, text),) = said(associations(place / "of-this", ["others", "k"]))
+    assert level == "serious"
+    assert "found in models of this run, such as that of synthetic seed 0" in text
+    damaged = associations(place / "damaged", ["k"])
+    (damaged.parent / "associations.json").write_text("{")
+    for unknown in (damaged, place / "gone" / ASSOCIATIONS_FILE, place / "other.parquet"):
+        ((level, text),) = said(unknown)
+        assert level == "note"
+        assert "cannot be told from its file" in text
 
 
 @pytest.mark.parametrize(

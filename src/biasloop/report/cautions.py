@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from biasloop.analysis import Evidence, Verdict, fine_tuned_alone
+from biasloop.config.regimes import EditedConfig
+from biasloop.errors import StoreError
 from biasloop.loop.results import Results
+from biasloop.neurons import ASSOCIATIONS_FILE, read_findings
 from biasloop.report import formatting as fmt
 from biasloop.report.cells import figure_cell
 from biasloop.tables import BASE, REAL
@@ -65,6 +69,7 @@ def cautions(
         *_own_decodings(results),
         *_chat(results),
         *unsubtracted(results, verdicts),
+        *of_edits(results),
         *_of_evidence(evidence),
     ]
     return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
@@ -92,6 +97,31 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> list[Caution]
         else:
             continue
         found.append(Caution("Unfinished", f"{name}: {text}."))
+    return found
+
+
+def of_edits(results: Results) -> list[Caution]:
+    """Say where edited neurons were found in models of this run, or it is not known in which."""
+    found = []
+    for regime in results.config.regimes:
+        if not isinstance(regime, EditedConfig) or regime.draw is not None:
+            continue
+        name, file = fmt.name(regime.label), Path(regime.file)
+        made = results.stages.filter(kind="finetune").select("key", "name")
+        try:
+            source = read_findings(file.parent) if file.name == ASSOCIATIONS_FILE else None
+        except StoreError:
+            source = None
+        if source is None or not source.models:
+            text = "it cannot be told from its file in which models these neurons were found."
+            found.append(Caution("Edited neurons", f"{name}: {text}", "note"))
+        elif (both := made.filter(pl.col("key").is_in(source.models))).height:
+            text = (
+                f"these neurons were found in models of this run, such as that of "
+                f"{fmt.visible(both['name'][0])}: what chance made of them there is in the effect "
+                "of the edit, too. Judge it by chains of other seeds ('biasloop intervene')."
+            )
+            found.append(Caution("Edited neurons", f"{name}: {text}"))
     return found
 
 
