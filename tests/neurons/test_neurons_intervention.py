@@ -11,11 +11,13 @@ import pytest
 from scipy import stats
 
 import biasloop as bl
+from biasloop import loop
 from biasloop.analysis import Outcomes, changes_at, outcomes, tables_of
+from biasloop.api import neurons
 from biasloop.config import parse_config, with_edits
 from biasloop.errors import InputError
-from biasloop.files import write_json
-from biasloop.loop import make_plan
+from biasloop.files import sha256_file, write_json
+from biasloop.loop import make_plan, plan
 from biasloop.models.edit import distances, of_same_sizes
 from biasloop.models.sites import feed_forwards
 from biasloop.neurons import ASSOCIATIONS, ASSOCIATIONS_FILE
@@ -200,6 +202,25 @@ def test_neurons_found_in_the_chains_that_judge_them_are_refused(values, place):
     moved.write_bytes((place / "own" / ASSOCIATIONS_FILE).read_bytes())
     with pytest.raises(InputError, match=r"associations\.json, which says in which models"):
         bl.intervene(values, moved, top=2)
+
+
+def test_inputs_are_looked_at_once(values, place, monkeypatch):
+    looked, plans, own = [], [], plan.contents_of
+    monkeypatch.setattr(plan, "contents_of", lambda *given: looked.append(given) or own(*given))
+    monkeypatch.setattr(neurons, "run_plan", lambda made, *_, **__: plans.append(made) or run)
+    run = SimpleNamespace(intervention=lambda: "shown")
+    file = associations(place / "once")
+    assert bl.intervene(values, file, top=2) == (run, "shown")
+    assert len(looked) == len(plans) == 1
+    assert plans[0].contents["regimes"]["edited"] == sha256_file(file)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "execute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bl.run(values, place / "stopped")
+    assert len(looked) == 2
 
 
 def test_a_report_warns_of_neurons_that_were_found_in_the_run_itself(values, place):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from biasloop.analysis import Verdict
-    from biasloop.loop import Listener, Results, Verification
+    from biasloop.loop import Listener, Plan, Results, Verification
     from biasloop.report.compare import Comparison
     from biasloop.report.dose_results import DoseShown
     from biasloop.report.intervention import InterventionShown
@@ -200,14 +200,26 @@ def run(
     InputError
         If the config, the corpus, the model or the folder cannot be used.
     """
+    from biasloop.loop import make_plan
+
+    return run_plan(make_plan(as_config(config, overrides)), out, listen, executor, address, reuse)
+
+
+def run_plan(
+    plan: Plan,
+    out: str | Path | None = None,
+    listen: Listener | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    reuse: Sequence[str | Path] = (),
+) -> Run:
+    """Run what is laid out, as `run` does: its inputs are not read once more for it."""
     from biasloop.loop import (
         Store,
         check_folder,
-        contents_of,
         execute,
         execute_on_ray,
         locked,
-        make_plan,
         open_remote,
         open_run,
         silent,
@@ -217,14 +229,11 @@ def run(
         raise InputError(f"--executor: '{executor}' is not one; known: local, ray")
     if address and executor != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --executor ray")
-    checked = as_config(config, overrides)
-    others = [load_run(place).folder for place in reuse]
-    contents = contents_of(checked)
-    plan = make_plan(checked, contents)
+    others, checked = [load_run(place).folder for place in reuse], plan.config
     folder, remote = open_remote(out or Path("runs") / checked.name, cache_folder())
     check_folder(checked, folder, begun=remote is not None and remote.is_begun)
     with locked(folder):
-        open_run(checked, folder, contents)
+        open_run(checked, folder, plan.contents)
         store = Store(folder, cache_folder(), remote, others, share=True)
         if remote:
             remote.push_records(folder)
