@@ -152,6 +152,9 @@ def test_the_planted_neurons_stop_growth_and_random_ones_do_not(
         "Generation 0 by"
     )
     assert "Editing the 2 associated neurons" in said
+    picture = run.folder / "intervention.png"
+    assert str(picture) in said.replace("\n", "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     # The same neurons of a chain in each of its generations, none of the planted ones.
     edits = run.results.edits
     for name, own in edits.group_by("regime"):

@@ -124,15 +124,16 @@ class Run:
         return found
 
     def intervention(self) -> InterventionShown:
-        """Say what an edit of neurons did to the growth after it; write ``intervention.json``.
+        """Say what an edit of neurons did to the growth after it.
 
-        Of a run of `config.with_edits`.
+        Writes ``intervention.json`` and ``intervention.png``. Of a run of `config.with_edits`.
         """
-        from biasloop.files import write_json
+        from biasloop.files import write_bytes, write_json
         from biasloop.report.intervention import intervention_shown
 
         found = intervention_shown(self.results)
         write_json(self.folder / "intervention.json", found.machine)
+        write_bytes(self.folder / "intervention.png", found.png)
         self._copy_records()
         return found
 
