@@ -213,7 +213,7 @@ def few_chains(
     random = np.random.default_rng(seed)
     rest, size = 1 - common, sources - 1
     result = {}
-    for chains in (2, 3, 5):
+    for chains in (2, 3, 4, 5):
         ours, theirs = (-special.stdtrit(freedom, tail) for freedom in (size, chains - 1))
         for ratio in (0.0, 0.25, 1.0, 4.0, 16.0):
             own = random.chisquare(size, simulations) / size

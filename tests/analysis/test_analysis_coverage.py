@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from biasloop.analysis import paired_mean
+from biasloop.report.cautions import ERRS
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,10 @@ def test_what_is_told_of_few_chains_is_what_the_estimator_does(
     found = benchmark.few_chains(20_000, seed=19)
     assert 0.034 < found["Satterthwaite (3 chains, ratio 16): beyond one end"] < 0.042, found
     assert found["Cochran and Cox (3 chains, ratio 16): beyond one end"] < 0.028
+    found = benchmark.few_chains(20_000, seed=21, common=0.98)
+    for chains, told in ERRS.items():  # what a report says
+        own = [found[name] for name in found if name.startswith(f"Satterthwaite ({chains} chains")]
+        assert 100 * max(own[::2]) == pytest.approx(told, abs=0.5)
     random, missed = np.random.default_rng(20), 0
     for _ in range(2000):  # of the same design, article by article: rest / (3 * 100) = 1 / 2
         parts = [random.normal(0, 50**0.5, 100), random.normal(0, 150**0.5, (3, 100))]
