@@ -199,6 +199,41 @@ def over_seeds(simulations: int, seed: int = 7, articles: int = 600, resamples: 
     return result
 
 
+def few_chains(
+    simulations: int, seed: int = 13, tail: float = 0.025, sources: int = 100, common: float = 0.5
+) -> dict:
+    """Errors and power of rules for the t of a variance of two parts, of which chains give one.
+
+    Per rule: how often the truth lies beyond one given end of an interval, and how often a change
+    of 3 true standard errors is shown. Mean squares of a balanced crossed design: of the articles'
+    part ``common`` is the same in every chain; the ratio is of the variance that chains add to it.
+    """
+    from scipy import special
+
+    random = np.random.default_rng(seed)
+    rest, size = 1 - common, sources - 1
+    result = {}
+    for chains in (2, 3, 4, 5):
+        ours, theirs = (-special.stdtrit(freedom, tail) for freedom in (size, chains - 1))
+        for ratio in (0.0, 0.25, 1.0, 4.0, 16.0):
+            own = random.chisquare(size, simulations) / size
+            between = (ratio + rest) * random.chisquare(chains - 1, simulations) / (chains - 1)
+            total, true = own + between, np.sqrt(1 + ratio)
+            joined = total**2 / (own**2 / size + between**2 / (chains - 1))
+            rules = {
+                "Satterthwaite": -special.stdtrit(joined, tail),
+                "Cochran and Cox": (own * ours + between * theirs) / total,
+                "chains - 1": np.full(simulations, theirs),
+            }
+            value = true * random.normal(size=simulations)
+            for rule, critical in rules.items():
+                half = critical * np.sqrt(total)
+                where = f"{rule} ({chains} chains, ratio {ratio:g}"
+                result[f"{where}): beyond one end"] = np.mean(np.abs(value) > half) / 2
+                result[f"{where}): shown"] = np.mean(value + 3 * true > half)
+    return result
+
+
 def false_equivalence(simulations: int, seed: int = 4, articles: int = 200) -> dict:
     """Share of equivalence tests that call a change of just the margin held."""
     random = np.random.default_rng(seed)
@@ -514,6 +549,7 @@ def run(simulations: int) -> dict[str, dict[str, float]]:
         "false alarms at 5 %, no drift, ten times as many": false_trends(10 * simulations),
         "coverage near the edge": edges(simulations),
         "coverage over several seeds": over_seeds(simulations),
+        "t of few chains, 100 times as many": few_chains(100 * simulations),
         "a yes where no regime has a direction": false_verdicts(simulations),
         "coverage where sources hang together": clustered(max(simulations // 2, 20)),
         "coverage of the distance from the real shares": distances(simulations),

@@ -6,8 +6,12 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from scipy import stats
+
+from biasloop.analysis import paired_mean
+from biasloop.report.cautions import ERRS
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +70,24 @@ def test_seeds_that_differ_are_covered_better_than_by_resampling_them(
     assert _within(found[f"joined ({where})"], 150, 0.91, 0.97), found
     assert found[f"joined ({where})"] > found[f"seeds resampled ({where})"]
     assert _within(found["joined (3 seeds, 0 points apart)"], 150, 0.95, 1.0), found
+
+
+def test_what_is_told_of_few_chains_is_what_the_estimator_does(
+    benchmark: ModuleType,
+) -> None:
+    found = benchmark.few_chains(20_000, seed=19)
+    assert 0.034 < found["Satterthwaite (3 chains, ratio 16): beyond one end"] < 0.042, found
+    assert found["Cochran and Cox (3 chains, ratio 16): beyond one end"] < 0.028
+    found = benchmark.few_chains(20_000, seed=21, common=0.98)
+    for chains, told in ERRS.items():  # what a report says
+        own = [found[name] for name in found if name.startswith(f"Satterthwaite ({chains} chains")]
+        assert 100 * max(own[::2]) == pytest.approx(told, abs=0.5)
+    random, missed = np.random.default_rng(20), 0
+    for _ in range(2000):  # of the same design, article by article: rest / (3 * 100) = 1 / 2
+        parts = [random.normal(0, 50**0.5, 100), random.normal(0, 150**0.5, (3, 100))]
+        low, high = paired_mean(sum(parts) + random.normal(0, 48**0.5, (3, 1))).interval()
+        missed += not low <= 0 <= high
+    assert _within(missed / 2000, 2000, 0.068, 0.084), missed
 
 
 def test_equivalence_keeps_its_level(benchmark: ModuleType) -> None:

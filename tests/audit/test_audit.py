@@ -1,6 +1,7 @@
 """The audit: planted leans are found, none is made up, and the real share solves the map."""
 
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep
 from typer.testing import CliRunner
 
@@ -366,3 +368,35 @@ def test_means_are_compared_as_scipy_does():
     assert found.low < found.value < found.high
     assert mean_difference(first[:1], second) is None
     assert mean_difference(np.ones(3), np.ones(4)).pvalue == 1
+
+
+def test_a_further_axis_is_audited_and_all_are_corrected_together(real, tmp_path, capsys):
+    given = write(tmp_path / "s.jsonl", np.random.default_rng(1), {"left": 30, "right": 120})
+    data = write(tmp_path / "data.jsonl", np.random.default_rng(5), {"left": 120, "right": 120})
+    names = words("The Of We They People Go See On All")  # that a sentence may begin with
+    axis = {
+        "name": "side", "labels": ["west", "east"], "mentions": names,
+        "candidates": ["word-tfidf"], "damage_articles": 60,
+        "data": {"source": str(data), "label_map": {"left": "west", "right": "east"},
+                 "columns": {"label": "label", "source": "source"}},
+    }  # fmt: skip
+    axes = f"metrics.axes={json.dumps([axis])}"
+    found = bl.audit_set(real, given, 0.05, overrides=[*CHEAP, axes])
+    alone = bl.audit_set(real, given, 0.05, overrides=CHEAP)
+    assert alone.axes == {}
+    assert_frame_equal(found.leans.drop("holm"), alone.leans.drop("holm"))
+    side = found.axes["side"]
+    named = re.compile(rf"\b({'|'.join(names)})\b")
+    texts = [json.loads(line)["body"] for line in given.read_text().splitlines()]
+    assert side.synthetic == sum(bool(named.search(text)) for text in texts) < found.synthetic
+    row = side.leans.filter(leaning="east").row(0, named=True)
+    assert row["corrected_low"] < 0.8 < row["corrected_high"]
+    assert side.needed.height
+    both = [found.leans, side.leans]
+    expected = multipletests(np.concatenate([t["pvalue"] for t in both]), method="holm")[1]
+    np.testing.assert_allclose(np.concatenate([t["holm"] for t in both]), expected)
+    assert audit_json(found)["axes"]["side"]["leans"] == side.leans.to_dicts()
+    print_audit(found)
+    said = capsys.readouterr().out
+    assert f"\naxis side, {side.synthetic} synthetic articles against {side.real} real" in said
+    assert "\neast: " in said

@@ -95,6 +95,12 @@ def test_a_run_of_doses_ends_in_a_table_a_figure_and_a_sentence(values, tmp_path
         for label, moved in (judged.corrected or judged.changes).items():
             assert one["changes"][label]["low"] == pytest.approx(moved.low)
     assert (found["looks"], found["level"]) == (1, 0.95)
+    assert run.dose("preservation", 3).machine["looks"] == 3
+    again = run.dose("preservation").machine
+    assert (again["looks"], again["level"]) == (3, pytest.approx(1 - 0.05 / 3))
+    (folder / "dose.json").write_text("[]")
+    with pytest.raises(InputError, match=r"dose\.json: does not say how often"):
+        run.dose("preservation")
     shown = json.loads((folder / "summary.json").read_text())["answer"]["frontier"]
     assert [row[0]["text"] for row in shown["rows"]] == ["synthetic", "preservation-0.5"]
     assert shown["sentence"] in (folder / "report.html").read_text()

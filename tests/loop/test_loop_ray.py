@@ -6,6 +6,7 @@ import sys
 import fsspec
 import psutil
 import pytest
+from test_loop_axes import SETTINGS, axis, write_axis
 
 import biasloop as bl
 from biasloop.config import parse_config
@@ -15,6 +16,7 @@ from biasloop.loop import Store, fetch, ray_executor, verify
 from biasloop.loop.execute import threads
 from biasloop.loop.plan import make_plan
 from biasloop.loop.ray_executor import Node, Outcome, execute_on_ray, needs_of, run_stage
+from biasloop.loop.run import read_contents
 
 #: Enough epochs that a fine-tuning is still going on when it is interfered with.
 LONG = [
@@ -88,6 +90,8 @@ def test_an_interruption_and_a_lost_node_change_nothing(bare, tmp_path, monkeypa
     out = tmp_path / "ray"
     # Diversity is of a whole set: not scored in shards.
     changes = [*LONG, "metrics.names=[leaning,diversity]"]
+    further = axis(write_axis(tmp_path / "places.jsonl"), **SETTINGS)
+    bare = {**bare, "metrics": {**bare["metrics"], "axes": [further]}}
 
     def run(watch):
         return bl.run(bare, out, changes, watch, executor="ray", address=ray_cluster.address)
@@ -117,6 +121,10 @@ def test_an_interruption_and_a_lost_node_change_nothing(bare, tmp_path, monkeypa
         "stages/score",
         "stages/join",
     }
+    plan = make_plan(parse_config(bare, changes), read_contents(out))
+    of_axis = {stage.name for stage in plan.stages.values() if "axis place" in stage.name}
+    assert of_axis <= {*done, *finished}
+    assert any(name.endswith("score axis place 2/2") for name in of_axis)
     for kept in (out, tmp_path / "local"):  # pruned alike
         assert len(list(kept.glob("stages/finetune-*/model/model.safetensors"))) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,15 +11,18 @@ import pytest
 from scipy import stats
 
 import biasloop as bl
+from biasloop import loop
 from biasloop.analysis import Outcomes, changes_at, outcomes, tables_of
+from biasloop.api import neurons
 from biasloop.config import parse_config, with_edits
 from biasloop.errors import InputError
-from biasloop.files import write_json
-from biasloop.loop import make_plan
+from biasloop.files import sha256_file, write_json
+from biasloop.loop import make_plan, plan
 from biasloop.models.edit import distances, of_same_sizes
 from biasloop.models.sites import feed_forwards
 from biasloop.neurons import ASSOCIATIONS, ASSOCIATIONS_FILE
 from biasloop.neurons.intervention import intervention_effect
+from biasloop.report.cautions import of_edits
 from biasloop.tables import write_table
 
 torch = pytest.importorskip("torch")
@@ -148,6 +152,9 @@ def test_the_planted_neurons_stop_growth_and_random_ones_do_not(
         "Generation 0 by"
     )
     assert "Editing the 2 associated neurons" in said
+    picture = run.folder / "intervention.png"
+    assert str(picture) in said.replace("\n", "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     # The same neurons of a chain in each of its generations, none of the planted ones.
     edits = run.results.edits
     for name, own in edits.group_by("regime"):
@@ -198,6 +205,48 @@ def test_neurons_found_in_the_chains_that_judge_them_are_refused(values, place):
     moved.write_bytes((place / "own" / ASSOCIATIONS_FILE).read_bytes())
     with pytest.raises(InputError, match=r"associations\.json, which says in which models"):
         bl.intervene(values, moved, top=2)
+
+
+def test_inputs_are_looked_at_once(values, place, monkeypatch):
+    looked, plans, own = [], [], plan.contents_of
+    monkeypatch.setattr(plan, "contents_of", lambda *given: looked.append(given) or own(*given))
+    monkeypatch.setattr(neurons, "run_plan", lambda made, *_, **__: plans.append(made) or run)
+    run = SimpleNamespace(intervention=lambda: "shown")
+    file = associations(place / "once")
+    assert bl.intervene(values, file, top=2) == (run, "shown")
+    assert len(looked) == len(plans) == 1
+    assert plans[0].contents["regimes"]["edited"] == sha256_file(file)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "execute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bl.run(values, place / "stopped")
+    assert len(looked) == 2
+
+
+def test_a_report_warns_of_neurons_that_were_found_in_the_run_itself(values, place):
+    """A regime that a config has of its own is not refused: it has other uses."""
+
+    def said(file):
+        own = {"kind": "edited", "file": str(file), "top": 2}
+        config = parse_config(values | {"regimes": ["synthetic", own]})
+        stages = pl.DataFrame({"kind": ["finetune"], "name": ["synthetic seed 0"], "key": ["k"]})
+        return [
+            (one.level, one.text) for one in of_edits(SimpleNamespace(config=config, stages=stages))
+        ]
+
+    assert said(associations(place / "of-others", ["others"])) == []
+    ((level, text),) = said(associations(place / "of-this", ["others", "k"]))
+    assert level == "serious"
+    assert "found in models of this run, such as that of synthetic seed 0" in text
+    damaged = associations(place / "damaged", ["k"])
+    (damaged.parent / "associations.json").write_text("{")
+    for unknown in (damaged, place / "gone" / ASSOCIATIONS_FILE, place / "other.parquet"):
+        ((level, text),) = said(unknown)
+        assert level == "note"
+        assert "cannot be told from its file" in text
 
 
 @pytest.mark.parametrize(

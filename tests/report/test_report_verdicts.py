@@ -10,6 +10,7 @@ from biasloop.analysis.changes import COMPARISONS, CONTRASTS
 from biasloop.analysis.evidence import CLASSIFIER_SHIFTS, CORRELATIONS
 from biasloop.analysis.prevalence import PREVALENCE
 from biasloop.analysis.trends import TRENDS
+from biasloop.report import formatting as fmt
 from biasloop.report.statistics import verdict_table
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
@@ -101,6 +102,21 @@ def test_the_real_share_stands_beside_the_shares_that_are_judged() -> None:
     assert found["Share of “right” as read, %"] == [
         "–", "+9.3 +6.1 to +12.4", "54.4", "63.7", "–", "",
     ]  # fmt: skip
+
+
+def test_a_corrected_share_beyond_what_can_be_is_told_as_that() -> None:
+    beyond = replace(RISE, before=-0.2, after=1.6, value=1.8, low=0.4, high=1.0)
+    held = {"right": Equivalence(0.05, 1.8, 0.5, 3.1, 1.0, "no")}
+    found = cells(replace(VERDICT, corrected={"right": beyond}, held=held))
+    judged = found[f"{LEANS}, corrected for the classifier's errors, %"]
+    assert judged[1:4] == ["over +100 +40.0 to +100.0", "under 0", "over 100"]
+    assert "corrected, it lies outside what a share can be" in judged[5]
+    within = next(row for name, row in found.items() if name.startswith("Did it stay within"))
+    assert within[1] == "over +100 +50.0 to +100.0"
+    as_read = next(row for name, row in found.items() if "as read" in name)
+    assert as_read[5] == ""
+    edges = [fmt.share(value, change=True) for value in (-1.0, 1.0, -1.01)]
+    assert edges == ["\u2212100.0", "+100.0", "under \u2212100"]
 
 
 def test_of_two_leanings_one_is_told_and_of_three_all() -> None:

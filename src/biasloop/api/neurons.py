@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from biasloop.api.runs import Run, as_config
-from biasloop.api.runs import run as run_config
+from biasloop.api.runs import Run, as_config, run_plan
 from biasloop.assets import cache_folder
 from biasloop.config import Config, with_edits
 from biasloop.errors import InputError
@@ -169,9 +168,10 @@ def intervene(
 
     file = str(associations)
     chosen = with_edits(as_config(config, overrides), file, generation, only, draws, **settings)
-    models = make_plan(chosen).finetuned.values()
-    refuse_own_models(Path(file), {stage.key: stage.name for stage in models})
-    finished = run_config(chosen, out, (), listen, executor, reuse=reuse)
+    plan = make_plan(chosen)
+    made = {stage.key: stage.name for stage in plan.finetuned.values()}
+    refuse_own_models(Path(file), made)
+    finished = run_plan(plan, out, listen, executor, reuse=reuse)
     return finished, finished.intervention()
 
 

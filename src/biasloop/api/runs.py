@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from biasloop.analysis import Verdict
     from biasloop.loop import Listener, Results, Verification
+    from biasloop.loop.plan import Plan
     from biasloop.report.compare import Comparison
     from biasloop.report.dose_results import DoseShown
     from biasloop.report.intervention import InterventionShown
@@ -90,30 +91,50 @@ class Run:
         written = path.stat().st_mtime_ns
         return path if all(source.stat().st_mtime_ns <= written for source in sources) else None
 
-    def dose(self, regime: str, looks: int = 1) -> DoseShown:
+    def dose(self, regime: str, looks: int | None = None) -> DoseShown:
         """Find the least dose of a regime that holds bias; write ``dose.json`` and ``dose.png``.
 
-        Of a run of `config.with_doses`, which was to be looked at so often.
+        Parameters
+        ----------
+        regime
+            Of a run of `config.with_doses`.
+        looks
+            How often it was to be looked at; None takes what ``dose.json`` says, 1 without one.
+
+        Raises
+        ------
+        InputError
+            If fewer than two doses have a figure, or ``dose.json`` is damaged.
         """
         from biasloop.files import write_bytes, write_json
         from biasloop.report.dose_results import dose_shown
 
+        path = self.folder / "dose.json"
+        if looks is None:
+            try:
+                looks = int(json.loads(path.read_bytes())["looks"]) if path.exists() else 1
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{path}: does not say how often the doses are looked at: give looks, or run "
+                    "'biasloop dose' again"
+                ) from error
         found = dose_shown(self.results, regime, looks)
-        write_json(self.folder / "dose.json", found.machine)
+        write_json(path, found.machine)
         write_bytes(self.folder / "dose.png", found.png)
         self._copy_records()
         return found
 
     def intervention(self) -> InterventionShown:
-        """Say what an edit of neurons did to the growth after it; write ``intervention.json``.
+        """Say what an edit of neurons did to the growth after it.
 
-        Of a run of `config.with_edits`.
+        Writes ``intervention.json`` and ``intervention.png``. Of a run of `config.with_edits`.
         """
-        from biasloop.files import write_json
+        from biasloop.files import write_bytes, write_json
         from biasloop.report.intervention import intervention_shown
 
         found = intervention_shown(self.results)
         write_json(self.folder / "intervention.json", found.machine)
+        write_bytes(self.folder / "intervention.png", found.png)
         self._copy_records()
         return found
 
@@ -181,14 +202,26 @@ def run(
     InputError
         If the config, the corpus, the model or the folder cannot be used.
     """
+    from biasloop.loop import make_plan
+
+    return run_plan(make_plan(as_config(config, overrides)), out, listen, executor, address, reuse)
+
+
+def run_plan(
+    plan: Plan,
+    out: str | Path | None = None,
+    listen: Listener | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    reuse: Sequence[str | Path] = (),
+) -> Run:
+    """Run what is laid out, as `run` does: its inputs are not read once more for it."""
     from biasloop.loop import (
         Store,
         check_folder,
-        contents_of,
         execute,
         execute_on_ray,
         locked,
-        make_plan,
         open_remote,
         open_run,
         silent,
@@ -198,14 +231,11 @@ def run(
         raise InputError(f"--executor: '{executor}' is not one; known: local, ray")
     if address and executor != "ray":
         raise InputError("--address is that of a Ray cluster: it needs --executor ray")
-    checked = as_config(config, overrides)
-    others = [load_run(place).folder for place in reuse]
-    contents = contents_of(checked)
-    plan = make_plan(checked, contents)
+    others, checked = [load_run(place).folder for place in reuse], plan.config
     folder, remote = open_remote(out or Path("runs") / checked.name, cache_folder())
     check_folder(checked, folder, begun=remote is not None and remote.is_begun)
     with locked(folder):
-        open_run(checked, folder, contents)
+        open_run(checked, folder, plan.contents)
         store = Store(folder, cache_folder(), remote, others, share=True)
         if remote:
             remote.push_records(folder)

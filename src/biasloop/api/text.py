@@ -84,7 +84,7 @@ def audit_set(
     body
         The column of the synthetic text.
     overrides
-        ``dotted.key=value`` texts: of ``corpus`` and ``metrics``.
+        ``dotted.key=value`` texts: of ``corpus`` and ``metrics``; also ``metrics.axes``.
 
     Raises
     ------
@@ -105,8 +105,10 @@ def audit_set(
         "metrics": {"names": ["leaning", "quality", "diversity"]},
     }
     config = parse_config(values, overrides)
-    judged = score_beside_real(config, read_unlabelled(Path(synthetic), body), cache_folder())
-    return judge(judged, tolerance, config.report.outside_share, config.seed)
+    given, cache = read_unlabelled(Path(synthetic), body), cache_folder()
+    judged = score_beside_real(config, given, cache)
+    axes = {name: score_beside_real(own, given, cache) for name, own in config.axes.items()}
+    return judge(judged, tolerance, config.report.outside_share, config.seed, axes)
 
 
 def write_label_sheets(

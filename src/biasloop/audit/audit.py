@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -31,8 +32,8 @@ from biasloop.seeds import generator
 from biasloop.tables import CHAIN, LEANING_SCORES, REAL, SCORES, SET_SCORES, conform
 
 #: One row per leaning: shares as read (0 to 1) in the real and in the synthetic set, the
-#: difference with its 95 % interval, its p-value, that after Holm over leanings, and both shares
-#: corrected for the classifier's errors (null where they cannot be).
+#: difference with its 95 % interval, its p-value, that after Holm over leanings of all axes, and
+#: both shares corrected for the classifier's errors (null where they cannot be).
 LEANS = pl.Schema(
     {
         "leaning": pl.String,
@@ -136,6 +137,8 @@ class Audit:
         where fewer than two synthetic articles are left.
     warnings
         What to know of the instruments first.
+    axes
+        The same by name of a further axis, of the articles that it reads; without ``text``.
     """
 
     real: int
@@ -151,6 +154,7 @@ class Audit:
     refused: str = ""
     detectable: float | None = None
     warnings: tuple[str, ...] = ()
+    axes: Mapping[str, Audit] = field(default_factory=dict)
 
 
 def audit(
@@ -158,8 +162,9 @@ def audit(
     tolerance: float = 0.05,
     outside_share: float = _DEFAULTS.outside_share,
     seed: int = 0,
+    axes: Mapping[str, ScoredSets] | None = None,
 ) -> Audit:
-    """Audit a synthetic set.
+    """Audit a synthetic set, on every axis; the leanings of all are corrected together.
 
     Parameters
     ----------
@@ -171,6 +176,8 @@ def audit(
         Leaning figures are withheld where more than this share of the articles cannot be read.
     seed
         Of resamples.
+    axes
+        The same sets by name of a further axis.
 
     Raises
     ------
@@ -180,12 +187,29 @@ def audit(
     sizes = judged.real.height, judged.given.height
     if min(sizes) < 2:
         raise InputError(f"{sizes[0]} real and {sizes[1]} synthetic articles: at least 2 of each")
+    every = [judged, *(axes or {}).values()]
+    main, *further = _corrected([_audit(one, tolerance, outside_share, seed) for one in every])
+    return replace(main, axes=dict(zip(axes or {}, further, strict=True)))
+
+
+def _corrected(audits: Sequence[Audit]) -> list[Audit]:
+    """Fill in Holm's p-values over all leanings of all."""
+    joint = holm(np.concatenate([one.leans["pvalue"].to_numpy() for one in audits]))
+    parts = np.split(joint, np.cumsum([one.leans.height for one in audits])[:-1])
+    return [
+        replace(one, leans=one.leans.with_columns(pl.Series("holm", part)))
+        for one, part in zip(audits, parts, strict=True)
+    ]
+
+
+def _audit(judged: ScoredSets, tolerance: float, outside_share: float, seed: int) -> Audit:
+    """Audit a synthetic set on one axis, its p-values uncorrected."""
     judged, copies, of_seen = _without_copies(judged)
     sizes = judged.real.height, judged.given.height
     audited = Audit(*sizes, copies, of_seen, tolerance)
-    if sizes[1] < 2:
-        why = "fewer than 2 of the synthetic articles are not real ones again"
-        return replace(audited, withheld=why)
+    if min(sizes) < 2:
+        side = "synthetic articles are not real ones again" if sizes[1] < 2 else "real articles"
+        return replace(audited, withheld=f"fewer than 2 of the {side}, as far as it reads them")
     tables = _tables(judged, outside_share)
     found = outcomes(tables)
     checked = validity(tables).filter(pl.col("withheld"))
@@ -320,5 +344,4 @@ def _leans(
             own = [before[0], *after.select("adjusted", "adjusted_low", "adjusted_high").row(0)]
         shares = real[place] / sizes[0], synthetic[place] / sizes[1]
         rows.append((label, *map(float, shares), *difference, None, *own))
-    table = pl.DataFrame(rows, schema=LEANS, orient="row")
-    return table.with_columns(pl.Series("holm", holm(table["pvalue"].to_numpy())))
+    return pl.DataFrame(rows, schema=LEANS, orient="row")

@@ -186,12 +186,14 @@ def intervene(
             config, associations, generation, only, draws, out, changes, listen, executor,
             reuse or (), **settings,
         )  # fmt: skip
+    picture = (run.folder / "intervention.png").resolve()
     if as_json:
-        print(json.dumps({"event": "intervention", **found.machine}))
+        print(json.dumps({"event": "intervention", "figure": str(picture), **found.machine}))
         return
     print_shown(found.sentence, found.columns, found.rows)
     if found.match:
         print(found.match)
+    print(f"figure: {picture}")
     print(f"report: {run.report().resolve()}")
 
 

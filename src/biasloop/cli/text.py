@@ -124,13 +124,16 @@ def audit_json(found: Audit) -> dict[str, Any]:
         "refused": found.refused or None,
         "detectable": found.detectable,
         "warnings": list(found.warnings),
+        **(
+            {"axes": {name: audit_json(one) for name, one in found.axes.items()}}
+            if found.axes
+            else {}
+        ),
     }
 
 
 def print_audit(found: Audit) -> None:
     """Print an audit in sentences."""
-    from biasloop.report import formatting as fmt
-
     if found.copies:
         given = found.copies + found.synthetic
         print(
@@ -142,6 +145,16 @@ def print_audit(found: Audit) -> None:
         f"{found.synthetic:,} synthetic articles against {found.real:,} real ones that the "
         "classifier has not seen, as independent samples"
     )
+    _print_lean(found)
+    for name, one in found.axes.items():
+        print(f"\naxis {name}, {one.synthetic:,} synthetic articles against {one.real:,} real ones")
+        _print_lean(one)
+
+
+def _print_lean(found: Audit) -> None:
+    """Print what is said of one axis."""
+    from biasloop.report import formatting as fmt
+
     for warning in found.warnings:
         print(f"warning: {fmt.visible(warning)}")
     if found.withheld:

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from biasloop.config import Config, LmEvalConfig
+from biasloop.config import AxisConfig, Config, LmEvalConfig
 from biasloop.corpus.split import PARTED_ARTICLES
 from biasloop.errors import InputError, nearest
 from biasloop.loop.execute import Listener, execute, missing_stages, perform, silent
@@ -25,6 +25,7 @@ from biasloop.loop.run import read_config, read_contents, read_plan
 from biasloop.loop.store import Store, locked
 from biasloop.metrics import metric_kind
 from biasloop.metrics.base import Metric
+from biasloop.metrics.leaning import mentioning
 from biasloop.tables import ARTICLES, conform, read_table
 
 Tables = tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
@@ -217,6 +218,8 @@ class ScoredSets:
 def score_beside_real(config: Config, articles: pl.DataFrame, cache: Path) -> ScoredSets:
     """Fit a config's instruments on one part of its corpus; score ``articles`` and another part.
 
+    Where the config is one of `Config.axes` with names, both are those that have one.
+
     Raises
     ------
     InputError
@@ -226,9 +229,16 @@ def score_beside_real(config: Config, articles: pl.DataFrame, cache: Path) -> Sc
         instruments = _loaded(store, plan)
         folder = store.path(plan.corpus)
         parts = read_table(folder / "articles.parquet", PARTED_ARTICLES)
-        real = conform(parts.filter(part="real"), ARTICLES)
+        real, axis = conform(parts.filter(part="real"), ARTICLES), config.metrics.leaning
+        labels = read_labels(folder)
+        if isinstance(axis, AxisConfig):
+            labels = axis.labels or labels
+            real, articles = (
+                whole.join(mentioning(whole, axis.mentions), on="article_id", how="semi")
+                for whole in (real, articles)
+            )
         return ScoredSets(
-            read_labels(folder),
+            labels,
             real,
             articles,
             tuple(parts["body"]),

@@ -28,7 +28,7 @@ class Entry:
 
 def points_entry(value: float, low: float, high: float) -> Entry:
     """Write a change of a share (-1 to 1) in points, with its interval."""
-    return Entry(fmt.signed(100 * value), fmt.points_between(low, high))
+    return Entry(fmt.share(value, change=True), fmt.points_between(low, high))
 
 
 def would_tell(needed: Needed | None, found: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from biasloop.analysis import Evidence, Verdict, fine_tuned_alone
+from biasloop.config.regimes import EditedConfig
+from biasloop.errors import StoreError
 from biasloop.loop.results import Results
+from biasloop.neurons import ASSOCIATIONS_FILE, read_findings
 from biasloop.report import formatting as fmt
 from biasloop.report.cells import figure_cell
 from biasloop.tables import BASE, REAL
@@ -20,6 +24,9 @@ FEW_ARTICLES = 50
 _MISREAD = 0.1
 #: Corrected shares by confusion counts and by EM further apart than this are worth a warning.
 _APART = 0.2
+#: Chains -> how often the truth lies beyond one end of an interval at worst, in percent; see
+#: `few_chains` in benchmarks/intervals.py.
+ERRS = {2: 6.4, 3: 3.9, 4: 3.2}
 #: Less than this that cannot be read is not worth a word.
 UNREAD = 0.01
 _VACUOUS = "(over all of them the share of a leaning could be nearly anything)"
@@ -60,6 +67,7 @@ def cautions(
         *_of_data(results),
         *_of_decoding(results),
         *unsubtracted(results, verdicts),
+        *of_edits(results),
         *_of_evidence(evidence),
     ]
     return tuple(sorted(found, key=lambda caution: caution.level != "serious"))
@@ -85,6 +93,29 @@ def unsubtracted(results: Results, verdicts: Iterable[Verdict]) -> Iterator[Caut
         else:
             continue
         yield Caution("Unfinished", f"{fmt.name(verdict.regime)}: {text}.")
+
+
+def of_edits(results: Results) -> Iterator[Caution]:
+    """Say where edited neurons were found in models of this run, or it is not known in which."""
+    made = results.stages.filter(kind="finetune").select("key", "name")
+    for regime in results.config.regimes:
+        if not isinstance(regime, EditedConfig) or regime.draw is not None:
+            continue
+        name, file = fmt.name(regime.label), Path(regime.file)
+        try:
+            source = read_findings(file.parent) if file.name == ASSOCIATIONS_FILE else None
+        except StoreError:
+            source = None
+        if source is None or not source.models:
+            text = "it cannot be told from its file in which models these neurons were found."
+            yield Caution("Edited neurons", f"{name}: {text}", "note")
+        elif (both := made.filter(pl.col("key").is_in(source.models))).height:
+            text = (
+                f"these neurons were found in models of this run, such as that of "
+                f"{fmt.visible(both['name'][0])}: what chance made of them there is in the effect "
+                "of the edit, too. Judge it by chains of other seeds ('biasloop intervene')."
+            )
+            yield Caution("Edited neurons", f"{name}: {text}")
 
 
 def of_withheld(checked: pl.DataFrame) -> Iterator[Caution]:
@@ -191,11 +222,13 @@ def _of_data(results: Results) -> Iterator[Caution]:
             "loop.seeds to three or more for a yes or a no."
         )
         yield Caution("One seed", text)
-    elif seeds < 5:
+    elif seeds in ERRS:
         text = (
-            f"Each regime has {seeds} chains: the intervals cover their differences only roughly."
+            f"Each regime has {seeds} chains: where they are far apart, the truth lies beyond one "
+            f"given end of a 95\u202f% interval in up to {ERRS[seeds]}\u202f% of runs, where "
+            "2.5\u202f% are meant."
         )
-        yield Caution("Few seeds", text, "note")
+        yield Caution("Few seeds", text, "serious" if seeds == 2 else "note")
 
 
 def _of_decoding(results: Results) -> Iterator[Caution]:

@@ -74,13 +74,20 @@ def figure_cell(
     """Write a figure of a row, times ``scale``, with its interval.
 
     The interval's ends are the row's ``NAME_low`` and ``NAME_high``, or its ``low`` and ``high``.
+    A scale of 100 is that of shares, and if ``signed`` of changes of one; see `formatting.share`.
     """
     if row is None or row[name] is None:
         return ABSENT
     low, high = (row.get(f"{name}_{end}", row.get(end)) for end in ("low", "high"))
-    text = (fmt.signed if signed else fmt.number)(scale * row[name], digits)
+    of_share = scale == 100
+    if of_share:
+        text = fmt.share(row[name], digits, signed)
+    else:
+        text = (fmt.signed if signed else fmt.number)(scale * row[name], digits)
     if low is None or high is None:
         return Cell(text)
+    if of_share:
+        return Cell(text, fmt.shares_between(low, high, digits, signed))
     return Cell(text, fmt.between(scale * low, scale * high, digits, sign=signed))
 
 

@@ -201,7 +201,7 @@ def _planned(results: Results, found: Outcomes, least: LeastDose) -> _Plan:
         if moved is None:
             return "the leaning there cannot be read"
         needed = needed_for(plan, found, one.verdict, least.leaning, least.margin, confusion)
-        change = fmt.signed(100 * moved.value)
+        change = fmt.share(moved.value, change=True)
         return would_tell(needed, f"were the change the {change} points found there")
 
     return told
@@ -274,13 +274,13 @@ def _drawn(
         axes.axhspan(-margin, margin, color=look(2).colour, alpha=0.12, label="within the margin")
         axes.axhline(0, color=INK, linewidth=0.8)
         points = [
-            (value, 100 * own.value, 100 * own.low, 100 * own.high)
+            (value, *(100 * min(max(end, -1.0), 1.0) for end in (own.value, own.low, own.high)))
             for value, known in zip(least.values, changes, strict=True)
             if (own := known.get(least.leaning))
         ]
         if points:
             sign = 1 if points[0][1] >= 0 else -1
-            line = [100 * sign * value for value in least.fitted]
+            line = [100 * sign * min(value, 1.0) for value in least.fitted]
             axes.plot(least.values, line, color=MUTED, linewidth=1.2, label="isotonic fit")
             x, y, low, high = (list(column) for column in zip(*points, strict=True))
             axes.vlines(x, low, high, color=colour, linewidth=1.6)

@@ -84,9 +84,29 @@ def between(low: float | None, high: float | None, digits: int = 1, sign: bool =
     return f"{write(low, digits)} to {write(high, digits)}"
 
 
+def share(value: float, digits: int = 1, change: bool = False) -> str:
+    """Write a share in percent, or a change of one in points, without the unit.
+
+    Corrected for a classifier's errors, it may lie outside what it can be: it is then ``over 100``.
+    """
+    least, write = (-1.0, signed) if change else (0.0, number)
+    if least - 1e-9 <= value <= 1 + 1e-9:
+        return write(100 * value, digits)
+    return f"over {write(100, 0)}" if value > 1 else f"under {write(100 * least, 0)}"
+
+
+def shares_between(low: float, high: float, digits: int = 1, change: bool = False) -> str:
+    """Write an interval of a share in percent, or of a change of one in points, as far as can be.
+
+    Without the unit.
+    """
+    ends = (100 * min(max(end, -1.0 if change else 0.0), 1.0) for end in (low, high))
+    return between(*ends, digits, sign=change)
+
+
 def points_between(low: float, high: float, digits: int = 1) -> str:
     """Write an interval of a change of a share (-1 to 1) in points, with signs."""
-    return between(100 * low, 100 * high, digits, sign=True)
+    return shares_between(low, high, digits, change=True)
 
 
 def duration(seconds: float) -> str:

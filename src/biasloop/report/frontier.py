@@ -65,7 +65,7 @@ def _sentence(best: Frontier, verdicts: dict[str, Verdict], margin: float) -> st
         names = " and ".join(fmt.name(regime) for regime in best.open)
         return f"{text}: {alone}what is not held of {names} is not shown to be lost either."
     moved = verdicts[best.nearest].judged[verdicts[best.nearest].leaning]
-    there = f"its change the {fmt.signed(100 * moved.value)} points found"
+    there = f"its change the {fmt.share(moved.value, change=True)} points found"
     if best.needed is None:
         return (
             f"{text}: the least change, of {fmt.name(best.nearest)}, could not be shown to lie "

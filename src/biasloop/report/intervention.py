@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,12 @@ from biasloop.neurons.intervention import (
 )
 from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry, points_entry, would_tell
+from biasloop.report.charts import INK, look
+from biasloop.report.drawing import picture
 from biasloop.report.summary_json import strict
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class InterventionShown:
         The figures.
     machine
         All of it for programs: strict JSON.
+    png
+        The change to the first edited generation and to the last, each way.
     """
 
     sentence: str
@@ -50,6 +58,7 @@ class InterventionShown:
     match: str
     effect: InterventionEffect
     machine: dict[str, Any]
+    png: bytes
 
 
 def intervention_shown(results: Results) -> InterventionShown:
@@ -117,7 +126,33 @@ def intervention_shown(results: Results) -> InterventionShown:
                 "sizes": sizes,
             }
         ),
+        picture(f"Change of “{fmt.name(leaning)}”, neurons edited{when}", _drawn(effect, names)),
     )
+
+
+def _drawn(effect: InterventionEffect, names: Mapping[str, str]) -> Callable[[Axes], None]:
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=INK, linewidth=0.8)
+        parts = {effect.first: effect.at_once, effect.last: effect.growth}
+        for place, (way, name) in enumerate(names.items()):
+            style, shift = look(place), 0.03 * (place - 1)
+            known = [(g + shift, part[way]) for g, part in parts.items() if way in part]
+            x, y = [at for at, _ in known], [100 * one.value for _, one in known]
+            ends = [[100 * end for end in (one.low, one.high)] for _, one in known]
+            axes.vlines(x, *zip(*ends, strict=True), color=style.colour, linewidth=1.6)
+            axes.plot(
+                [effect.first - 1, *x], [0, *y], color=style.colour, linestyle=style.dash[1],
+                marker=style.mark[1], label=name,
+            )  # fmt: skip
+            if way == RANDOM:
+                values = [100 * value for value in effect.draws.values()]
+                axes.plot([effect.last + 0.08] * len(values), values, linestyle="", marker=".",
+                          color=style.colour, label="each draw of these")  # fmt: skip
+        axes.set_xticks(range(effect.first - 1, effect.last + 1))
+        axes.set_xlabel("generation")
+        axes.set_ylabel(f"change since Generation {effect.first - 1}, points, 95 % intervals")
+
+    return draw
 
 
 def _entry(figure: Figure | None) -> Entry:

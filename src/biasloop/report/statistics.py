@@ -86,11 +86,23 @@ def _share_rows(verdict: Verdict, over: str) -> list[_Row]:
             ABSENT if rows else answer,
             *_levels(change, 100, 1),
             ABSENT if real is None else Cell(fmt.number(100 * real, 1)),
-            Cell("" if rows else _why(verdict, over)),
+            Cell("; ".join(filter(None, ("" if rows else _why(verdict, over), _outside(change))))),
         )
         question = "" if rows else "Did it lean further away from the real articles? "
         rows.append((f"{question}{share}", cells))
     return rows
+
+
+def _outside(change: Change | None) -> str:
+    """Say so where a change, or a level, is none that a share can have."""
+    if change is None or (
+        abs(change.value) <= 1 and 0 <= change.before <= 1 and 0 <= change.after <= 1
+    ):
+        return ""
+    return (
+        "corrected, it lies outside what a share can be: the readings are more one-sided than the "
+        "classifier's errors on real articles allow"
+    )
 
 
 #: Where a movement led.
@@ -140,7 +152,12 @@ def _levels(
     """Write a change, and the levels before and after it."""
     if change is None:
         return (ABSENT,) * 3
-    ends = (Cell(fmt.number(scale * end, digits)) for end in (change.before, change.after))
+    levels = (change.before, change.after)
+    ends = (
+        (Cell(fmt.share(end, digits)) for end in levels)
+        if scale == 100
+        else (Cell(fmt.number(scale * end, digits)) for end in levels)
+    )
     of_change = digits if of_change is None else of_change
     return (figure_cell(asdict(change), "value", scale, of_change), *ends)
 
