@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from biasloop.coding import CodedSet, ShareEstimates, estimates
+from biasloop.coding.prediction_powered import CodedSet, ShareEstimates, estimates
 
 ARTICLES = 500
 SOURCES = 25

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from biasloop import seeds
-from biasloop.neurons import LEVEL, METHODS, hac_regression
-from biasloop.neurons.methods import apply
-from biasloop.neurons.regression import Floats
+from biasloop.neurons import LEVEL
+from biasloop.neurons.methods import METHODS, apply
+from biasloop.neurons.regression import Floats, hac_regression
 
 NEURONS, VERSIONS = 9_216, 66
 

@@ -1,8 +1,8 @@
 """Give a real language model a known lean: train it on passages of two leanings in a known mix.
 
-Run: python experiments/plant_lean.py CONFIG OUT [--mix 0.7] [--epochs 3]. The passages are those
-of the config's corpus that neither the loop nor an instrument has (its pre-training part): all of
-the leaning that the mix lets most of, and a sample of the other.
+Run: python experiments/plant_lean.py CONFIG OUT [--mix 0.7] [--epochs 3] [--learning-rate 5e-5].
+The passages are those of the config's corpus that neither the loop nor an instrument has (its
+pre-training part): all of the leaning that the mix lets most of, and a sample of the other.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--mix", type=float, default=0.7, help="share of the first label")
     parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--learning-rate", type=float, help="[default: the config's]")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     corpus = load_corpus(config.corpus, config.seed)
@@ -48,7 +49,9 @@ def main() -> None:
     counts = {label: articles.filter(label=label).height for label in labels}
     loaded = load_model(arguments.model, precision="float32")
     loaded = replace(loaded, device=choose_for_training(config.training.precision))
-    training = config.training.model_copy(update={"epochs": arguments.epochs})
+    rate = arguments.learning_rate or config.training.learning_rate
+    changed = {"epochs": arguments.epochs, "learning_rate": rate}
+    training = config.training.model_copy(update=changed)
     log = finetune(loaded, articles, training, seed=config.seed)
     arguments.out.mkdir(parents=True)
     save_model(loaded, arguments.out)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from biasloop.config import GenerationConfig, load_config
-from biasloop.loop import Plan, Store, contents_of, make_plan, missing_stages
+from biasloop.loop import Store, contents_of, make_plan
+from biasloop.loop.execute import missing_stages
+from biasloop.loop.plan import Plan
 from biasloop.models.load import LoadedModel
 from biasloop.stages.neurons import summarise_neurons
 from stage_speed.figure import Figure

@@ -13,29 +13,7 @@ from typing import TYPE_CHECKING, Any
 from biasloop.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from biasloop.api import (
-        Run,
-        ablate,
-        audit_set,
-        clean,
-        compare,
-        config_schema,
-        download,
-        export_model,
-        find_dose,
-        find_neurons,
-        intervene,
-        load_run,
-        power,
-        push,
-        read_labels,
-        reproduce,
-        run,
-        score,
-        simulate,
-        verify,
-        write_label_sheets,
-    )
+    from biasloop.api import *
     from biasloop.config import Config, load_config
     from biasloop.controls import validate
     from biasloop.errors import BiasloopError, InputError, StoreError

@@ -15,15 +15,9 @@ from typer.testing import CliRunner
 import biasloop as bl
 from biasloop.analysis import Corrections
 from biasloop.analysis.classifier_errors import Confusion
-from biasloop.audit import (
-    ASSUMPTIONS,
-    mean_difference,
-    needed_real_share,
-    needed_table,
-    next_shares,
-    share_difference,
-)
+from biasloop.audit.audit import mean_difference, share_difference
 from biasloop.audit.copies import copied
+from biasloop.audit.needed import ASSUMPTIONS, needed_real_share, needed_table, next_shares
 from biasloop.cli.main import app
 from biasloop.cli.text import audit_json, print_audit
 from biasloop.errors import InputError

@@ -188,6 +188,13 @@ def test_the_version_is_printed(command):
     assert (code, shown) == (0, f"biasloop {__version__}\n")
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "biasloop", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("biasloop ")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
-from biasloop.coding import CODES, between_coders
-from biasloop.coding.label_findings import against_classifier
+from biasloop.coding.label_findings import against_classifier, between_coders
+from biasloop.coding.sheets import CODES
 
 OPTIONS = ("1", "2", "3", "4", "5")
 # The worked example of "Krippendorff's alpha" in Wikipedia, whose nominal alpha is 0.691.

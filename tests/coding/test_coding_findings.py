@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from biasloop.analysis import holm
-from biasloop.coding import CODES, LEAST_LABELS, draw, findings, read_key, write_sheets
+from biasloop.coding import draw, findings, read_key, write_sheets
+from biasloop.coding.prediction_powered import LEAST_LABELS
+from biasloop.coding.sheets import CODES
 from biasloop.errors import InputError
 from biasloop.tables import LEANING_SCORES, REAL
 

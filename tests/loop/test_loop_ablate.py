@@ -92,7 +92,7 @@ def test_a_causal_check_of_a_run(run, intervention):
 def test_fewer_articles_and_another_regime(run, tmp_path):
     options = ("--metric", "distinct_1", "--top", 2, "--articles", 5, "--out", tmp_path / "few")
     text = invoke("ablate", run, *options, "--regime", "preservation")
-    assert "preservation seed 0 generation 2" in text
+    assert "preservation, seed 0, Generation 2" in text
     assert read_ablation(tmp_path / "few").effects["articles"].to_list() == [5, 5]
 
 

@@ -24,7 +24,7 @@ def test_neurons_of_a_run_and_of_two(tiny, tmp_path):
     done = CliRunner().invoke(app, ["neurons", one, *metrics])
     assert done.exit_code == 0, done.output
     assert "distinct_1: " in done.output
-    assert "expected if independent" in done.output
+    assert "expected of independent sets" in done.output
     assert done.output.count("model versions are few") == 2
     folder = tmp_path / "one" / "neurons"
     table = read_table(folder / "associations.parquet", ASSOCIATIONS)

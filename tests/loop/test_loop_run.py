@@ -16,15 +16,8 @@ from biasloop.cli.main import app
 from biasloop.config import parse_config
 from biasloop.errors import InputError, StoreError
 from biasloop.files import sha256_file
-from biasloop.loop import (
-    Store,
-    config_hash,
-    contents_of,
-    execute,
-    make_plan,
-    missing_stages,
-    silent,
-)
+from biasloop.loop import Store, config_hash, contents_of, execute, make_plan, silent
+from biasloop.loop.execute import missing_stages
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

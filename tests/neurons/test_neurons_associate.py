@@ -6,16 +6,10 @@ import pytest
 import statsmodels.api as sm
 
 from biasloop.errors import InputError
-from biasloop.neurons import (
-    METHODS,
-    associate,
-    correlations_png,
-    count_significant,
-    counts_png,
-    layer_counts,
-    model_scores,
-    overlap,
-)
+from biasloop.neurons import correlations_png, count_significant, counts_png, overlap
+from biasloop.neurons.associate import associate, model_scores
+from biasloop.neurons.association_figures import layer_counts
+from biasloop.neurons.methods import METHODS
 from biasloop.tables import LEANING_SCORES, NEURONS, SCORES, SET_SCORES
 
 CHAINS, GENERATIONS, LAYERS, UNITS = 6, 11, 2, 150

@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, hypergeom
 
 from biasloop.errors import InputError, StoreError
-from biasloop.neurons import (
-    benjamini_hochberg,
-    bonferroni,
-    count_significant,
-    overlap,
-    permutation_pvalue,
-    permute_chains,
-)
-from biasloop.neurons.ablation import Measured, effects, measured_outcomes
+from biasloop.neurons import benjamini_hochberg, count_significant, overlap
+from biasloop.neurons.ablation import Measured, effects, measured_outcomes, permutation_pvalue
+from biasloop.neurons.associate import bonferroni
 from biasloop.neurons.association_findings import find, read_ablation, read_findings, write_findings
+from biasloop.neurons.methods import permute_chains
 
 
 @settings(deadline=None)

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from biasloop.errors import InputError
+from biasloop.models.edit import MeanAblation, Restoration, of_same_layers, strongest
 from biasloop.models.sites import feed_forwards, reading
-from biasloop.neurons import ASSOCIATIONS, MeanAblation, Restoration, of_same_layers, strongest
+from biasloop.neurons import ASSOCIATIONS
 
 torch = pytest.importorskip("torch")
 

@@ -6,10 +6,12 @@ import pytest
 
 from biasloop.analysis import Tables
 from biasloop.device import Device
+from biasloop.models.edit import Restoration, strongest
 from biasloop.models.load import LoadedModel
 from biasloop.models.sites import feed_forwards
-from biasloop.neurons import Restoration, associate, count_significant, strongest
+from biasloop.neurons import count_significant
 from biasloop.neurons.ablation import effects, measure_edits, measured_outcomes
+from biasloop.neurons.associate import associate
 from biasloop.stages.neurons import summarise_neurons
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats import sandwich_covariance as sandwich
 
 from biasloop.errors import InputError
-from biasloop.neurons import hac_regression
+from biasloop.neurons.regression import hac_regression
 
 KINDS = ("walk", "trend", "noise")
 

@@ -10,14 +10,8 @@ from statsmodels.stats.multitest import multipletests
 
 from biasloop.analysis import paired_mean
 from biasloop.errors import InputError
-from biasloop.published import (
-    RECOMPUTED,
-    lines,
-    read_published,
-    reproduce,
-    series,
-    write_reproduction,
-)
+from biasloop.published import lines, read_published, reproduce, series, write_reproduction
+from biasloop.published.reproduction import RECOMPUTED
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from biasloop.published import REFERENCES, lines, read_published, reproduce, series
+from biasloop.published import lines, read_published, reproduce, series
+from biasloop.published.paper import REFERENCES
 
 SHARED = Path(__file__).parents[3] / "shared"
 pytestmark = [

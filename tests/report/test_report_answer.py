@@ -230,6 +230,18 @@ def test_held_is_not_the_same_as_not_shown() -> None:
     assert "too few articles or chains" in text
 
 
+def test_a_regime_may_differ_where_no_movement_is_shown() -> None:
+    own = one(bias="not shown", moved=OPEN)
+    other = one("accumulation", "not shown", OPEN)
+    text = said(own, one("preservation", contrast=CUT, times=2.1), other)
+    size = "15 points (12 to 19) further towards blue at 2.1 times the training tokens"
+    assert f"; adding 10\u202f% of the real articles led {size}" in text
+    assert "accumulation" not in text
+    assert "cut the move" not in text
+    chance = one("preservation", contrast=(-4, -9, 1, 0.2))
+    assert "further" not in said(own, chance)
+
+
 def test_a_change_that_many_regimes_may_give_by_chance() -> None:
     text = said(one(bias="not shown"))
     assert "no sure change of leaning: 27 points (22 to 34) towards red may be due" in text

@@ -11,7 +11,6 @@ from biasloop.analysis.evidence import CLASSIFIER_SHIFTS, CORRELATIONS
 from biasloop.analysis.prevalence import PREVALENCE
 from biasloop.analysis.trends import TRENDS
 from biasloop.report.statistics import verdict_table
-from biasloop.report.verdicts import bias_sentence, collapse_sentence
 
 RISE = Change(0, 10, 0.544, 0.637, 0.093, 0.061, 0.124, 1e-6)
 FALL = Change(0, 10, 2.322, 1.665, -0.657, -0.72, -0.6, 1e-9)
@@ -39,100 +38,6 @@ VERDICT = Verdict(
     collapsed="yes",
     reason="",
 )
-
-
-def test_a_rise_and_a_fall() -> None:
-    assert bias_sentence(VERDICT) == (
-        "The share of “right” rose by 9.3 points (95\u202f% interval 6.1 to 12.4) from Generation "
-        "0 to 10: 54.4\u202f% to 63.7\u202f%, away from the real 33.3\u202f%."
-    )
-    assert collapse_sentence(VERDICT) == (
-        "Collapse shows: text quality fell by 0.66 (95\u202f% interval 0.60 to 0.72), 2.32 to 1.67."
-    )
-
-
-def test_each_sign_of_collapse_is_told_in_its_own_units() -> None:
-    logs = (math.log(40), math.log(80))
-    twice = Change(0, 10, *logs, math.log(2), math.log(1.5), math.log(3), 1e-6)
-    better = replace(FALL, value=0.2, low=0.1, high=0.3)
-    signs = (Sign("quality", better, 1.0, "no"), Sign("log_holdout_perplexity", twice, 1e-6, "yes"))
-    verdict = replace(VERDICT, signs=signs, quality=better)
-    assert collapse_sentence(verdict) == (
-        "Collapse shows: perplexity on held-out real text rose by 100 % (95\u202f% interval 50 to "
-        "200), 40.0 to 80.0. Not shown to be worse: text quality. Text quality rose by 0.20 "
-        "(95\u202f% interval 0.10 to 0.30), 2.32 to 1.67."
-    )
-    open_one = replace(signs[1], change=replace(twice, low=-0.1), answer="not shown")
-    told = collapse_sentence(replace(verdict, signs=(signs[0], open_one), collapsed="not shown"))
-    assert told.startswith("Collapse is not shown, and not ruled out: perplexity on held-out real")
-    assert "Text quality rose by 0.20" in told
-    no = collapse_sentence(replace(verdict, signs=signs[:1], collapsed="no"))
-    assert no.startswith("No worse than negligibly: text quality. Text quality rose by 0.20")
-    no_sign = collapse_sentence(replace(verdict, signs=signs[1:]))
-    assert "The built-in quality index, no sign of collapse, rose by 0.20" in no_sign
-
-
-def test_each_answer_says_where_the_shares_went() -> None:
-    def bias(**given: object) -> str:
-        return bias_sentence(replace(VERDICT, **given))
-
-    assert "63.7\u202f%, towards the real 33.3\u202f%." in bias(bias="reduced")
-    assert "each chain went away from the real shares, not all in one direction" in bias(
-        same_direction=False
-    )
-    assert "whether that is away from the real 33.3\u202f% is not shown" in bias(bias="moved")
-    assert "away from the real shares is not shown" in bias(bias="moved", real={})
-    thirds = dict.fromkeys(("left", "center", "right"), 1 / 3)
-    assert "away from the real shares of all leanings (33.3\u202f% of this one)" in bias(
-        real=thirds
-    )
-    assert "every leaning's change lies within ±5 points" in bias(bias="held")
-    assert "more than under fine-tuning on real articles alone" in bias(beyond_fine_tuning=True)
-    assert "of other chains one says nothing" in bias(chains=1)
-    assert "among so many regimes" in bias(
-        bias="not shown", same_direction=None, pvalue=0.04, holm=0.2
-    )
-    assert "12\u202f% of the last articles cannot be read" in bias(unread=0.12)
-
-
-def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
-    verdict = replace(VERDICT, leaning_change=FLAT, bias="not shown", pvalue=0.6)
-    assert "changed by −1.0 points (95\u202f% interval −5.0 to +3.0)" in bias_sentence(verdict)
-    assert verdict.amplified == "not shown"
-
-
-def test_a_withheld_share_is_no_number() -> None:
-    verdict = replace(
-        VERDICT,
-        leaning_change=None,
-        bias="withheld",
-        reason="62 % of its articles are too damaged for the classifier to read (x 60 %)",
-    )
-    bias = bias_sentence(verdict)
-    assert bias == (
-        "The share of “right” at Generation 10 is withheld: 62 % of its articles are too damaged "
-        "for the classifier to read."
-    )
-    readable = replace(verdict, readable=replace(RISE, end=3))
-    assert "Up to Generation 3, the last that can be read, it rose by 9.3 points" in (
-        bias_sentence(readable)
-    )
-
-
-def test_what_was_not_measured() -> None:
-    verdict = replace(
-        VERDICT,
-        leaning_change=None,
-        signs=(),
-        quality=None,
-        bias="not measured",
-        reason="only one",
-    )
-    assert (
-        bias_sentence(verdict) == "Whether the share of “right” moved was not measured: only one."
-    )
-    assert collapse_sentence(verdict) == ""
-    assert bias_sentence(replace(verdict, leaning="")) == ""
 
 
 NO_TESTS = Evidence(
@@ -217,6 +122,28 @@ def test_a_bias_rests_on_where_the_shares_went() -> None:
     assert "p 0.040; p 0.20 corrected" in open_
     held = cells(replace(VERDICT, bias="held", same_direction=None, unread=0.12))
     assert not any("whatever they lean to" in row[-1] for row in held.values())
+
+
+def test_a_change_that_is_not_shown_keeps_its_signs() -> None:
+    verdict = replace(VERDICT, leaning_change=FLAT, changes={"right": FLAT}, bias="not shown")
+    assert cells(verdict)[f"{LEANS}, %"][:2] == ["not shown", "−1.0 −5.0 to +3.0"]
+
+
+def test_the_last_generation_that_can_be_read_is_told_beside_what_cannot() -> None:
+    verdict = replace(
+        VERDICT, leaning_change=None, changes={}, bias="withheld", readable=replace(RISE, end=3)
+    )
+    found = cells(verdict)
+    assert found["Share of “right” up to Generation 3, the last that can be read, %"][1] == (
+        "+9.3 +6.1 to +12.4"
+    )
+
+
+def test_what_was_not_measured() -> None:
+    nothing = {"signs": (), "quality": None, "bias": "not measured", "reason": "only one"}
+    verdict = replace(VERDICT, leaning_change=None, changes={}, held={}, **nothing)
+    assert cells(verdict) == {f"{LEANS}, %": ["not measured", "–", "–", "–", "33.3", "only one"]}
+    assert cells(replace(verdict, leaning="")) == {}
 
 
 def test_a_verdict_that_cannot_be_told_has_what_was_read_and_says_why() -> None:

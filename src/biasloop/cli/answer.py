@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,18 +42,29 @@ def print_shown(sentence: str, columns: Sequence[str], rows: Sequence[Sequence[E
     print_table(columns, [[asdict(entry) for entry in row] for row in rows])
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[dict[str, str]]]) -> None:
-    """Print a table whose cells have a text and a note."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[str | dict[str, str]]],
+    title: str | None = None,
+    width: int = 110,
+    lines: bool = True,
+) -> None:
+    """Print a table whose cells are a text, or have a text and a note."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.HORIZONTALS, show_lines=True)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.HORIZONTALS,
+        show_lines=lines,
+    )
     for name in columns:
-        table.add_column(Text(name), overflow="fold")
+        table.add_column(Text(name), overflow="fold", min_width=min(len(name), 16))
     for row in rows:
-        table.add_row(*(_cell(entry) for entry in row))
-    console_of_width().print(table)
+        table.add_row(*(Text(cell) if isinstance(cell, str) else _cell(cell) for cell in row))
+    console_of_width(width).print(table)
 
 
 def console_of_width(width: int = 110) -> Console:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,7 +26,6 @@ from biasloop.errors import InputError
 
 if TYPE_CHECKING:
     from biasloop.loop import Listener
-    from biasloop.neurons import Ablation, AssociationFindings
 
 _Metric = Annotated[
     str | None,
@@ -83,6 +81,9 @@ def neurons(
     as_json: Annotated[bool, typer.Option("--json", help="the counts as JSON")] = False,
 ) -> None:
     """Say which neurons go with bias, which with quality, and how far the two sets meet."""
+    from biasloop.report.neurons import associations_json, associations_section, section_lines
+    from biasloop.report.summary_json import strict
+
     opened = [bl.load_run(run) for run in runs]
     if out is None and len(runs) > 1:
         raise InputError("several runs have no folder of their own for the results: give --out DIR")
@@ -92,52 +93,12 @@ def neurons(
     )
     report = opened[0].report() if out is None else None
     if as_json:
-        meet = found.overlap()
-        content = {
-            "counts": {name: asdict(count) for name, count in found.counts().items()},
-            "overlap": asdict(meet) if meet else None,
-            "left_out": found.left_out,
-            "let_in": found.let_in,
-        }
-        print(json.dumps(content))
+        print(json.dumps(strict(associations_json(found))))
         return
-    _print_findings(found)
+    print("\n".join(section_lines(associations_section(found))))
     print(f"associations: {folder.resolve()}")
     if report:
         print(f"report: {report.resolve()}")
-
-
-def _print_findings(found: AssociationFindings) -> None:
-    from biasloop.neurons import LEVEL
-
-    for name, count in found.counts().items():
-        print(
-            f"{name}: {count.raw} of {count.tests} neurons at p < {LEVEL:g} ({count.by_chance:.0f} "
-            f"by chance alone), {count.benjamini_hochberg} after Benjamini-Hochberg, "
-            f"{count.bonferroni} after Bonferroni"
-        )
-        if found.left_out.get(name):
-            print(
-                f"  {found.left_out[name]} of {found.versions} model versions are left out: their "
-                "leaning figures are withheld"
-            )
-        if found.let_in.get(name):
-            print(
-                f"  {found.let_in[name]} of {found.versions} model versions count although their "
-                "leaning figures are withheld: this may be collapse, read as a leaning"
-            )
-        if name in found.few():
-            print(
-                f"  {found.few()[name]} model versions are few: more unrelated neurons than these "
-                "by chance alone have such p-values"
-            )
-    meet = found.overlap()
-    if meet:
-        print(
-            f"both {found.metrics[0]} and {found.metrics[1]}: {meet.both}, "
-            f"{meet.expected:.1f} expected if independent (hypergeometric p of at least so many "
-            f"{meet.more:.2g}, of at most {meet.fewer:.2g})"
-        )
 
 
 def ablate(
@@ -166,6 +127,7 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="everything as JSON")] = False,
 ) -> None:
     """Edit the neurons that go with bias, write and score again, and say whether they cause it."""
+    from biasloop.report.neurons import ablation_section, section_lines
     from biasloop.report.summary_json import strict
 
     opened = bl.load_run(run)
@@ -180,39 +142,10 @@ def ablate(
     if as_json:
         print(json.dumps(strict(found.as_dict())))
         return
-    _print_ablation(found)
+    print("\n".join(section_lines(ablation_section(found))))
     print(f"ablation: {(folder / 'ablation.json').resolve()}")
     if report:
         print(f"report: {report.resolve()}")
-
-
-def _print_ablation(found: Ablation) -> None:
-    what = {"restore": "set back to Generation 0", "mean": "held at their means"}
-    print(
-        f"{found.regime} seed {found.seed} generation {found.generation}: the {found.top} neurons "
-        f"of {found.site} that go most clearly with {found.metric}, {what[found.intervention]}"
-    )
-    for row in found.effects.iter_rows(named=True):
-        share = row["outcome"].startswith("share:")
-        scale, digits = (100, 1) if share else (1, 3)
-        name = f"share of {row['outcome'][6:]} (points)" if share else row["outcome"]
-        if row["effect"] is None:
-            print(f"  {name}: withheld, nearly all texts are too damaged to read")
-            continue
-
-        def signed(key: str, row: dict = row, scale: int = scale, digits: int = digits) -> str:
-            return f"{scale * row[key]:+.{digits}f}"
-
-        drift = "" if row["drift"] is None else f"; drift since Generation 0 {signed('drift')}"
-        print(
-            f"  {name}: {signed('effect')} (95 % {signed('effect_low')} to "
-            f"{signed('effect_high')}); random neurons {signed('random')}; beyond them "
-            f"{signed('specific')} ({signed('specific_low')} to {signed('specific_high')}), "
-            f"permutation p {row['pvalue']:.3f} over {row['draws']} draws{drift}"
-        )
-    held, sets = found.withheld
-    if held:
-        print(f"  leaning figures of {held} of {sets} sets of articles are withheld")
 
 
 def intervene(

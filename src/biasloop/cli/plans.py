@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import biasloop as bl
-from biasloop.cli.answer import console_of_width
+from biasloop.cli.answer import print_table
 from biasloop.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from biasloop.theory import Chain
 
 
@@ -286,35 +285,27 @@ def _samples(text: str) -> int | None:
 def _print(chain: Chain, written: list[Path]) -> None:
     from biasloop import theory
 
-    console = console_of_width(120)
-    console.print(_table(theory.summarise(chain), list(chain.settings.parameter_names)))
-    outcome = theory.verdict(chain)
-    console.print(
-        f"Last generation: {outcome.case}"
-        + ("; the bias grew after Generation 0." if outcome.amplified else ".")
-    )
-    for path in written:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-
-
-def _table(rows: list[dict[str, Any]], parameters: list[str]) -> Table:
-    from rich.table import Table
-
-    names = list(dict.fromkeys([*parameters, *_QUANTITIES]))
+    rows = theory.summarise(chain)
     replicated = "bias_low" in rows[0]
-    table = Table(caption="medians over replicates" if replicated else None)
-    for name in ["g", *names]:
-        table.add_column(name, justify="right", no_wrap=True)
-        if name == "bias" and replicated:
-            table.add_column("95 % of replicates", justify="right", no_wrap=True)
-    for row in rows:
-        cells = [str(row["generation"])]
+    names = list(dict.fromkeys([*chain.settings.parameter_names, *_QUANTITIES]))
+
+    def cells(row: dict[str, Any]) -> Iterator[str]:
+        yield str(row["generation"])
         for name in names:
-            cells.append(_number(row[name]))
+            yield _number(row[name])
             if name == "bias" and replicated:
-                cells.append(f"{_number(row['bias_low'])} to {_number(row['bias_high'])}")
-        table.add_row(*cells)
-    return table
+                yield f"{_number(row['bias_low'])} to {_number(row['bias_high'])}"
+
+    columns = ["g", *names]
+    if replicated:
+        columns.insert(columns.index("bias") + 1, "95 % of replicates")
+    title = "medians over replicates" if replicated else None
+    print_table(columns, map(cells, rows), title, 120, lines=False)
+    outcome = theory.verdict(chain)
+    grew = "; the bias grew after Generation 0" * outcome.amplified
+    typer.echo(f"Last generation: {outcome.case}{grew}.")
+    for path in written:
+        typer.echo(f"wrote {path}")
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import biasloop as bl
-from biasloop.cli.answer import console_of_width
+from biasloop.cli.answer import print_table
 from biasloop.cli.run import RunPlace
 from biasloop.errors import InputError
 
@@ -300,54 +300,38 @@ def _print_labels(found: LabelFindings) -> None:
     confusion = found.classifier.confusion
     names = [fmt.name(option) for option in found.options]
     names += ["(not read)"] * (len(confusion) - len(names))
-    _table(
-        "What people say (rows) and what the classifier reads (columns), in articles",
+    print_table(
         ["", *names],
-        [
+        (
             [name, *(f"{value:.1f}".removesuffix(".0") for value in row)]
             for name, row in zip(names, confusion, strict=True)
-        ],
+        ),
+        "What people say (rows) and what the classifier reads (columns), in articles",
+        lines=False,
     )
-    _table(
-        "Shares in %",
-        ["set", "leaning", "labels", "read", "by labels alone", "corrected (95 %)"],
+    figures = ("leaning", "labels", "read", "by labels alone", "corrected (95 %)")
+    shares = (
         [
-            [
-                _set(row["regime"], row["generation"]),
-                _leaning(row["leaning"]),
-                f"{row['labels']:,} of {row['articles']:,}",
-                _points(row["read"]),
-                _points(row["said"]),
-                _with_interval(row),
-            ]
-            for row in found.shares.iter_rows(named=True)
-        ],
+            _set(row["regime"], row["generation"]),
+            _leaning(row["leaning"]),
+            f"{row['labels']:,} of {row['articles']:,}",
+            *_figures(row),
+        ]
+        for row in found.shares.iter_rows(named=True)
     )
-    if found.changes.height:
-        _table(
-            "Changes in points",
-            [
-                "regime",
-                "leaning",
-                "labels",
-                "read",
-                "by labels alone",
-                "corrected (95 %)",
-                "p, Holm",
-            ],
-            [
-                [
-                    f"{fmt.name(row['regime'])} {row['first']} to {row['last']}",
-                    _leaning(row["leaning"]),
-                    f"{row['labels']:,}; {row['paired']:,} paired",
-                    _points(row["read"], sign=True),
-                    _points(row["said"], sign=True),
-                    _with_interval(row, sign=True),
-                    "-" if row["holm"] is None else f"{row['holm']:.2g}",
-                ]
-                for row in found.changes.iter_rows(named=True)
-            ],
-        )
+    print_table(["set", *figures], shares, "Shares in %", lines=False)
+    changes = [
+        [
+            f"{fmt.name(row['regime'])} {row['first']} to {row['last']}",
+            _leaning(row["leaning"]),
+            f"{row['labels']:,}; {row['paired']:,} paired",
+            *_figures(row, sign=True),
+            "-" if row["holm"] is None else f"{row['holm']:.2g}",
+        ]
+        for row in found.changes.iter_rows(named=True)
+    ]
+    if changes:
+        print_table(["regime", *figures, "p, Holm"], changes, "Changes in points", lines=False)
     for reason in dict.fromkeys(_reasons(found)):
         print(f"no interval of {reason}")
     chains = ", ".join(map(str, found.chains))
@@ -395,22 +379,9 @@ def _points(value: float | None, sign: bool = False) -> str:
     return f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
 
 
-def _with_interval(row: dict[str, Any], sign: bool = False) -> str:
-    value = _points(row["corrected"], sign)
-    if row["low"] is None:
-        return value
-    return f"{value} ({_points(row['low'], sign)} to {_points(row['high'], sign)})"
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    console = console_of_width()
-    table = Table(title=Text(title), title_justify="left", box=box.HORIZONTALS)
-    for name in columns:
-        table.add_column(Text(name), overflow="fold", min_width=min(len(name), 16))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+def _figures(row: dict[str, Any], sign: bool = False) -> tuple[str, str, str]:
+    read, said, corrected, low, high = (
+        _points(row[name], sign) for name in ("read", "said", "corrected", "low", "high")
+    )
+    inside = f" ({low} to {high})" * (row["low"] is not None)
+    return read, said, f"{corrected}{inside}"

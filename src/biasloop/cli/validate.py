@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from biasloop.cli.answer import answer_of, console_of_width
+from biasloop.cli.answer import answer_of, print_table
 from biasloop.cli.progress import counter
 from biasloop.errors import BiasloopError
 
@@ -77,7 +77,8 @@ def _values(found: Validation) -> dict[str, Any]:
                 "measured": row.measured.round(4).tolist(),
                 "apart": round(row.apart, 4),
                 "amplified": row.verdict.amplified,
-                "change": _change(row),
+                "change": (change := row.verdict.leaning_change)
+                and {name: getattr(change, name) for name in ("value", "low", "high")},
             }
             for row in found.rows
         ],
@@ -85,33 +86,26 @@ def _values(found: Validation) -> dict[str, Any]:
     }
 
 
-def _change(row: Row) -> dict[str, float | None] | None:
-    change = row.verdict.leaning_change
-    if change is None:
-        return None
-    return {"value": change.value, "low": change.low, "high": change.high}
-
-
 def _print(found: Validation) -> None:
-    from rich.table import Table
-
     leaning = next(row.planted for row in found.rows if row.planted)
-    table = Table(title=f"Change of the share of {leaning} since Generation 0, in points")
-    for name in ("control", "regime", "planted", "forecast", "found", "verdict: amplified"):
-        table.add_column(name, overflow="fold")
-    paths = Table(title=f"Share of {leaning} by generation, in %: forecast, measured")
-    for name in ("control", "regime", "forecast", "measured", "apart by"):
-        paths.add_column(name, overflow="fold")
+    ends, paths = [], []
     for row in found.rows:
-        name = (row.control, row.regime)
         planted = f"{row.planted} grows" if row.planted else "nothing"
         forecast = f"{100 * (row.forecast[-1] - row.forecast[0]):+.1f}"
-        table.add_row(*name, planted, forecast, _points(row), row.verdict.amplified)
+        name = (row.control, row.regime)
+        ends.append((*name, planted, forecast, _points(row), row.verdict.amplified))
         shares = [" ".join(f"{100 * s:.0f}" for s in path) for path in (row.forecast, row.measured)]
-        paths.add_row(*name, *shares, f"{100 * row.apart:.0f} points")
-    console = console_of_width()
-    console.print(table)
-    console.print(paths)
+        paths.append((*name, *shares, f"{100 * row.apart:.0f} points"))
+    print_table(
+        ("control", "regime", "planted", "forecast", "found", "verdict: amplified"),
+        ends,
+        f"Change of the share of {leaning} since Generation 0, in points",
+    )
+    print_table(
+        ("control", "regime", "forecast", "measured", "apart by"),
+        paths,
+        f"Share of {leaning} by generation, in %: forecast, measured",
+    )
     print(_WHY_APART)
     for check in found.checks:
         print(f"{'passed' if check.passed else 'FAILED'}: {check.asked} ({check.found})")
@@ -129,9 +123,5 @@ def _points(row: Row) -> str:
     change = row.verdict.leaning_change
     if change is None:
         return "withheld"
-    interval = (
-        f" ({100 * change.low:.1f} to {100 * change.high:.1f})"
-        if change.low is not None and change.high is not None
-        else ""
-    )
-    return f"{100 * change.value:+.1f}{interval}"
+    ends = f"{100 * change.low:.1f} to {100 * change.high:.1f}"
+    return f"{100 * change.value:+.1f} ({ends})"

@@ -6,22 +6,20 @@ on the articles that people coded, a random sample of the set. Whatever the clas
 in that set, the estimate is of what people would say; the better it reads, the narrower the
 interval.
 
-The estimate is that of ``ppi_py.ppi_mean_pointestimate``. Its interval is not: it takes articles
-for independent and knows no pairs. Here the estimate is computed again without each source (the
-jackknife that every change of this package rests on, see `inference.chain_figure`); a source's
-articles leave both generations at once, so that articles of one prompt are paired and those of one
-source are clustered.
+The estimate is that of ``ppi_py.ppi_mean_pointestimate``, the tests' oracle. Its interval is not:
+it takes articles for independent and knows no pairs. Here the estimate is computed again without
+each source (the jackknife that every change of this package rests on, see
+`inference.chain_figure`); a source's articles leave both generations at once, so that articles of
+one prompt are paired and those of one source are clustered.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from biasloop.analysis import Inference, two_sided
-from biasloop.errors import InputError
 
 #: No interval is given where fewer articles of a set were coded.
 LEAST_LABELS = 25
@@ -78,59 +76,21 @@ class ShareEstimates:
         return self.value - half, self.value + half
 
 
-def corrected_mean(coded: CodedSet) -> np.ndarray:
-    """Estimate the mean of what people would say of every article, by ppi-python.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (leanings,): shares of all articles, with those of no leaning.
-
-    Raises
-    ------
-    InputError
-        If ppi-python is not installed.
-    """
-    labelled = coded.labelled
-    said, read = coded.said[labelled], coded.read
-    if labelled.all() or not np.ptp(read, axis=0).any():  # there is nothing to tune by
-        return said.mean(axis=0)
-    with warnings.catch_warnings():  # its import silences every warning of the process
-        try:
-            from ppi_py import ppi_mean_pointestimate
-        except ImportError as error:
-            raise InputError(
-                "shares corrected by coders' labels need ppi-python: pip install 'biasloop[label]'"
-            ) from error
-    return np.atleast_1d(ppi_mean_pointestimate(said, read[labelled], read[~labelled]))
-
-
 def inferences(*sets: CodedSet) -> list[Inference]:
     """Give `estimates`, with p-values of no change.
 
     Parameters
     ----------
     *sets
-        One, or the first and the last, without leading axes. What is corrected is ppi-python's
-        estimate, as `corrected_mean`.
+        One, or the first and the last, without leading axes.
     """
     figures = estimates(*sets)
-    ends = [_figures_of_means(corrected_mean(one)) for one in sets]
-    values = ends[-1] - ends[0] if len(ends) == 2 else ends[0]
     labels = min(int(one.labelled.sum()) for one in sets)
     sources = len(np.unique(np.concatenate([one.clusters[one.labelled] for one in sets])))
-    return [
-        Inference(
-            float(value),
-            float(error),
-            float(freedom),
-            two_sided(float(value), float(error), float(freedom)),
-            1,
-            labels,
-            sources,
-        )
-        for value, error, freedom in zip(values, figures.error, figures.freedom, strict=True)
-    ]
+    rows = zip(
+        figures.value.tolist(), figures.error.tolist(), figures.freedom.tolist(), strict=True
+    )
+    return [Inference(*row, two_sided(*row), 1, labels, sources) for row in rows]
 
 
 def estimates(*sets: CodedSet) -> ShareEstimates:
@@ -217,10 +177,6 @@ def _figures(sums: np.ndarray) -> np.ndarray:
     usable = (rest > 0) & (variance > 1e-12)
     weight = np.where(usable, np.clip(np.where(usable, tuned, 0.0), 0.0, 1.0), 0.0)
     means = mean_said + weight * (mean_rest - mean_there)
-    return _figures_of_means(means)
-
-
-def _figures_of_means(means: np.ndarray) -> np.ndarray:
     return np.concatenate([_of_all(means), 1 - means.sum(axis=-1, keepdims=True)], axis=-1)
 
 

@@ -8,9 +8,9 @@ from biasloop.loop.artifacts import (
     scored_by,
     weights_of,
 )
-from biasloop.loop.cost import Estimate, Throughput, estimate, gather, measure_throughput
-from biasloop.loop.execute import Event, Listener, execute, missing_stages, silent
-from biasloop.loop.plan import Plan, contents_of, make_plan
+from biasloop.loop.cost import estimate, gather, measure_throughput
+from biasloop.loop.execute import Event, Listener, execute, silent
+from biasloop.loop.plan import contents_of, make_plan
 from biasloop.loop.ray_executor import execute_on_ray
 from biasloop.loop.remote import Remote, is_url
 from biasloop.loop.results import Results, read_results
@@ -26,45 +26,4 @@ from biasloop.loop.run import (
     read_contents,
     verify,
 )
-from biasloop.loop.stage import Stage
 from biasloop.loop.store import Store, locked
-
-__all__ = [
-    "Estimate",
-    "Event",
-    "Listener",
-    "Plan",
-    "Remote",
-    "Results",
-    "ScoredSets",
-    "Stage",
-    "Store",
-    "Throughput",
-    "Verification",
-    "check_folder",
-    "clean",
-    "config_hash",
-    "contents_of",
-    "estimate",
-    "execute",
-    "execute_on_ray",
-    "fetch",
-    "gather",
-    "instruments_of",
-    "is_url",
-    "locked",
-    "make_plan",
-    "measure_throughput",
-    "missing_stages",
-    "open_remote",
-    "open_run",
-    "read_config",
-    "read_contents",
-    "read_results",
-    "score_articles",
-    "score_beside_real",
-    "scored_by",
-    "silent",
-    "verify",
-    "weights_of",
-]

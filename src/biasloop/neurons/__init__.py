@@ -1,42 +1,17 @@
 """Which neurons go with a metric, which with another, and how far the two sets meet."""
 
-from biasloop.models.edit import (
-    MeanAblation,
-    Restoration,
-    of_same_layers,
-    read_associations,
-    strongest,
-)
-from biasloop.neurons.ablation import (
-    DRAWS,
-    EFFECTS,
-    INTERVENTIONS,
-    LEAST_DRAWS,
-    Ablation,
-    ablate,
-    export,
-    permutation_pvalue,
-    place_of,
-)
+from biasloop.models.edit import read_associations
+from biasloop.neurons.ablation import Ablation, ablate, export, place_of
 from biasloop.neurons.associate import (
     LEVEL,
     Counts,
     Overlap,
-    associate,
     benjamini_hochberg,
-    bonferroni,
     count_significant,
     full_quantity,
-    model_scores,
     overlap,
-    versions,
 )
-from biasloop.neurons.association_figures import (
-    ablation_png,
-    correlations_png,
-    counts_png,
-    layer_counts,
-)
+from biasloop.neurons.association_figures import ablation_png, correlations_png, counts_png
 from biasloop.neurons.association_findings import (
     ASSOCIATIONS_FILE,
     AssociationFindings,
@@ -47,53 +22,5 @@ from biasloop.neurons.association_findings import (
     write_ablation,
     write_findings,
 )
-from biasloop.neurons.methods import METHODS, Method, method, permute_chains
-from biasloop.neurons.regression import Regression, hac_regression
+from biasloop.neurons.methods import method
 from biasloop.tables import ASSOCIATIONS
-
-__all__ = [
-    "ASSOCIATIONS",
-    "ASSOCIATIONS_FILE",
-    "DRAWS",
-    "EFFECTS",
-    "INTERVENTIONS",
-    "LEAST_DRAWS",
-    "LEVEL",
-    "METHODS",
-    "Ablation",
-    "AssociationFindings",
-    "Counts",
-    "MeanAblation",
-    "Method",
-    "Overlap",
-    "Regression",
-    "Restoration",
-    "ablate",
-    "ablation_png",
-    "associate",
-    "benjamini_hochberg",
-    "bonferroni",
-    "correlations_png",
-    "count_significant",
-    "counts_png",
-    "export",
-    "find",
-    "full_quantity",
-    "hac_regression",
-    "layer_counts",
-    "method",
-    "model_scores",
-    "of_same_layers",
-    "overlap",
-    "permutation_pvalue",
-    "permute_chains",
-    "place_of",
-    "read_ablation",
-    "read_associations",
-    "read_findings",
-    "refuse_own_models",
-    "strongest",
-    "versions",
-    "write_ablation",
-    "write_findings",
-]

@@ -18,13 +18,21 @@ from biasloop.files import write_bytes, write_json, write_text
 from biasloop.neurons import correlations_png, counts_png
 from biasloop.published import paper
 from biasloop.published.reproduction import Reproduction, digits, series
+from biasloop.quantities import quantity
 from biasloop.report import formatting as fmt
-from biasloop.report.cells import regime_tables
-from biasloop.report.charts import Chart, Drawing, Look, line_chart, look, path_chart
+from biasloop.report.cells import Table, regime_tables, table_lines
+from biasloop.report.charts import (
+    Chart,
+    Drawing,
+    Look,
+    look,
+    path_chart,
+    quantity_chart,
+    share_chart,
+)
 from biasloop.report.drawing import png
-from biasloop.report.statistics import tables_of_tests, verdict_tables
+from biasloop.report.statistics import comparison_table, tables_of_tests, verdict_tables
 from biasloop.report.summary_json import strict, verdict_json
-from biasloop.report.verdicts import bias_sentence, collapse_sentence, tests_sentence
 from biasloop.tables import BASE, write_table
 from biasloop.untrusted import templates
 
@@ -47,23 +55,21 @@ def cells(reproduction: Reproduction) -> list[tuple[str, ...]]:
         | pl.col("quantity").str.starts_with("neurons")
         | (pl.col("quantity").is_in(["quality", "perplexity"]) & ends)
     )
-    rows = []
-    for row in shown.iter_rows(named=True):
-        decimals = digits(row["quantity"])
-        # One more than was published, to show what the difference is.
-        more = decimals + 1 if decimals else 0
-        difference = row["difference"]
-        rows.append(
-            (
-                _what(row["quantity"], row["regime"], row["generation"]),
-                fmt.number(row["reference"], decimals),
-                _FROM[row["source"]],
-                fmt.number(row["recomputed"], more),
-                "–" if difference is None else fmt.signed(difference, more),
-                row["adds"],
-            )
-        )
-    return rows
+    return [_shown(row) for row in shown.iter_rows(named=True)]
+
+
+def _shown(row: dict[str, Any]) -> tuple[str, ...]:
+    decimals, difference = digits(row["quantity"]), row["difference"]
+    # One more than was published, to show what the difference is.
+    more = decimals + 1 if decimals else 0
+    return (
+        _what(row["quantity"], row["regime"], row["generation"]),
+        fmt.number(row["reference"], decimals),
+        _FROM[row["source"]],
+        fmt.number(row["recomputed"], more),
+        "–" if difference is None else fmt.signed(difference, more),
+        row["adds"],
+    )
 
 
 def _what(quantity: str, regime: str, generation: int) -> str:
@@ -82,21 +88,17 @@ def heading(reproduction: Reproduction) -> list[str]:
     table = reproduction.recomputed.filter(pl.col("reference").is_not_null())
     if not table.height:
         return ["No reference figure is of these regimes and labels: nothing to compare with."]
-    result = []
-    printed = table.filter(source="printed")
+    printed, again = table.filter(source="printed"), table.filter(source="release")
     met = printed.drop_nulls("recomputed")
-    if met.height:
-        result.append(
-            f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
-            f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
-        )
-    again = table.filter(source="release")
-    if again.height:
-        result.append(
-            f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
-            f"same released files; {_worst(again)}. That checks this program, not the paper."
-        )
-    return result
+    agreement = (
+        f"Agreement: {fmt.counted(met.height, 'figure')} that the paper or its README prints "
+        f"({printed.height - met.height} more cannot be had from these files); {_worst(met)}."
+    )
+    recomputation = (
+        f"Recomputation: {fmt.counted(again.height, 'figure')} that were computed from the "
+        f"same released files; {_worst(again)}. That checks this program, not the paper."
+    )
+    return [agreement] * bool(met.height) + [recomputation] * bool(again.height)
 
 
 def _worst(rows: pl.DataFrame) -> str:
@@ -165,46 +167,21 @@ def lines(reproduction: Reproduction) -> list[str]:
         left = row[0].ljust(widths[0])
         middle = [cell.rjust(width) for cell, width in zip(row[1:5], widths[1:], strict=True)]
         result.append("  ".join([left, *middle, row[5]]).rstrip())
-    result += [""] if reproduction.verdicts else []
-    for verdict in reproduction.verdicts:
-        answers = [f"collapse: {verdict.collapsed}"]
-        if verdict.leaning:
-            answers.insert(0, f"amplification: {verdict.amplified}")
-        result.append(f"{fmt.name(verdict.regime)}: {'; '.join(answers)}.")
-        told = (
-            bias_sentence(verdict),
-            collapse_sentence(verdict),
-            tests_sentence(verdict, reproduction.evidence),
-        )
-        result += [f"  {text}" for text in told if text]
-    result += _compared(reproduction)
+    for table, _, amplified, collapsed in _verdicts(reproduction):
+        title, *rows = table_lines(table)
+        answers = f"amplification: {amplified}; " * bool(amplified) + f"collapse: {collapsed}"
+        result += ["", title, f"  {answers}", *rows]
+    compared = comparison_table(reproduction.evidence.comparisons, experiment.regimes)
+    result += ["", *table_lines(compared)] if compared.parts[0].rows else []
     told = limits(reproduction)
     result += ["", "Before you believe these figures:"] if told else []
     result += [f"  {line}" for line in told]
     return result
 
 
-def _compared(reproduction: Reproduction) -> list[str]:
-    """Say how each regime's change differs from that of the first."""
-    rows = reproduction.evidence.comparisons
-    if not rows.height:
-        return []
-    result = [f"Change since Generation 0, less that of {fmt.name(rows['against'][0])}:"]
-    for row in rows.iter_rows(named=True):
-        scale, unit = (100, " points") if row["quantity"].startswith("share:") else (1, "")
-        decimals = digits(row["quantity"])
-        inside = ""
-        if row["low"] is not None:
-            ends = scale * row["low"], scale * row["high"]
-            inside = f"{fmt.between(*ends, decimals, sign=True)}; "
-        name, _, label = row["quantity"].partition(":")
-        what = f"share “{fmt.name(label)}”" if label else name
-        result.append(
-            f"  {fmt.name(row['regime'])}, Generation {row['generation']}, {what}: "
-            f"{fmt.signed(scale * row['value'], decimals)}{unit} ({inside}"
-            f"{fmt.pvalue(row['holm'])} after Holm)"
-        )
-    return result
+def _verdicts(reproduction: Reproduction) -> list[tuple[Table, str, str, str]]:
+    colours = {regime: look.colour for regime, look in looks(reproduction).items()}
+    return verdict_tables(reproduction.verdicts, reproduction.evidence, colours)
 
 
 # Figures ----------------------------------------------------------------------------------------
@@ -218,46 +195,21 @@ def looks(reproduction: Reproduction) -> dict[str, Look]:
 def _charts(reproduction: Reproduction) -> list[Chart | Drawing | None]:
     """Draw the followed leaning's share first; None for a figure that has nothing to show."""
     summary, regimes = reproduction.summary, looks(reproduction)
-    followed = reproduction.leaning
-    labels = reproduction.experiment.tables.labels
+    followed, labels = reproduction.leaning, reproduction.experiment.tables.labels
+    caption = (
+        "Share of each generation's articles whose likeliest leaning this is; bands are "
+        f"{fmt.INTERVAL}s over articles."
+    )
+    stems = {label: f"leaning_share_{place}" for place, label in enumerate(labels, start=1)}
+    if followed:
+        stems = {followed: "leaning_share"} | {k: v for k, v in stems.items() if k != followed}
+    told = {
+        "quality": "a fall is collapse.",
+        "perplexity": " It falls while quality falls, so it cannot show collapse by itself.",
+    }
     return [
-        *(
-            line_chart(
-                summary,
-                f"share:{label}",
-                regimes,
-                "leaning_share"
-                if label == followed
-                else f"leaning_share_{labels.index(label) + 1}",
-                f"Articles read as “{fmt.name(label)}”",
-                "Share of each generation's articles whose likeliest leaning this is; bands are "
-                f"{fmt.INTERVAL}s over articles.",
-                "share of articles, %",
-                100,
-                (0.0, 100.0),
-            )
-            for label in sorted(labels, key=lambda label: label != followed)
-        ),
-        line_chart(
-            summary,
-            "quality",
-            regimes,
-            "quality",
-            "Text quality",
-            "Mean text quality index of the generated articles; a fall is collapse.",
-            "index, 0 noise to 3 clean",
-            span=(0.0, 3.0),
-        ),
-        line_chart(
-            summary,
-            "perplexity",
-            regimes,
-            "perplexity",
-            "Perplexity of the generated articles",
-            "Under the untouched base model; mean over articles. It falls while quality falls, "
-            "so it cannot show collapse by itself.",
-            "perplexity",
-        ),
+        *(share_chart(summary, name, regimes, stem, caption) for name, stem in stems.items()),
+        *(quantity_chart(summary, quantity(name), regimes, more) for name, more in told.items()),
         path_chart(summary, followed, regimes) if followed else None,
     ]
 
@@ -284,8 +236,8 @@ def pictures(reproduction: Reproduction) -> dict[str, tuple[str, bytes]]:
             "Pearson correlation of each layer's neurons with the metric.",
         ),
     ):
-        for (quantity,), own in rows.group_by("quantity", maintain_order=True):
-            found[f"{kind}_{fmt.file_stem(str(quantity))}.png"] = (caption, draw(own))
+        for (name,), own in rows.group_by("quantity", maintain_order=True):
+            found[f"{kind}_{fmt.file_stem(str(name))}.png"] = (caption, draw(own))
     return found
 
 
@@ -379,11 +331,7 @@ def page(reproduction: Reproduction, drawn: dict[str, tuple[str, bytes]]) -> str
         style=Markup(style.read_text(encoding="utf-8").strip()),  # noqa: S704 - our own file
         sources=sources(reproduction),
         heading=heading(reproduction),
-        verdicts=verdict_tables(
-            reproduction.verdicts,
-            reproduction.evidence,
-            {regime: look.colour for regime, look in looks(reproduction).items()},
-        ),
+        verdicts=_verdicts(reproduction),
         limits=limits(reproduction),
         absent=[fmt.visible(name) for name in experiment.absent],
         rows=cells(reproduction),

@@ -110,16 +110,19 @@ def sentence(answer: RunAnswer) -> str:
     verdict = own.verdict
     alone = " in the one chain that was run" * (verdict.chains == 1)
     text = f"Trained on {_own_text(own.regime)}{alone}, {_main_clause(verdict, answer.labels)}"
-    if verdict.bias in ("amplified", "moved"):
-        told = _mitigations(own, answer.regimes) if _one_direction(verdict) else []
-    else:
-        told = [_other(one, answer.labels) for one in answer.regimes if _stands_out(one, own)]
+    moved = verdict.bias in ("amplified", "moved")
+    told = [
+        _other(one, answer.labels) for one in answer.regimes if not moved and _stands_out(one, own)
+    ]
+    if not moved or _one_direction(verdict):
+        told += _mitigations(own, answer.regimes, answer.labels, moved)
     return f"{'; '.join([text, *told])}."
 
 
 # The sentence ------------------------------------------------------------------------------------
 
 _CUT = "cut the move "
+_LED = "led "
 #: As many mitigations are told of: more are in the table.
 _MOST = 3
 #: Verdicts on a collapse that is shown.
@@ -204,10 +207,13 @@ def _between(verdict: Verdict, change: Change, labels: Sequence[str]) -> str:
     return f"from {fmt.number(-low, digits)} points {down} to {fmt.number(high, digits)} {up}"
 
 
-def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str]:
+def _mitigations(
+    own: RegimeAnswer, regimes: Sequence[RegimeAnswer], labels: Sequence[str], moved: bool
+) -> list[str]:
     """Say what each regime that mixes real text in did to the reference's movement, and its cost.
 
-    Effects that are not shown share one clause; of many regimes the largest effects are told.
+    Of many regimes the largest effects are told. Effects that are not shown share one clause, if
+    the reference ``moved``. If that is not shown, a regime's distance from it still may be.
     """
     found = [one for one in regimes if one.regime.remedy and one is not own]
     sizes = {id(one): abs(one.contrast.value) for one in found if one.contrast and _differs(one)}
@@ -215,13 +221,14 @@ def _mitigations(own: RegimeAnswer, regimes: Sequence[RegimeAnswer]) -> list[str
     clauses, unit = [], " the training tokens"
     for one in found:
         if id(one) in largest:
-            effect, cost = _effect(one, own), _cost(one)
-            if any(_CUT in clause for clause in clauses):  # said once
-                effect = effect.removeprefix(_CUT)
+            effect, cost = _effect(one, own) if moved else _distance(one, labels), _cost(one)
+            for said in (_CUT, _LED):
+                if any(said in clause for clause in clauses):  # said once
+                    effect = effect.removeprefix(said)
             clauses.append(f"{_remedy(one.regime)} {effect}{cost}{unit * bool(cost)}")
             unit = "" if cost else unit
     unshown = [_remedy(one.regime) for one in found if id(one) not in sizes]
-    if unshown:
+    if unshown and moved:
         clauses.append(f"no effect of {' or of '.join(unshown)} is shown")
     if own.verdict.collapsed in _COLLAPSED:
         clauses += _kept([one for one in found if id(one) in largest])
@@ -274,6 +281,15 @@ def _effect(one: RegimeAnswer, own: RegimeAnswer) -> str:
     if rest and _one_direction(one.verdict) and (rest.value > 0) != (change.value > 0):
         left = " and turned it round,"
     return f"{_CUT}by {size}{left}"
+
+
+def _distance(one: RegimeAnswer, labels: Sequence[str]) -> str:
+    """``led 13 points (8 to 17) further towards blue``, of a contrast that is shown."""
+    contrast = one.contrast
+    if contrast is None:
+        return ""
+    size = _points(contrast.value, contrast.low, contrast.high)
+    return f"{_LED}{size} further {_towards(one.verdict.leaning, labels, contrast.value)}"
 
 
 def _stands_out(one: RegimeAnswer, own: RegimeAnswer) -> bool:

@@ -20,6 +20,9 @@ class Cell:
     interval: str = ""
     withheld: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.value} ({self.interval})" if self.interval else self.value
+
 
 @dataclass(frozen=True)
 class Part:
@@ -45,6 +48,19 @@ def one_table(
 
 
 ABSENT = Cell("–")
+
+
+def table_lines(table: Table) -> list[str]:
+    """Write a table for a terminal, its title first; figures that are not there are left out."""
+    found = [table.title]
+    for part in table.parts:
+        for name, cells in part.rows:
+            shown = zip(part.columns, cells, strict=True)
+            told = [f"{column}: {cell}" for column, cell in shown if cell.value not in ("", "–")]
+            found.append(f"  {name}: {'; '.join(told)}")
+    return found
+
+
 _CHANGE = "change:"
 
 

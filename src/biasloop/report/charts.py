@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
 
+from biasloop import quantities
 from biasloop.report import formatting as fmt
 from biasloop.tables import BASE, REAL
 
@@ -387,6 +389,32 @@ def line_chart(
     )
     chart = Chart(stem, title, caption, unit, tuple(series), levels, span)
     return _logarithmic(chart)
+
+
+def share_chart(
+    summary: pl.DataFrame,
+    leaning: str,
+    looks: Mapping[str, Look],
+    stem: str,
+    caption: str,
+    of: str = "",
+    references: Sequence[str] = (REAL, BASE),
+) -> Chart | None:
+    """Draw the share of articles read as a leaning; ``of`` begins the title. See `line_chart`."""
+    title, unit = f"{of}Articles read as “{fmt.name(leaning)}”", "share of articles, %"
+    quantity, span = f"share:{leaning}", (0.0, 100.0)
+    return line_chart(summary, quantity, looks, stem, title, caption, unit, 100, span, references)
+
+
+def quantity_chart(
+    summary: pl.DataFrame, record: quantities.Quantity, looks: Mapping[str, Look], more: str = ""
+) -> Chart | None:
+    """Draw a quantity that has a figure of its own; ``more`` goes on where its caption ends."""
+    name = record.name
+    stem = re.sub(r"\W+", "_", name) if record.family else name.partition(":")[0]
+    scale, span = (100, (0.0, 100.0)) if record.percent else (1, record.bounds)
+    caption = f"{record.caption}{more}"
+    return line_chart(summary, name, looks, stem, record.title, caption, record.unit, scale, span)
 
 
 _REFERENCE_LOOKS = {REAL: REAL_LOOK, BASE: BASE_LOOK}

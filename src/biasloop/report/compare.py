@@ -22,12 +22,11 @@ from biasloop.errors import InputError
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry, shown
-from biasloop.report.charts import Chart, line_chart, look
+from biasloop.report.charts import Chart, look, share_chart
 from biasloop.report.drawing import png
 from biasloop.tables import BASE, REAL
 from biasloop.untrusted import templates
 
-_SHARE = (0.0, 100.0)
 #: Settings that say where something lies or how the report is written, not what was run.
 _ASIDE = ("name", "report", "executor")
 
@@ -106,19 +105,12 @@ def _named(summary: pl.DataFrame, run: str) -> pl.DataFrame:
 
 def _chart(summary: pl.DataFrame, leaning: str) -> Chart | None:
     lines = summary["regime"].unique(maintain_order=True).to_list()
-    return line_chart(
-        summary,
-        f"share:{leaning}",
-        {name: look(place) for place, name in enumerate(lines)},
-        "compared",
-        f"Articles read as “{fmt.name(leaning)}”",
+    looks = {name: look(place) for place, name in enumerate(lines)}
+    caption = (
         "Share of each generation's articles whose likeliest leaning this is, as each run's "
-        "classifier reads them, nothing subtracted.",
-        "share of articles, %",
-        100,
-        _SHARE,
-        references=(),
+        "classifier reads them, nothing subtracted."
     )
+    return share_chart(summary, leaning, looks, "compared", caption, references=())
 
 
 def _differences(configs: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

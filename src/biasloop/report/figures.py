@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,14 +20,14 @@ from biasloop.report.charts import (
     Look,
     Reference,
     calibration_chart,
-    line_chart,
     look,
     path_chart,
+    quantity_chart,
+    share_chart,
 )
 from biasloop.report.verdicts import worst_of
 from biasloop.tables import BASE, REAL
 
-_SHARE = (0.0, 100.0)
 #: More leanings than this have their figures in the tables only.
 MOST_LEANINGS = 9
 
@@ -150,8 +149,7 @@ def _share(
     summary: pl.DataFrame, regimes: Mapping[str, Look], leaning: str, stem: str, axis: str = ""
 ) -> Chart | None:
     of_axis = f"{fmt.name(axis)}: " if axis else ""
-    shown, quantity = fmt.name(leaning), f"share:{leaning}"
-    pooled = summary.filter(pl.col("seed").is_null(), quantity=quantity)
+    pooled = summary.filter(pl.col("seed").is_null(), quantity=f"share:{leaning}")
     places = {name: pooled.filter(regime=regime) for regime, name in _LEVELS.items()}
     places["in Generation 0"] = pooled.filter(generation=0)
     levels = [
@@ -159,18 +157,11 @@ def _share(
         for name, rows in places.items()
         if (found := [fmt.number(100 * share, 0) for share in sorted(rows["value"].drop_nulls())])
     ]
-    return line_chart(
-        summary,
-        quantity,
-        regimes,
-        stem,
-        f"{of_axis}Articles read as “{shown}”",
+    caption = (
         "Share of each generation's articles whose likeliest leaning this is, as the classifier "
-        f"reads them, nothing subtracted: {', '.join(levels)}.",
-        "share of articles, %",
-        100,
-        _SHARE,
+        f"reads them, nothing subtracted: {', '.join(levels)}."
     )
+    return share_chart(summary, leaning, regimes, stem, caption, of_axis)
 
 
 def _leaning_section(
@@ -204,25 +195,12 @@ def _charts(
     """Draw the figure of every quantity of a section that has one, by name."""
     graded = results.config.metrics.quality.classifier != "builtin"
     index = "a fall is collapse." if graded else "the built-in index is no sign of collapse."
-    found = {}
-    for record in quantities.shown(summary["quantity"].unique()):
-        if not record.title or record.section != section:
-            continue
-        name = record.name
-        chart = line_chart(
-            summary,
-            name,
-            regimes,
-            re.sub(r"\W+", "_", name) if record.family else name.partition(":")[0],
-            record.title,
-            record.caption + index * (name == "quality"),
-            record.unit,
-            100 if record.percent else 1,
-            _SHARE if record.percent else record.bounds,
-        )
-        if chart:
-            found[name] = chart
-    return found
+    drawn = {
+        record.name: quantity_chart(summary, record, regimes, index * (record.name == "quality"))
+        for record in quantities.shown(summary["quantity"].unique())
+        if record.title and record.section == section
+    }
+    return {name: chart for name, chart in drawn.items() if chart}
 
 
 def _second(verdicts: Sequence[Verdict]) -> tuple[str, ...]:

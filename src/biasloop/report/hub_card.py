@@ -14,7 +14,7 @@ from biasloop.analysis import Verdict
 from biasloop.config import without_folders, write_yaml
 from biasloop.loop.results import Results
 from biasloop.report import formatting as fmt
-from biasloop.report.verdicts import bias_sentence, collapse_sentence
+from biasloop.report.statistics import verdict_table
 from biasloop.untrusted import in_markdown, visible
 
 #: What every card is tagged with.
@@ -156,20 +156,12 @@ def _cell(entry: Mapping[str, str]) -> str:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> list[str]:
-    if not verdicts:
-        return []
-    rows = []
-    for one in verdicts:
-        rests_on = (
-            f"{fmt.counted(one.chains, 'chain')} of {fmt.counted(one.articles, 'article')}, "
-            f"up to Generation {one.last}"
-        )
-        amplified = one.amplified if one.leaning else "–"
-        told = (bias_sentence(one), collapse_sentence(one), rests_on)
-        cells = (fmt.name(one.regime), amplified, one.collapsed, *told)
-        rows.append([in_markdown(text) for text in cells])
-    columns = ("Regime", "Bias amplified?", "Text collapsed?", "Bias", "Collapse", "Rests on")
-    return ["## Verdicts", _table(columns, rows)]
+    parts = ["## Verdicts"]
+    for table in (verdict_table(one, None) for one in verdicts):
+        for part in table.parts:
+            rows = [[in_markdown(str(cell)) for cell in (row, *own)] for row, own in part.rows]
+            parts += [f"### {in_markdown(table.title)}", _table(("", *part.columns), rows)]
+    return parts if verdicts else []
 
 
 def _cautions(summary: Mapping[str, Any]) -> list[str]:

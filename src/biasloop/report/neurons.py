@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from biasloop.neurons import (
     read_findings,
 )
 from biasloop.report import formatting as fmt
-from biasloop.report.cells import Cell, Table, figure_cell, one_table
+from biasloop.report.cells import Cell, Table, figure_cell, one_table, table_lines
 from biasloop.tables import CHAIN
 
 _EDITS = {"restore": "set back to Generation 0's weights", "mean": "held at their mean activation"}
@@ -52,35 +53,40 @@ def neurons_of(results: Results) -> Neurons | None:
     """
     folder = Path(results.folder) / "neurons"
     found, ablation = read_findings(folder), read_ablation(folder)
-    if found is None and ablation is None:
-        return None
-    texts: list[str] = []
-    notices: list[str] = []
-    tables: list[Table] = []
+    sections: list[Section] = []
     pictures: list[tuple[str, str]] = []
     if found:
-        texts += _association_texts(found)
-        notices += _association_notices(found, results)
-        tables += [_counts_table(found), _strongest_table(found)]
+        sections.append(associations_section(found, results))
         shown = found.associations
         pictures += [
             (data_uri(counts_png(shown)), "Share of each layer's neurons that go with each metric"),
             (data_uri(correlations_png(shown)), "Spread of correlations by layer"),
         ]
     if ablation:
-        texts.append(_ablation_text(ablation))
-        held, sets = ablation.withheld
-        if held:
-            notices.append(f"Leaning figures of {held} of {sets} edited sets are withheld.")
-        tables.append(_ablation_table(ablation))
+        sections.append(ablation_section(ablation))
         pictures.append((data_uri(ablation_png(ablation)), "Effect of editing neurons"))
-    machine = {"associations": _summary(found), "ablation": ablation and ablation.as_dict()}
-    return Neurons(tuple(texts), tuple(notices), tuple(tables), tuple(pictures), machine)
-
-
-def _summary(found: AssociationFindings | None) -> dict[str, Any] | None:
-    if found is None:
+    if not sections:
         return None
+    parts = (tuple(chain.from_iterable(part)) for part in zip(*sections, strict=True))
+    machine = {
+        "associations": found and associations_json(found),
+        "ablation": ablation and ablation.as_dict(),
+    }
+    return Neurons(*parts, tuple(pictures), machine)
+
+
+#: Paragraphs, notices and tables.
+Section = tuple[list[str], list[str], list[Table]]
+
+
+def section_lines(section: Section) -> list[str]:
+    """Write a section for a terminal."""
+    texts, notices, tables = section
+    return [*texts, *chain.from_iterable(map(table_lines, tables)), *notices]
+
+
+def associations_json(found: AssociationFindings) -> dict[str, Any]:
+    """Give what was counted, for programs."""
     meet = found.overlap()
     return {
         "method": found.method,
@@ -92,7 +98,8 @@ def _summary(found: AssociationFindings | None) -> dict[str, Any] | None:
     }
 
 
-def _association_texts(found: AssociationFindings) -> list[str]:
+def associations_section(found: AssociationFindings, results: Results | None = None) -> Section:
+    """Lay out associations; of the run ``results`` it is said where it has grown since."""
     site, quantity = found.associations.select("site", "quantity").row(0)
     texts = [
         f"{quantity} at {site} over {fmt.counted(found.versions, 'model version')}, method "
@@ -108,10 +115,6 @@ def _association_texts(found: AssociationFindings) -> list[str]:
             f"at least so many {fmt.pvalue(meet.more)}, at most {fmt.pvalue(meet.fewer)}; "
             "neighbours are not independent, so this is too sure)."
         )
-    return texts
-
-
-def _association_notices(found: AssociationFindings, results: Results) -> list[str]:
     notices = [
         f"{fmt.name(name)}: {count} of {found.versions} versions are left out, because their "
         "leaning figures are withheld."
@@ -129,13 +132,15 @@ def _association_notices(found: AssociationFindings, results: Results) -> list[s
         "p-values than the column “by chance alone” says."
         for name, count in found.few().items()
     ]
-    here = results.neurons.filter(results.neurons["generation"] >= 0)
-    if here.select(list(CHAIN)).n_unique() != found.versions:
+    now = found.versions
+    if results:
+        now = results.neurons.filter(pl.col("generation") >= 0).select(list(CHAIN)).n_unique()
+    if now != found.versions:
         notices.append(
             f"These associations are of {fmt.counted(found.versions, 'model version')}, the run "
-            f"has {here.select(list(CHAIN)).n_unique()} now: run “biasloop neurons” again."
+            f"has {now} now: run “biasloop neurons” again."
         )
-    return notices
+    return texts, notices, [_counts_table(found), _strongest_table(found)]
 
 
 def _counts_table(found: AssociationFindings) -> Table:
@@ -179,15 +184,19 @@ def _three(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _ablation_text(ablation: Ablation) -> str:
+def ablation_section(ablation: Ablation) -> Section:
+    """Lay out a causal check."""
     layers = sorted({layer for layer, _ in ablation.neurons})
-    return (
+    text = (
         f"Causal check on {fmt.name(ablation.regime)}, seed {ablation.seed}, Generation "
         f"{ablation.generation}: the {ablation.top} neurons of {ablation.site} that go most "
         f"clearly with {fmt.name(ablation.metric)} (layers {fmt.generations(layers)}), "
         f"{_EDITS[ablation.intervention]}, against as many random neurons of the same layers. "
         "p is the share of all sets whose effect is as far from the mean as theirs."
     )
+    held, sets = ablation.withheld
+    notice = f"Leaning figures of {held} of {sets} edited sets are withheld."
+    return [text], [notice] * bool(held), [_ablation_table(ablation)]
 
 
 def _ablation_table(ablation: Ablation) -> Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import polars as pl
 
@@ -199,126 +200,119 @@ def tables_of_tests(
     found = [
         _trend_table(evidence.trends, regimes, labels),
         _contrast_table(evidence.contrasts, regimes, leaning),
-        _comparison_table(evidence.comparisons, regimes),
+        comparison_table(evidence.comparisons, regimes),
         _adjusted_table(evidence, regimes, leaning),
         _shift_table(evidence.shifts, regimes),
         _correlation_table(evidence.correlations, regimes),
     ]
-    return tuple(table for table in found if table)
+    return tuple(table for table in found if any(part.rows for part in table.parts))
 
 
-def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    names = {BASE: fmt.SETS[BASE]} | {regime: fmt.name(regime) for regime in regimes}
+def _by_regime(rows: pl.DataFrame, regimes: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for regime in regimes:
+        yield from rows.filter(regime=regime).iter_rows(named=True)
+
+
+def _shift_table(shifts: pl.DataFrame, regimes: Sequence[str]) -> Table:
     several = shifts["seed"].n_unique() > 1
     sets = shifts.select("regime", "seed", "generation").unique().sort(pl.all())
     rows = []
-    for regime, shown in names.items():
-        for _, seed, generation in sets.filter(pl.col("regime") == regime).iter_rows():
-            cells: list[Cell] = []
-            for measure in SHIFT_MEASURES:
-                where = {"regime": regime, "seed": seed, "generation": generation}
-                row = first_row(shifts, measure=measure, **where)
-                cells.append(Cell(fmt.percent(row["value"])) if row else ABSENT)
-                cells.append(figure_cell(row, "shift", 100, 1))
-            of_seed = f", seed {seed}" if several and generation >= 0 else ""
-            title = shown if generation < 0 else f"{shown}{of_seed}, {generation}"
-            rows.append((title, tuple(cells)))
-    if not rows:
-        return None
+    for where in _by_regime(sets, (BASE, *regimes)):
+        cells: list[Cell] = []
+        for measure in SHIFT_MEASURES:
+            row = first_row(shifts, measure=measure, **where)
+            cells.append(Cell(fmt.percent(row["value"])) if row else ABSENT)
+            cells.append(figure_cell(row, "shift", 100, 1))
+        of_seed = f", seed {where['seed']}" * several
+        title = fmt.SETS.get(where["regime"])
+        title = title or f"{fmt.name(where['regime'])}{of_seed}, {where['generation']}"
+        rows.append((title, cells))
     less = "less that on the real articles, points"
     columns = ("mean confidence", less, "read alike by a second classifier", less)
     title = "Is the classifier as sure, and as agreed with, as on the real articles?"
     return one_table(title, columns, rows)
 
 
-def _trend_table(
-    trends: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]
-) -> Table | None:
+def _trend_table(trends: pl.DataFrame, regimes: Sequence[str], labels: Sequence[str]) -> Table:
     parts = []
     names = [(f"share:{label}", f"share of “{fmt.name(label)}”", 100.0, 2) for label in labels]
     names += [(name, one.tested, 1.0, one.digits) for name, one in quantities.tested().items()]
-    columns = ("per generation", "p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
+    tests = ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")
     for quantity, title, scale, digits in names:
-        rows = []
-        for regime in regimes:
-            row = first_row(trends, quantity=quantity, regime=regime)
-            if row:
-                slope = figure_cell(row, "slope", scale, digits)
-                cells = [_p(row[n]) for n in ("pvalue", "holm", "paired_pvalue", "kendall_pvalue")]
-                rows.append((fmt.name(regime), (slope, *cells)))
+        rows = [
+            (
+                fmt.name(row["regime"]),
+                (figure_cell(row, "slope", scale, digits), *(_p(row[name]) for name in tests)),
+            )
+            for row in _by_regime(trends.filter(quantity=quantity), regimes)
+        ]
+        unit = " (points)" if scale == 100 else ""
+        columns = ("p", "p after Holm", "p, paired Kendall", "p, Mann-Kendall")
         if rows:
-            unit = " (points)" if scale == 100 else ""
-            parts.append(Part((f"{title}{unit} {columns[0]}", *columns[1:]), tuple(rows)))
-    return Table("Trend over generations", tuple(parts)) if parts else None
+            parts.append(Part((f"{title}{unit} per generation", *columns), tuple(rows)))
+    return Table("Trend over generations", tuple(parts))
 
 
-def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: str) -> Table | None:
-    quantity = f"share:{leaning}"
+def _contrast_table(contrasts: pl.DataFrame, regimes: Sequence[str], leaning: str) -> Table:
+    references = {
+        "generation 0": "Generation 0",
+        BASE: "the base model",
+        REAL: "the real articles",
+    }
+    columns = [
+        column
+        for name in references.values()
+        for column in (f"less {name}, points", "p after Holm")
+    ]
     parts = []
     for regime in regimes:
-        own = contrasts.filter((pl.col("quantity") == quantity) & (pl.col("regime") == regime))
+        own = contrasts.filter(quantity=f"share:{leaning}", regime=regime)
         rows = []
         for generation in own["generation"].unique().sort().to_list():
             cells: list[Cell] = []
-            for against in ("generation 0", BASE, REAL):
+            for against in references:
                 row = first_row(own, generation=generation, against=against)
-                cells.append(figure_cell(row, "value", 100, 1))
-                cells.append(_p(row["holm"]) if row else ABSENT)
+                cells += [figure_cell(row, "value", 100, 1), _p(row["holm"]) if row else ABSENT]
             rows.append((f"{fmt.name(regime)}, {generation}", tuple(cells)))
         if rows:
-            columns = []
-            for name in ("Generation 0", "the base model", "the real articles"):
-                columns += [f"less {name}, points", "p after Holm"]
             parts.append(Part(tuple(columns), tuple(rows)))
-    title = f"Share of “{fmt.name(leaning)}” against each reference"
-    return Table(title, tuple(parts)) if parts else None
+    return Table(f"Share of “{fmt.name(leaning)}” against each reference", tuple(parts))
 
 
-def _comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    if not comparisons.height:
-        return None
+def comparison_table(comparisons: pl.DataFrame, regimes: Sequence[str]) -> Table:
+    """Say how each regime's change differs from that of the first; it may have no rows."""
     rows = []
-    for regime in regimes:
-        own = comparisons.filter(pl.col("regime") == regime)
-        for row in own.iter_rows(named=True):
-            share = row["quantity"].startswith("share:")
-            scale, digits = (100, 1) if share else (1, 2)
-            what = f"share of “{fmt.name(row['quantity'][6:])}”, points" if share else "quality"
-            cells = (
-                Cell(what),
-                figure_cell(row, "value", scale, digits),
-                _p(row["pvalue"]),
-                _p(row["holm"]),
-            )
-            rows.append((f"{fmt.name(regime)}, Generation {row['generation']}", cells))
-    against = fmt.name(comparisons["against"][0])
-    columns = ("of", "change less", "p", "p after Holm")
+    for row in _by_regime(comparisons, regimes):
+        name, _, label = row["quantity"].partition(":")
+        scale, digits = (100, 1) if label else (1, 2)
+        what = Cell(f"share of “{fmt.name(label)}”, points" if label else name)
+        cells = (what, figure_cell(row, "value", scale, digits), _p(row["pvalue"]), _p(row["holm"]))
+        rows.append((f"{fmt.name(row['regime'])}, Generation {row['generation']}", cells))
+    against = "".join(fmt.name(name) for name in comparisons["against"].head(1))
     title = f"Change since Generation 0, less that of {against}"
-    return one_table(title, columns, rows)
+    return one_table(title, ("of", "change less", "p", "p after Holm"), rows)
 
 
-def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table | None:
-    adjusted = evidence.adjusted.filter(pl.col("leaning") == leaning)
-    if not adjusted.height or evidence.confusion is None:
-        return None
+def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) -> Table:
+    confusion = evidence.confusion
+    if confusion is None:
+        return Table("", ())
     rows = []
-    for regime in (*fmt.SETS, *regimes):
-        own = adjusted.filter(pl.col("regime") == regime).sort("generation")
-        for row in own.iter_rows(named=True):
-            shown = fmt.SETS.get(regime) or f"{fmt.name(regime)}, {row['generation']}"
-            cells = tuple(
-                figure_cell(row, n, 100, 1, signed=n == "change")
-                for n in ("read", "adjusted", "change", "likelihood")
-            )
-            bounds = {"unread": row["unread"], "low": row["least"], "high": row["most"]}
-            over_all = figure_cell(bounds, "unread", 100, 1, signed=False)
-            cells = (*cells[:2], over_all, *cells[2:])
-            rows.append((shown, cells))
-    counts = int(evidence.confusion.counts.sum())
-    part = fmt.HELD_OUT[evidence.confusion.part]
+    adjusted = evidence.adjusted.filter(leaning=leaning).sort("generation")
+    for row in _by_regime(adjusted, (*fmt.SETS, *regimes)):
+        bounds = {"unread": row["unread"], "low": row["least"], "high": row["most"]}
+        cells = (
+            *(figure_cell(row, name, 100, 1, signed=False) for name in ("read", "adjusted")),
+            figure_cell(bounds, "unread", 100, 1, signed=False),
+            figure_cell(row, "change", 100, 1),
+            figure_cell(row, "likelihood", 100, 1, signed=False),
+        )
+        regime = row["regime"]
+        rows.append((fmt.SETS.get(regime) or f"{fmt.name(regime)}, {row['generation']}", cells))
+    tested = f"{int(confusion.counts.sum()):,} {fmt.HELD_OUT[confusion.part]}"
     columns = (
         "as read, %",
-        f"corrected by errors on {counts:,} {part}, damaged alike, %",
+        f"corrected by errors on {tested}, damaged alike, %",
         "cannot be read, % (over all articles the share is)",
         "corrected change since Generation 0, points",
         "corrected by EM, %",
@@ -327,18 +321,16 @@ def _adjusted_table(evidence: Evidence, regimes: Sequence[str], leaning: str) ->
     return one_table(title, columns, rows)
 
 
-def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table | None:
-    rows = []
-    for regime in regimes:
-        row = first_row(correlations, regime=regime)
-        if row:
-            cells = (figure_cell(row, "levels"), figure_cell(row, "steps"))
-            rows.append((fmt.name(regime), (*cells, Cell(str(row["generations"])))))
-    if not rows:
-        return None
+def _correlation_table(correlations: pl.DataFrame, regimes: Sequence[str]) -> Table:
+    rows = [
+        (
+            fmt.name(row["regime"]),
+            (*(figure_cell(row, of) for of in ("levels", "steps")), Cell(str(row["generations"]))),
+        )
+        for row in _by_regime(correlations, regimes)
+    ]
     columns = ("of levels", "of steps from generation to generation", "generations")
-    title = "Correlation of bias with quality over generations"
-    return one_table(title, columns, rows)
+    return one_table("Correlation of bias with quality over generations", columns, rows)
 
 
 def _p(value: float | None) -> Cell:

@@ -25,35 +25,3 @@ from biasloop.theory.measures import (
 )
 from biasloop.theory.settings import Settings, command, settings
 from biasloop.theory.sharpening import SHARPENED_REGIMES, sharpened, sharpening_path
-
-__all__ = [
-    "FAMILIES",
-    "SHARPENED_REGIMES",
-    "Chain",
-    "ChainVerdict",
-    "Family",
-    "FixedPoint",
-    "Settings",
-    "balanced_threshold",
-    "bias_step",
-    "command",
-    "describe",
-    "fixed_points",
-    "get_family",
-    "growth_threshold",
-    "least_real_share",
-    "measure",
-    "multipliers",
-    "population_map",
-    "population_path",
-    "report",
-    "run",
-    "save",
-    "settings",
-    "sharpened",
-    "sharpening_path",
-    "summarise",
-    "two_leanings_threshold",
-    "update_projection",
-    "verdict",
-]
