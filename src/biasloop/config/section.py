@@ -71,12 +71,8 @@ def checked(template: str, needed: str, other: tuple[str, ...] = ()) -> str:
     return template
 
 
-def as_given(template: str, title: str | None, body: str) -> str:
-    """Put an article's title and body into their places; see `Input`."""
-    return filled(template, {"title": title or "", "body": body})
-
-
-#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read.
+#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read; see
+#: `tables.as_given`.
 Input = Annotated[str, AfterValidator(lambda text: checked(text, "body", ("title",)))]
 
 #: The body alone.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from biasloop.config import MetricsConfig, as_given
+from biasloop.config import MetricsConfig
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models.batches import batches, few_lengths, read_at_once
@@ -23,6 +23,7 @@ from biasloop.models.fast.linear import prepacked
 from biasloop.models.load import LoadedModel, checkpoint_of, load_model
 from biasloop.models.tokens import begun, padded
 from biasloop.quantities import Quantity, declare
+from biasloop.tables import as_given
 
 if TYPE_CHECKING:
     import torch

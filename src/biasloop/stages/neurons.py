@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from biasloop.config import as_given
 from biasloop.errors import InputError
 from biasloop.models.load import LoadedModel
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.models.tokens import begun, padded
-from biasloop.tables import CHAIN, NEURONS
+from biasloop.tables import CHAIN, NEURONS, as_given
 
 if TYPE_CHECKING:
     import torch
