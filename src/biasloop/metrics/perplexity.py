@@ -130,13 +130,12 @@ def _by_token(
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
-    sums = [0.0] * len(judged)
+    sums = np.zeros(len(judged))
     for place, logits, follows in _predictions(
         model, [ids[row] for row in judged], batch_size, limit
     ):
         sums[place] += float(total(logits, follows))
-    for place, row in enumerate(judged):
-        result[row] = sums[place] / (len(ids[row]) - 1)
+    result[judged] = sums / np.array([len(ids[row]) - 1 for row in judged])
     if np.isnan(result[judged]).any():
         raise _diverged("perplexity")
     return result
