@@ -158,6 +158,23 @@ def test_json_in_whatever_wrapping(tmp_path, name, content):
     assert bodies(tmp_path / name) == EXPECTED
 
 
+@pytest.mark.parametrize("orient", ["columns", "index", "list", "records"])
+def test_json_as_pandas_orients_it(tmp_path, orient):
+    frame = pl.DataFrame(ROWS).to_pandas()
+    if orient == "list":
+        (tmp_path / "x.json").write_text(json.dumps(frame.to_dict("list")))
+    else:
+        frame.to_json(tmp_path / "x.json", orient=orient)
+    assert bodies(tmp_path / "x.json") == EXPECTED
+
+
+def test_several_lists_of_rows_are_no_set(tmp_path):
+    rows = ",".join(LINES)
+    (tmp_path / "x.json").write_text(f'{{"train": [{rows}], "test": [{rows}]}}')
+    with pytest.raises(InputError, match=r"several lists of rows \(train, test\): write one"):
+        read(tmp_path / "x.json")
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -190,6 +207,23 @@ def test_packed_without_saying_so_and_with_what_a_mac_adds(tmp_path):
         archive.writestr("in/x.jsonl", text)
     (tmp_path / "y.jsonl.zip").write_bytes(out.getvalue())
     assert bodies(tmp_path / "x.jsonl") == bodies(tmp_path / "y.jsonl.zip") == EXPECTED
+    (tmp_path / "z.zip").write_bytes(out.getvalue())  # what is in it says what it is
+    assert bodies(tmp_path / "z.zip") == EXPECTED
+
+
+def test_zstandard_needs_a_library_that_notices_damage(tmp_path, monkeypatch):
+    from biasloop.corpus import records
+
+    path = tmp_path / "x.jsonl.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd")
+    monkeypatch.delitem(records.compr, "zstd", raising=False)
+    monkeypatch.setattr(records, "infer_compression", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install backports\.zstd, or unpack it"):
+        read(path)
+    monkeypatch.setattr(records, "infer_compression", lambda name: "zstd")
+    monkeypatch.setitem(records.compr, "zstd", lambda infile, mode: infile)
+    with pytest.raises(InputError, match=r"pip install backports\.zstd, or unpack it"):
+        read(path)
 
 
 def test_what_has_to_be_unpacked_or_named_is_told(tmp_path):

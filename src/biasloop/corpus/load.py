@@ -287,6 +287,9 @@ def _read(path: Path, asked: str, split: str) -> Source:
             )
         return found
     kind = asked if asked in _FORMATS else _format_of(path)
+    library = {".zst": "backports.zstd", ".lz4": "lz4"}.get(path.suffix.lower())
+    if kind is None and library and unpacked_name(path) == path:
+        raise InputError(f"{path}: cannot be unpacked here: pip install {library}, or unpack it")
     if kind is None:
         raise InputError(
             f"{path}: the ending {path.suffix or '(none)'!r} does not say what it is: set "

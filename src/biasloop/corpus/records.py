@@ -101,8 +101,22 @@ def shown(path: PurePath) -> str:
 
 
 def unpacked_name(path: Path) -> Path:
-    """Return the name of what is packed in a file: ``x.csv`` of ``x.csv.gz``, and of itself."""
-    return path.with_suffix("") if infer_compression(path.name) else path
+    """Return the name of what is packed in a file: ``x.csv`` of ``x.csv.gz``, and of itself.
+
+    Of a ``x.zip`` the file in it says what it is.
+    """
+    kind, inside = infer_compression(path.name), path.with_suffix("")
+    if kind == "zip" and not inside.suffix and path.is_file():
+        with contextlib.suppress(*_DAMAGE), zipfile.ZipFile(path) as packed:
+            names = _packed(packed)
+            return path.with_name(PurePath(names[0]).name) if len(names) == 1 else path
+    return inside if kind else path
+
+
+def _packed(packed: zipfile.ZipFile) -> list[str]:
+    """List the files in an archive, without what macOS adds."""
+    names = packed.namelist()
+    return [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
 
 
 class _Unpacked(io.RawIOBase):
@@ -113,16 +127,17 @@ class _Unpacked(io.RawIOBase):
         self._most = max(MOST, round(path.stat().st_size / DENSEST))
         chosen: dict[str, str] = {}
         if kind == "zip":
-            names = [
-                name
-                for name in zipfile.ZipFile(handle).namelist()
-                if not name.endswith("/") and not name.startswith("__MACOSX/")
-            ]
+            names = _packed(zipfile.ZipFile(handle))
             if len(names) != 1:
                 raise InputError(
                     f"{path}: {len(names):,} files are packed in it: unpack it and name one of them"
                 )
             chosen = {"filename": names[0]}
+        if kind == "zstd" and not isinstance(compr[kind], type):  # a function of `zstandard`
+            raise InputError(
+                f"{path}: pip install backports.zstd, or unpack it: the library zstandard does not "
+                "notice a file that is cut short"
+            )
         self._file = compr[kind](handle, mode="rb", **chosen)
 
     def readable(self) -> bool:
@@ -131,7 +146,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - any writable buffer
         try:
             content = self._file.read(len(buffer))
-        except _DAMAGE as error:
+        except Exception as error:  # each library has its own
             raise InputError(f"{self._path}: cannot be unpacked: {error}") from error
         self._total += len(content)
         if self._total > self._most:
@@ -256,12 +271,13 @@ def read_jsonl(path: Path) -> Source:
 def read_json(path: Path) -> Source:
     """Read a file of one array of JSON objects; one of an object a line is read as that.
 
-    The array may be the one list of objects in an object, as in ``{"data": [...]}``.
+    The array may be the one list of objects in an object, as in ``{"data": [...]}``. An object of
+    columns is read, too: a list each, or a value by row as pandas' ``to_json`` writes them.
 
     Raises
     ------
     InputError
-        If the array is longer than 1 GiB or is broken.
+        If the array is longer than 1 GiB or is broken, or there are several.
     """
     start = _start(path)
     if start not in ("[", "{"):
@@ -289,11 +305,31 @@ def read_json(path: Path) -> Source:
             for value in values.values()
             if isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
         ]
-        if len(lists) != 1:
+        if len(lists) > 1 and len(lists) == len(values):
+            keys = ", ".join(shown(PurePath(key))[:60] for key in list(values)[:10])
+            raise InputError(f"{path}: holds several lists of rows ({keys}): write one as a file")
+        rows = lists[0] if len(lists) == 1 else _rows(values)
+        if rows is None:
             return read_jsonl(path)
-        values = lists[0]
+        values = rows
     name = shown(Path(path.name))
     return _source(_of_value(f"{name}:{at}", value) for at, value in enumerate(values, start=1))
+
+
+def _rows(table: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Turn an object of columns, or of rows by their names, into rows; None of anything else."""
+    values = list(table.values())
+    if values and all(isinstance(one, list) for one in values):
+        if len({len(one) for one in values}) == 1:
+            return [dict(zip(table, row, strict=True)) for row in zip(*values, strict=True)]
+    elif len(values) > 1 and all(isinstance(one, dict) for one in values):
+        keys = values[0].keys()
+        if any(one.keys() != keys for one in values):
+            return None
+        if all(key.isdecimal() for key in keys):
+            return [{name: one[row] for name, one in table.items()} for row in keys]
+        return values
+    return None
 
 
 def _start(path: Path) -> str:
