@@ -17,6 +17,7 @@ from biasloop.config import GenerationConfig, load_config
 from biasloop.loop import Store, contents_of, make_plan
 from biasloop.loop.execute import missing_stages
 from biasloop.loop.plan import Plan
+from biasloop.metrics.perplexity import perplexities
 from biasloop.models.load import LoadedModel
 from biasloop.stages.neurons import summarise_neurons
 from stage_speed.figure import Figure
@@ -182,8 +183,6 @@ def _one_article_at_a_time(
     batch_size: int,
     *rest: Any,
 ) -> np.ndarray:
-    from biasloop.metrics.perplexity import perplexities
-
     del batch_size
     return np.concatenate([perplexities(model, tokenizer, [text], 1, *rest) for text in texts])
 

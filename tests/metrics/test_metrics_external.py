@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import WORDS, tiny_bert, words_tokenizer
 
-from biasloop.config import as_given, load_config
+from biasloop.config import load_config
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
 from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.evaluation import exchanged
 from biasloop.metrics.pretrained import load_classifier
+from biasloop.tables import as_given
 
 LABELS = ("left", "center", "right")
 

@@ -30,6 +30,6 @@ from biasloop.config.schema import (
     ReportConfig,
     ScratchConfig,
 )
-from biasloop.config.section import as_given, filled, label_text
+from biasloop.config.section import filled, label_text
 from biasloop.config.training import LoraConfig, TrainingConfig
 from biasloop.config.yaml_text import read_yaml, write_yaml

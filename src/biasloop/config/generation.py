@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,10 @@ class GenerationConfig(GrownSection):
     """How a model writes its synthetic articles."""
 
     later = frozenset({"whole_titles"})
+    needs: ClassVar = {
+        ("prompts", "blocks"): ("block_tokens", "max_article_tokens", "whole_titles"),
+        ("prompts", "openings"): ("opening_tokens", "samples_per_prompt"),
+    }
 
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="vllm where it is installed, on GPUs: greedy and nucleus only"
@@ -62,15 +66,9 @@ class GenerationConfig(GrownSection):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     @model_validator(mode="after")
-    def _settings_apply(self) -> Self:
+    def _decodes(self) -> Self:
         if self.engine == "vllm" and self.decoding == "beam":
             raise ValueError("engine: vllm decodes greedily or by nucleus sampling, not by beam")
-        for name in sorted(self._other & self.model_fields_set):
-            other = "openings" if self.prompts == "blocks" else "blocks"
-            raise ValueError(
-                f"{name} is a setting of prompts: {other}, and prompts is {self.prompts}: leave "
-                f"it out, or set prompts: {other}"
-            )
         if self.samples_per_prompt > 1 and self.decoding != "nucleus":
             raise ValueError(
                 f"samples_per_prompt is {self.samples_per_prompt}, but {self.decoding} decoding "
@@ -78,18 +76,6 @@ class GenerationConfig(GrownSection):
                 "samples_per_prompt: 1"
             )
         return self
-
-    @property
-    def _other(self) -> frozenset[str]:
-        """The settings of the protocol that is not chosen."""
-        if self.prompts == "openings":
-            return frozenset({"block_tokens", "max_article_tokens", "whole_titles"})
-        return frozenset({"opening_tokens", "samples_per_prompt"})
-
-    @property
-    def _idle(self) -> frozenset[str]:
-        # A config that was written out is read back, and would be refused with those.
-        return super()._idle | self._other
 
     @property
     def prompt_tokens(self) -> int:

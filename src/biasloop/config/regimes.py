@@ -42,6 +42,7 @@ class AnyRegimeConfig(Section):
     dose: ClassVar[str | None] = None
     chooses: ClassVar[bool] = False
     chosen_by: ClassVar[tuple[str, ...]] = ()
+    in_words: ClassVar[tuple[str, str]] = ("", "")
     kind: str
     name: Name | None = Field(None, description="null takes the kind ('real': real_only)")
     epochs: float | None = Field(None, gt=0, description="null takes training.epochs")
@@ -64,9 +65,10 @@ class AnyRegimeConfig(Section):
     def words(self) -> tuple[str, str]:
         """Say what every generation trains on, and what that does about a bias, if anything.
 
-        Both without ``decoding``; see `trains_on` and `remedy`.
+        Both without ``decoding``; see `trains_on` and `remedy`. ``in_words``, where they follow no
+        setting.
         """
-        raise NotImplementedError
+        return self.in_words
 
     @property
     def trains_on(self) -> str:
@@ -102,11 +104,8 @@ class AnyRegimeConfig(Section):
 class SyntheticConfig(AnyRegimeConfig):
     """Each generation trains on what the one before wrote."""
 
+    in_words = ("its own text only", "")
     kind: Literal["synthetic"]
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "its own text only", ""
 
 
 class OverfittingConfig(AnyRegimeConfig):
@@ -156,12 +155,9 @@ class BalancedConfig(AnyRegimeConfig):
     dose = "strength"
     chooses = True
     chosen_by = ("leaning",)
+    in_words = ("its own text, its leanings resampled to the real shares", "balancing the leanings")
     kind: Literal["balanced"]
     strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "its own text, its leanings resampled to the real shares", "balancing the leanings"
 
 
 class VerifiedConfig(AnyRegimeConfig):
@@ -169,15 +165,12 @@ class VerifiedConfig(AnyRegimeConfig):
 
     dose = "quality"
     chooses = True
+    in_words = ("those of its own articles that the verifier accepts", "verifying the articles")
     kind: Literal["verified"]
     quality: float | None = Field(2.0, gt=0, le=3, description="least index; null asks for none")
     perplexity: tuple[float, float] | None = Field(
         None, description="lowest and highest under the base model; null asks for none"
     )
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "those of its own articles that the verifier accepts", "verifying the articles"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -215,12 +208,12 @@ class DetectorConfig(AnyRegimeConfig):
 
     dose = "strength"
     chooses = True
+    in_words = (
+        "its own text, resampled by a detector of generated text",
+        "resampling by a detector",
+    )
     kind: Literal["detector"]
     strength: Fraction = Field(1.0, description="power of the odds that an article is human text")
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "its own text, resampled by a detector of generated text", "resampling by a detector"
 
 
 class ReweightedConfig(AnyRegimeConfig):
@@ -229,15 +222,12 @@ class ReweightedConfig(AnyRegimeConfig):
     dose = "strength"
     chooses = True
     chosen_by = ("leaning",)
+    in_words = ("its own text, its loss weighed to the real shares", "reweighting the loss")
     kind: Literal["reweighted"]
     strength: Fraction = Field(1.0, description="how far, from the shares as written to the real")
     clip: float = Field(
         10.0, gt=1, description="no article weighs more than this, or less than one over this"
     )
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "its own text, its loss weighed to the real shares", "reweighting the loss"
 
 
 class AnchoredConfig(AnyRegimeConfig):
@@ -273,6 +263,10 @@ class CounterfactualConfig(AnyRegimeConfig):
     """As synthetic, the leaning words of some articles swapped for their counterparts."""
 
     dose = "probability"
+    in_words = (
+        "its own text, the leaning words of some articles swapped",
+        "swapping leaning words",
+    )
     kind: Literal["counterfactual"]
     pairs: tuple[tuple[str, str], ...] = Field(
         (), description="[[word, counterpart], ...]; a word in small letters is met in any case"
@@ -284,10 +278,6 @@ class CounterfactualConfig(AnyRegimeConfig):
     keep_both: bool = Field(
         False, description="true keeps the article as it was beside the one that was swapped"
     )
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "its own text, the leaning words of some articles swapped", "swapping leaning words"
 
     @model_validator(mode="after")
     def _has_pairs(self) -> Self:
@@ -365,36 +355,27 @@ class EditedConfig(AnyRegimeConfig):
 class AccumulationConfig(AnyRegimeConfig):
     """Each generation trains on the real articles and everything written so far."""
 
+    in_words = ("all text so far, real and its own", "accumulation")
     kind: Literal["accumulation"]
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "all text so far, real and its own", "accumulation"
 
 
 class AccumulateSubsampleConfig(AnyRegimeConfig):
     """As accumulation, on a sample of the real set's size."""
 
+    in_words = ("a sample of all text so far, real and its own", "a sample of all text so far")
     kind: Literal["accumulate_subsample"]
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "a sample of all text so far, real and its own", "a sample of all text so far"
 
 
 class RealConfig(AnyRegimeConfig):
     """Each generation trains on real articles: what training on and on does by itself."""
 
+    in_words = ("real articles only", "")
     kind: Literal["real"]
     fresh: bool = Field(
         False,
         description="true trains every generation on real articles that nothing else uses, of "
         "corpus.fresh_sets; false on those of Generation 0 again",
     )
-
-    def words(self) -> tuple[str, str]:
-        """See `AnyRegimeConfig`."""
-        return "real articles only", ""
 
     @property
     def label(self) -> str:

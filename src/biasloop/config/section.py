@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -71,12 +72,8 @@ def checked(template: str, needed: str, other: tuple[str, ...] = ()) -> str:
     return template
 
 
-def as_given(template: str, title: str | None, body: str) -> str:
-    """Put an article's title and body into their places; see `Input`."""
-    return filled(template, {"title": title or "", "body": body})
-
-
-#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read.
+#: What is read of an article: a text with ``{body}``, and ``{title}`` where titles are read; see
+#: `tables.as_given`.
 Input = Annotated[str, AfterValidator(lambda text: checked(text, "body", ("title",)))]
 
 #: The body alone.
@@ -95,16 +92,31 @@ class GrownSection(Section):
     """A section that has got settings since runs were made with it.
 
     Those in ``later`` are written out only where they differ from their default: without them a
-    section is what it was before, and so are the runs made with it.
+    section is what it was before, and so are the runs made with it. ``needs`` says which apply only
+    where another one has some value: elsewhere they are refused, and not written out.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {}
+
+    @model_validator(mode="after")
+    def _settings_apply(self) -> Self:
+        for (key, value), names in self.needs.items():
+            given = sorted(self.model_fields_set & set(names))
+            if given and getattr(self, key) != value:
+                raise ValueError(
+                    f"{given[0]} is a setting of {key}: {value}, and {key} is "
+                    f"{getattr(self, key)}: leave it out, or set {key}: {value}"
+                )
+        return self
 
     @property
     def _idle(self) -> frozenset[str]:
         """What is not written out."""
         fields = type(self).model_fields
-        return frozenset(n for n in self.later if getattr(self, n) == fields[n].default)
+        needs = [names for (key, value), names in self.needs.items() if getattr(self, key) != value]
+        later = (name for name in self.later if getattr(self, name) == fields[name].default)
+        return frozenset(later).union(*needs)
 
     @model_serializer(mode="wrap")
     def _without_idle(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -51,6 +51,11 @@ class TrainingConfig(GrownSection):
     """Fine-tuning of one generation."""
 
     later = frozenset({"input", "empty_lines", "method", "text"})
+    needs: ClassVar = {
+        ("method", "lora"): ("lora",),
+        ("text", "chat"): ("instruction",),
+        ("text", "plain"): ("input", "empty_lines"),
+    }
 
     epochs: float = Field(5, gt=0)
     learning_rate: float = Field(5e-5, gt=0.0)
@@ -108,29 +113,13 @@ class TrainingConfig(GrownSection):
         return instruction
 
     @model_validator(mode="after")
-    def _settings_apply(self) -> Self:
-        for name, key, needed in (
-            ("lora", "method", "lora"),
-            ("instruction", "text", "chat"),
-            ("input", "text", "plain"),
-            ("empty_lines", "text", "plain"),
-        ):
-            if name in self.model_fields_set and getattr(self, key) != needed:
-                raise ValueError(
-                    f"{name} is a setting of {key}: {needed}, and {key} is {getattr(self, key)}: "
-                    f"leave it out, or set {key}: {needed}"
-                )
+    def _lines_are_kept(self) -> Self:
         if self.empty_lines == "keep" and self.samples != "line":
             raise ValueError(
                 "empty_lines: keep makes samples of empty lines, and samples is 'article': set "
                 "samples: line, or leave it out"
             )
         return self
-
-    @property
-    def _idle(self) -> frozenset[str]:
-        others = {"lora": self.method == "lora", "instruction": self.text == "chat"}
-        return super()._idle | {name for name, applies in others.items() if not applies}
 
     @property
     def asks(self) -> str | None:

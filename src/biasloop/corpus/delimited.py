@@ -141,10 +141,9 @@ def _rows(path: Path, dialect: _Dialect) -> Iterator[_Row]:
         for line in islice(_lines(path), dialect.skipped, None):
             taken += bool(line.strip())
             if dialect.escaped:
-                plain = line.replace("\\\\", _BACKSLASH).replace(f"\\{quote}", _QUOTE)
-                yield plain.replace(f"\\{delimiter}", _DELIMITER)
-            else:
-                yield line
+                line = line.replace("\\\\", _BACKSLASH).replace(f"\\{quote}", _QUOTE)
+                line = line.replace(f"\\{delimiter}", _DELIMITER)
+            yield line
 
     reader = csv.reader(lines(), delimiter=delimiter, quotechar=quote, strict=True)
     # The limit is the module's, not the reader's: set it for each row and put it back.

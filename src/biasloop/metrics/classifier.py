@@ -410,13 +410,6 @@ class FittedBuiltin:
 
 
 @dataclass(frozen=True)
-class _Trained:
-    candidate: int
-    linear: LinearClassifier
-    macro_f1: list[float]
-
-
-@dataclass(frozen=True)
 class _Problem:
     """The prepared candidates and the truth, of which a training set is a choice of rows."""
 
@@ -427,18 +420,23 @@ class _Problem:
     labels: int
     seed: int
 
-    def train(self, rows: np.ndarray, folds: int) -> _Trained:
-        """Choose, calibrate and fit on ``rows`` alone."""
+    def train(self, rows: np.ndarray, folds: int) -> tuple[BuiltinClassifier, Any, list[float]]:
+        """Choose, calibrate and fit on ``rows`` alone.
+
+        Beside the classifier are the texts as its features prepared them, and each candidate's
+        macro-F1.
+        """
         truth = self.truth[rows]
         parts = by_source(truth, self.groups[rows], folds, self.seed)
         parts = by_article(truth, folds, self.seed) if parts is None else parts
         logits = [self._out_of_fold(index, rows, parts) for index in range(len(self.candidates))]
         scores = [macro_f1(truth, one.argmax(axis=1), self.labels) for one in logits]
         best = int(np.argmax(scores))
-        features, _ = self.prepared[best].encode(rows)
-        linear = fit_linear(features, truth, self.labels, self.candidates[best].strength)
+        chosen, prepared = self.candidates[best], self.prepared[best]
+        features, _ = prepared.encode(rows)
+        linear = fit_linear(features, truth, self.labels, chosen.strength)
         calibrated = replace(linear, temperature=fit_temperature(logits[best], truth))
-        return _Trained(best, calibrated, scores)
+        return BuiltinClassifier(chosen.name, prepared.encoder(rows), calibrated), prepared, scores
 
     def _out_of_fold(self, index: int, rows: np.ndarray, parts: Folds) -> np.ndarray:
         logits = np.empty((len(rows), self.labels))
@@ -456,12 +454,10 @@ class _Problem:
         classifiers = []
         for part in parts:
             train, test = np.delete(rows, part), rows[part]
-            trained = self.train(train, _INNER_FOLDS)
-            prepared = self.prepared[trained.candidate]
+            classifier, prepared, _ = self.train(train, _INNER_FOLDS)
             _, features = prepared.encode(train, test)
-            probabilities[part] = trained.linear.probabilities(features)
-            name = self.candidates[trained.candidate].name
-            classifiers.append(BuiltinClassifier(name, prepared.encoder(train), trained.linear))
+            probabilities[part] = classifier.linear.probabilities(features)
+            classifiers.append(classifier)
         return HeldOut(rows, [rows[part] for part in parts], probabilities, classifiers)
 
 
@@ -500,15 +496,9 @@ def fit_builtin(
     )
     every = np.arange(len(texts))
     by_articles = problem.held_out(every, by_article(truth, _OUTER_FOLDS, seed))
-    final = problem.train(every, _OUTER_FOLDS)
-    return FittedBuiltin(
-        BuiltinClassifier(
-            candidates[final.candidate], problem.prepared[final.candidate].encoder(), final.linear
-        ),
-        dict(zip(candidates, final.macro_f1, strict=True)),
-        by_articles,
-        _hold_out_sources(problem, sources),
-    )
+    classifier, _, scores = problem.train(every, _OUTER_FOLDS)
+    by_name = dict(zip(candidates, scores, strict=True))
+    return FittedBuiltin(classifier, by_name, by_articles, _hold_out_sources(problem, sources))
 
 
 def fit_second(

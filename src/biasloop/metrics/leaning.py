@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import AxisConfig, LeaningConfig, as_given
+from biasloop.config import AxisConfig, LeaningConfig
 from biasloop.errors import InputError, StoreError, nearest, registered
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
@@ -51,6 +51,7 @@ from biasloop.metrics.pretrained import TrainedClassifier, load_sequence
 from biasloop.metrics.sentence_encoder import EmbeddingCandidate, SentenceEncoder
 from biasloop.metrics.tokenization import sentences
 from biasloop.metrics.zero_shot import load_entailment, load_judge
+from biasloop.tables import as_given
 
 #: A label with fewer instrument articles gives no instrument.
 LEAST_ARTICLES = 10

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from biasloop.config import MetricsConfig, as_given
+from biasloop.config import MetricsConfig
 from biasloop.errors import BiasloopError, InputError
 from biasloop.metrics.base import FitContext, Scored, scored
 from biasloop.models.batches import batches, few_lengths, read_at_once
@@ -23,6 +23,7 @@ from biasloop.models.fast.linear import prepacked
 from biasloop.models.load import LoadedModel, checkpoint_of, load_model
 from biasloop.models.tokens import begun, padded
 from biasloop.quantities import Quantity, declare
+from biasloop.tables import as_given
 
 if TYPE_CHECKING:
     import torch
@@ -129,13 +130,12 @@ def _by_token(
     ids = [np.asarray(tokens, np.int32) for tokens in begun(tokenizer, texts, limit)]
     judged = [row for row in range(len(texts)) if len(ids[row]) > 1]
     result = np.full(len(texts), np.nan)
-    sums = [0.0] * len(judged)
+    sums = np.zeros(len(judged))
     for place, logits, follows in _predictions(
         model, [ids[row] for row in judged], batch_size, limit
     ):
         sums[place] += float(total(logits, follows))
-    for place, row in enumerate(judged):
-        result[row] = sums[place] / (len(ids[row]) - 1)
+    result[judged] = sums / np.array([len(ids[row]) - 1 for row in judged])
     if np.isnan(result[judged]).any():
         raise _diverged("perplexity")
     return result

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from biasloop import seeds
-from biasloop.config import QualityConfig, as_given
+from biasloop.config import QualityConfig
 from biasloop.errors import InputError, StoreError
 from biasloop.files import write_json
 from biasloop.metrics.base import Card, FitContext, Scored, scored
@@ -27,6 +27,7 @@ from biasloop.metrics.evaluation import evaluate
 from biasloop.metrics.pretrained import load_classifier
 from biasloop.metrics.quality_classifier import GRADES, Pool, examples, fit_quality, load_quality
 from biasloop.metrics.tokenization import at_full_stops, sentences
+from biasloop.tables import as_given
 
 #: Graded examples that a detector by id is measured on.
 MEASURED_EXAMPLES = 600

@@ -79,24 +79,18 @@ def adjusted_shares(read: np.ndarray, rates: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     read
-        Shares as read, shape (..., labels).
+        Shares as read, shape (labels,).
     rates
-        P(read | is), shape (..., labels, labels), broadcasting with ``read``.
+        P(read | is), shape (labels, labels).
 
     Returns
     -------
     np.ndarray
-        Shape (..., labels); NaN where the rates are singular.
+        Shape (labels,); NaN where the rates are singular.
     """
-    read, rates = np.asarray(read, dtype=float), np.asarray(rates, dtype=float)
-    shape = np.broadcast_shapes(read.shape[:-1], rates.shape[:-2])
-    transposed = np.swapaxes(rates, -1, -2)
-    singular = ~(np.linalg.svd(transposed, compute_uv=False)[..., -1] > 1e-9)
-    safe = np.where(singular[..., None, None], np.eye(read.shape[-1]), transposed)
-    inverse = np.broadcast_to(np.linalg.inv(safe), (*shape, *rates.shape[-2:]))
-    solved = np.einsum("...ij,...j->...i", inverse, np.broadcast_to(read, (*shape, read.shape[-1])))
-    known = ~np.broadcast_to(singular, shape)[..., None]
-    return nearest_distribution(np.where(known, solved, np.nan))
+    if not np.linalg.svd(rates, compute_uv=False)[-1] > 1e-9:
+        return np.full(len(read), np.nan)
+    return nearest_distribution(np.einsum("ij,j->i", np.linalg.inv(rates.T), read))
 
 
 def nearest_distribution(values: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ from biasloop.models.load import checkpoint_of, load_model
 from biasloop.models.tokens import as_text, beginning, padded, said, tokenized
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 _KEY = "metrics.leaning"
@@ -102,59 +103,50 @@ class Judge(TrainedClassifier):
         )
 
     def _read(self, texts: list[str], batch_size: int, room: int) -> np.ndarray:
+        """Read logits of the first tokens, or log probabilities of whole answers."""
+        import torch
         from scipy.special import softmax
 
         prompts = [
             np.array([*self.before, *ids, *self.after], np.int32)
             for ids in tokenized(self.tokenizer, texts, room)
         ]
-        ways: list[tuple[int, ...]] = (
-            [()] if self.by_first_token else [answer[:-1] for answer in self.answers]
-        )
-        asked = [(row, way) for row in range(len(prompts)) for way in range(len(ways))]
-        lengths = [len(prompts[row]) + len(ways[way]) for row, way in asked]
-        result = np.empty((len(texts), len(self.answers)))
-        for places in batches(lengths, batch_size, read_at_once(self.model)):
-            self._read_batch(prompts, [asked[place] for place in places], result)
-        refuse_lost(self.model, result)
-        return softmax(result, axis=1)
-
-    def _read_batch(
-        self, prompts: list[np.ndarray], asked: list[tuple[int, int]], result: np.ndarray
-    ) -> None:
-        """Read one batch: logits of the first tokens, or log probabilities of whole answers."""
-        import torch
-
-        whole = not self.by_first_token
+        whole, firsts = not self.by_first_token, [answer[0] for answer in self.answers]
+        ways = range(len(firsts) if whole else 1)
+        asked = [(row, way) for row in range(len(prompts)) for way in ways]
         rows = [
             np.concatenate([prompts[row], self.answers[way][:-1]]) if whole else prompts[row]
             for row, way in asked
         ]
-        longest = min(few_lengths(max(len(ids) for ids in rows)), self.context)
+        result = np.empty((len(texts), len(firsts)))
+        for places in batches([len(ids) for ids in rows], batch_size, read_at_once(self.model)):
+            needed = [range(len(prompts[asked[at][0]]) - 1, len(rows[at])) for at in places]
+            kept = sorted({position for own in needed for position in own})
+            logits = self._logits_at([rows[at] for at in places], kept)
+            for at, own, read in zip(places, needed, logits, strict=True):
+                row, way = asked[at]
+                found = read[[kept.index(position) for position in own]].float()
+                if whole:
+                    tokens = torch.tensor(self.answers[way], device=found.device)
+                    each = found.log_softmax(-1).gather(1, tokens[:, None])
+                    result[row, way] = float(each.double().sum())
+                else:
+                    result[row] = found[0, firsts].double().cpu().numpy()
+        refuse_lost(self.model, result)
+        return softmax(result, axis=1)
+
+    def _logits_at(self, rows: list[np.ndarray], kept: list[int]) -> torch.Tensor:
+        """Read a batch: logits at some positions, shape (rows, positions, vocabulary)."""
+        import torch
+
         device = self.model.device
+        longest = min(few_lengths(max(map(len, rows))), self.context)
         input_ids, mask = (x.to(device) for x in padded(rows, 0, length=longest))
-        needed = [
-            range(len(prompts[row]) - 1, len(prompts[row]) + (len(self.answers[way]) - 1) * whole)
-            for row, way in asked
-        ]
-        kept = sorted({place for places in needed for place in places})
         options = {}
         if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"] = torch.tensor(kept, device=device)
         read = self.model(input_ids=input_ids, attention_mask=mask, use_cache=False, **options)
-        logits = read.logits
-        if not options:
-            logits = logits[:, kept]
-        at = {place: index for index, place in enumerate(kept)}
-        for place, (row, way) in enumerate(asked):
-            own = logits[place, [at[position] for position in needed[place]]].float()
-            if whole:
-                tokens = torch.tensor(self.answers[way], device=device)
-                each = own.log_softmax(-1).gather(1, tokens[:, None])
-                result[row, way] = float(each.double().sum())
-            else:
-                firsts = [answer[0] for answer in self.answers]
-                result[row] = own[0, firsts].double().cpu().numpy()
+        return read.logits if options else read.logits[:, kept]
 
 
 def load_judge(

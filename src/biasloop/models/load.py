@@ -373,32 +373,26 @@ def load_model(
     InputError
         If the model or its tokenizer cannot be read; the message says what was tried.
     """
-    quiet()
-    device = choose(precision)
-    with without_adapter(resolve_model(name, revision)) as location:
-        return _load_from(name, location, device, weights, place)
-
-
-def _load_from(
-    name: str, location: ModelLocation, device: Device, weights: bool, place: bool
-) -> LoadedModel:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    adapter = location.adapter
-    own_words = adapter and has_tokenizer(adapter.folder)
-    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-    tokenizer = _load("tokenizer", words, AutoTokenizer)
-    options: dict[str, Any] = {"dtype": device.dtype}
-    if not location.gguf_file:
-        options["use_safetensors"] = True
-    if weights:
-        location.fetch_weights()
-        model = _load("model", location, AutoModelForCausalLM, **options)
-    else:
-        shape = _load("config", location, AutoConfig)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(shape)
+    quiet()
+    device = choose(precision)
+    with without_adapter(resolve_model(name, revision)) as location:
+        adapter = location.adapter
+        own_words = adapter and has_tokenizer(adapter.folder)
+        words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+        tokenizer = _load("tokenizer", words, AutoTokenizer)
+        options: dict[str, Any] = {"dtype": device.dtype}
+        if not location.gguf_file:
+            options["use_safetensors"] = True
+        if weights:
+            location.fetch_weights()
+            model = _load("model", location, AutoModelForCausalLM, **options)
+        else:
+            shape = _load("config", location, AutoConfig)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(shape)
     if location.gguf_file:
         # The weights are plain tensors by now; only these still call them quantised, and
         # transformers refuses to train or save what is called so.

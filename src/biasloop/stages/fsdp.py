@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import polars as pl
@@ -202,8 +202,7 @@ def _main(job: Path) -> None:
         sys.exit(1)
     if first:
         loaded.tokenizer.save_pretrained(settings["out"])
-        found = {"steps": log.steps, "tokens": log.tokens, "losses": log.losses}
-        write_json(job / _LOG, found)
+        write_json(job / _LOG, asdict(log))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

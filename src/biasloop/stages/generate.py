@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from biasloop.config import GenerationConfig, as_given
+from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
 from biasloop.models.fast.decode import (
@@ -32,7 +32,7 @@ from biasloop.models.load import LoadedModel
 from biasloop.models.tokens import Chat, beginning, begun, chat_of, tokenized
 from biasloop.seeds import generator, integer
 from biasloop.stages.vllm_engine import continue_with_vllm
-from biasloop.tables import ARTICLES
+from biasloop.tables import ARTICLES, as_given
 
 #: Called with the tokens written since the last call.
 Progress = Callable[[int], None]

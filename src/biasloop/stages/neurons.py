@@ -6,17 +6,18 @@ Knows one model and some articles; knows neither generations nor metrics.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from biasloop.config import as_given
 from biasloop.errors import InputError
 from biasloop.models.load import LoadedModel
 from biasloop.models.sites import FeedForward, feed_forwards, reading
 from biasloop.models.tokens import begun, padded
-from biasloop.tables import CHAIN, NEURONS
+from biasloop.tables import CHAIN, NEURONS, as_given
 
 if TYPE_CHECKING:
     import torch
@@ -116,8 +117,6 @@ def activation_moments(
     template: str = "{body}",
 ) -> dict[tuple[str, int], Moments]:
     """Read the articles once and add up every unit's activations, by site and layer."""
-    from contextlib import ExitStack
-
     import torch
 
     moments = {(s, block.layer): Moments(block.units(s)) for s in sites for block in blocks}
@@ -130,9 +129,7 @@ def activation_moments(
 
     with ExitStack() as stack, torch.inference_mode():
         for site in sites:
-            stack.enter_context(
-                reading(blocks, site, lambda layer, v, site=site: see(site, layer, v))
-            )
+            stack.enter_context(reading(blocks, site, partial(see, site)))
         begins = len(loaded.card.begins)
         for input_ids, mask in batches(loaded, articles, max_tokens, batch_size, template):
             text = mask.bool()

@@ -177,43 +177,22 @@ class Objective:
         """What of it decides a training, as JSON; which anchor, the training's stage knows."""
         return {"weights": None if self.weights is None else [*self.weights], "kl": self.kl}
 
-    def install(self, trainer: Any) -> None:  # noqa: ANN401 - a Trainer
-        """Have a Trainer of padded samples minimise this."""
-        rows, collate = trainer.train_dataset, trainer.data_collator
-        weights = self.weights or [1.0] * len(rows)
-
-        def collate_weighted(batch: Sequence[tuple[Any, float]]) -> dict[str, torch.Tensor]:
-            import torch
-
-            found = collate([row for row, _ in batch])
-            own = [weight for _, weight in batch]
-            return {**found, "weight": torch.tensor(own, dtype=torch.float32)}
-
-        trainer.train_dataset = [*zip(rows, weights, strict=True)]
-        trainer.data_collator = collate_weighted
-        trainer.compute_loss = self._compute
-        if self.anchor is not None:
-            self.anchor.to(trainer.args.device).eval()
-
-    def _compute(
+    def loss(
         self,
         model: Any,  # noqa: ANN401
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:  # noqa: ANN401 - as `Trainer.compute_loss`
+        inputs: Mapping[str, torch.Tensor],
+        items: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        """Compute the loss of a padded batch with its ``weight``; see `step_loss`."""
         import torch
 
         read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        outputs = model(**read, use_cache=False)
+        logits = model(**read, use_cache=False).logits
         other = None
         if self.anchor is not None and self.kl:
             with torch.no_grad():
                 other = self.anchor(**read, use_cache=False).logits
-        loss = step_loss(
-            outputs.logits, inputs["labels"], inputs["weight"], num_items_in_batch, other, self.kl
-        )
-        return (loss, outputs) if return_outputs else loss
+        return step_loss(logits, inputs["labels"], inputs["weight"], items, other, self.kl)
 
 
 def step_loss(
@@ -428,16 +407,22 @@ def train(
             # A GPU's time goes into starting operations: padding costs it less than joining.
             joined = packing and loaded.device.name == "cpu"
 
-            def batch(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, torch.Tensor]:
-                chosen, first = zip(*rows, strict=True)
+            without = unlearned or [1] * len(samples)
+            weights = (objective and objective.weights) or [1.0] * len(samples)
+
+            def batch(rows: Sequence[tuple[Sequence[int], int, float]]) -> dict[str, torch.Tensor]:
+                import torch
+
+                chosen, first, own = zip(*rows, strict=True)
                 if joined:
                     return pack(chosen, first)
-                return collate(chosen, pad_token_id, unlearned=first)
+                found = collate(chosen, pad_token_id, unlearned=first)
+                return found | ({"weight": torch.tensor(own)} if objective else {})
 
-            trainer = _trainer()(
+            trainer = _trainer(objective)(
                 model=loaded.model,
                 args=arguments,
-                train_dataset=[*zip(samples, unlearned or [1] * len(samples), strict=True)],  # ty: ignore[invalid-argument-type]
+                train_dataset=[*zip(samples, without, weights, strict=True)],  # ty: ignore[invalid-argument-type]
                 data_collator=batch,
                 callbacks=[watch],
             )
@@ -446,8 +431,8 @@ def train(
                 raise InputError(f"training.report_to {list(report_to)}: {error}") from error
             raise
         trainer.remove_callback(PrinterCallback)
-        if objective:
-            objective.install(trainer)
+        if objective and objective.anchor is not None:
+            objective.anchor.to(trainer.args.device).eval()
         loaded.model.train()
         latest = kept.latest() if kept else None
         attention = packed(model) if packing else contextlib.nullcontext()
@@ -473,8 +458,8 @@ def train(
     return TrainingLog(int(result.global_step), int(trainer.state.num_input_tokens_seen), losses)
 
 
-def _trainer() -> type[Trainer]:
-    """Make the Trainer whose batches may predict nothing, as those of empty lines."""
+def _trainer(objective: Objective | None) -> type[Trainer]:
+    """Make the Trainer of an objective, and of batches that predict nothing, as empty lines do."""
     import torch
     from transformers import Trainer
 
@@ -486,6 +471,8 @@ def _trainer() -> type[Trainer]:
             return_outputs: bool = False,
             num_items_in_batch: torch.Tensor | int | None = None,
         ) -> Any:  # noqa: ANN401
+            if objective:
+                return objective.loss(model, inputs, num_items_in_batch)
             # Their loss is 0 and moves nothing; divided by no token it would be no number.
             if num_items_in_batch is not None:
                 num_items_in_batch = torch.as_tensor(num_items_in_batch).clamp(min=1)

@@ -10,7 +10,7 @@ others. docs/theory.md, "The condition for real models", says what either proves
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,13 +118,13 @@ def slopes(
         batches = [group[at : at + batch] for at in range(0, len(group), batch)]
         with torch.inference_mode(), prepacked(loaded.model):
             readers = [
-                _Reader(loaded, [(row[2], row[3]) for row in some], config) for some in batches
+                _reader(loaded, [(row[2], row[3]) for row in some], config) for some in batches
             ]
         ends = []
         for share in (_STEP, -_STEP):
             _place(loaded.model, origin, update, share)
             with torch.inference_mode(), prepacked(loaded.model):
-                ends.append(np.concatenate([reader.log_probabilities() for reader in readers]))
+                ends.append(np.concatenate([reader() for reader in readers]))
         _place(loaded.model, origin, update, 0.0)
         slope = (ends[0] - ends[1]) / (2 * _STEP)
         found.extend((row[0], value) for row, value in zip(group, slope.tolist(), strict=True))
@@ -151,54 +151,50 @@ def outside_nucleus(logits: torch.Tensor, top_p: float, min_p: float = 0.0) -> t
     return outside | (logits < ascending[:, -1:] + np.log(min_p)) if min_p else outside
 
 
-class _Reader:
-    """Reads a batch of blocks again and again, with the nucleus of the first reading."""
+def _reader(
+    loaded: LoadedModel,
+    blocks: Sequence[tuple[Sequence[int], Sequence[int]]],
+    config: GenerationConfig,
+) -> Callable[[], np.ndarray]:
+    """Return what reads a batch of blocks again, with the nucleus of the first reading.
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        blocks: Sequence[tuple[Sequence[int], Sequence[int]]],
-        config: GenerationConfig,
-    ) -> None:
-        import torch
+    It gives the log-probability of each block's continuation, in nats; shape (blocks,).
+    """
+    import torch
 
-        self.loaded, self.temperature = loaded, config.temperature
-        device = torch.device(loaded.device.name)
-        width = max(len(prompt) + len(written) for prompt, written in blocks)
-        width = min(few_lengths(width), loaded.context)
-        texts = [[*prompt, *written] for prompt, written in blocks]
-        self.input_ids, _ = padded(texts, loaded.card.pad, length=width)
-        places = [
-            (row, column)
-            for row, (prompt, _) in enumerate(blocks)
-            for column in range(len(prompt) - 1, len(texts[row]) - 1)
-        ]
-        self.rows, self.columns = (torch.as_tensor(x) for x in zip(*places, strict=True))
-        self.targets = self.input_ids[self.rows, self.columns + 1].to(device)
-        self.input_ids = self.input_ids.to(device)
-        # No place before this has a continuation to predict, and so needs no logits.
-        self.first = int(self.columns.min())
-        self.outside = outside_nucleus(self._logits(), config.top_p, config.min_p)
-        # Written in another precision, a token may lie just outside.
-        self.outside[torch.arange(len(self.targets), device=device), self.targets] = False
+    device = torch.device(loaded.device.name)
+    texts = [[*prompt, *written] for prompt, written in blocks]
+    width = min(few_lengths(max(map(len, texts))), loaded.context)
+    input_ids, _ = padded(texts, loaded.card.pad, length=width)
+    places = [
+        (row, column)
+        for row, (prompt, _) in enumerate(blocks)
+        for column in range(len(prompt) - 1, len(texts[row]) - 1)
+    ]
+    rows, columns = (torch.as_tensor(x) for x in zip(*places, strict=True))
+    targets = input_ids[rows, columns + 1].to(device)
+    input_ids = input_ids.to(device)
+    # No place before this has a continuation to predict, and so needs no logits.
+    first = int(columns.min())
 
-    def _logits(self) -> torch.Tensor:
+    def read() -> torch.Tensor:
         # No mask: padding is on the right, where no token that counts looks.
-        logits = self.loaded.model(
-            input_ids=self.input_ids,
-            logits_to_keep=self.input_ids.shape[1] - self.first,
-            use_cache=False,
+        logits = loaded.model(
+            input_ids=input_ids, logits_to_keep=input_ids.shape[1] - first, use_cache=False
         ).logits
-        return logits[self.rows, self.columns - self.first].float().div_(self.temperature)
+        return logits[rows, columns - first].float().div_(config.temperature)
 
-    def log_probabilities(self) -> np.ndarray:
-        """Log-probability of each block's continuation, in nats; shape (blocks,)."""
-        import torch
+    outside = outside_nucleus(read(), config.top_p, config.min_p)
+    # Written in another precision, a token may lie just outside.
+    outside[torch.arange(len(targets), device=device), targets] = False
 
-        logits = self._logits().masked_fill_(self.outside, -torch.inf)
-        chosen = torch.log_softmax(logits, -1).gather(-1, self.targets[:, None])[:, 0]
-        total = torch.zeros(len(self.input_ids), dtype=torch.float64)
-        return total.index_add(0, self.rows, chosen.double().cpu()).numpy()
+    def log_probabilities() -> np.ndarray:
+        logits = read().masked_fill_(outside, -torch.inf)
+        chosen = torch.log_softmax(logits, -1).gather(-1, targets[:, None])[:, 0]
+        total = torch.zeros(len(input_ids), dtype=torch.float64)
+        return total.index_add(0, rows, chosen.double().cpu()).numpy()
+
+    return log_probabilities
 
 
 def project_on_gradient(
