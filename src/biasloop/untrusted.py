@@ -39,13 +39,20 @@ def in_markdown(text: str) -> str:
 
 
 def templates(package: str) -> Environment:
-    """Give a package's templates: every value is escaped, and one that is not given is an error."""
+    """Give a package's templates.
+
+    Every text is made `visible` and escaped, and a value that is not given is an error.
+    """
     import jinja2
+    from markupsafe import Markup
 
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: (
+            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -66,6 +66,12 @@ def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
     from markupsafe import Markup
 
     environment = templates("biasloop.report")
+    environment.filters |= {
+        "name": fmt.name,
+        "number": fmt.number,
+        "percent": fmt.percent,
+        "duration": fmt.duration,
+    }
     trusted = _trusted(found.figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
@@ -75,6 +81,7 @@ def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
             if chart.stem in pictures
         ],
         policy=content_policy(trusted["plotly"], trusted["script"]),
+        zip=zip,
         **_contents(found),
     )
 
@@ -135,11 +142,7 @@ def _contents(found: Findings) -> dict[str, Any]:
                 for card in axis.results.cards
             ),
         ],
-        "real_shares": [
-            (fmt.name(label), fmt.percent(true), fmt.percent(read))
-            for label, true, read in real_shares(results, summary)
-            if leaning
-        ],
+        "real_shares": real_shares(results, summary) if leaning else (),
         "unit": f"{config.report.cluster}s",
         "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
@@ -153,8 +156,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     seeds = len(config.loop.seeds)
     facts = [
-        ("corpus", fmt.visible(str(results.corpus.get("name", "")))),
-        ("base model", fmt.visible(config.base.model)),
+        ("corpus", str(results.corpus.get("name", ""))),
+        ("base model", config.base.model),
         ("training", _training(config.training)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
@@ -201,45 +204,15 @@ def _ends(results: Results) -> dict[str, str]:
 
 
 def _provenance(results: Results) -> dict[str, Any]:
-    corpus = results.corpus
-    parts = corpus.get("parts") or {}
-    stages = results.stages
-    timed = stages.sort(["seconds", "name"], descending=[True, False]) if stages.height else stages
+    stages, config = results.stages, results.config.model_dump(mode="json")
     return {
-        "citation": fmt.visible(str(corpus.get("citation") or "not stated")),
-        "licence": fmt.visible(str(corpus.get("licence") or "not stated")),
-        "parts": [
-            (fmt.name(part), [f"{counts.get(label, 0):,}" for label in results.labels])
-            for part, counts in parts.items()
-        ],
-        "labels": [fmt.name(label) for label in results.labels],
-        "config": fmt.visible(
-            yaml.safe_dump(
-                strict(results.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
-            )
-        ),
-        "provenance": [
-            (fmt.visible(key), fmt.visible(str(value)))
-            for key, value in sorted((results.provenance | _ends(results)).items())
-        ],
-        "stage_totals": [
-            (row["kind"], f"{row['stages']:,}", fmt.duration(row["seconds"]))
-            for row in stage_totals(stages)
-        ],
-        "all_seconds": fmt.duration(float(stages["seconds"].sum())) if stages.height else "",
-        "stages": [
-            (
-                fmt.visible(row["kind"]),
-                fmt.visible(row["name"]),
-                fmt.duration(row["seconds"]),
-                fmt.visible(str(row["finished"])),
-                fmt.visible(row["key"])[:12],
-            )
-            for row in timed.iter_rows(named=True)
-        ],
-        "bad_rows": [
-            (fmt.visible(row["location"]), fmt.visible(row["reason"]))
-            for row in results.bad_rows.head(_LISTED_ROWS).iter_rows(named=True)
-        ],
+        "corpus": results.corpus,
+        "labels": results.labels,
+        "config": yaml.safe_dump(strict(config), sort_keys=False, allow_unicode=True),
+        "provenance": sorted((results.provenance | _ends(results)).items()),
+        "stage_totals": stage_totals(stages),
+        "all_seconds": float(stages["seconds"].sum()),
+        "stages": stages.sort(["seconds", "name"], descending=[True, False]).to_dicts(),
+        "bad_rows": results.bad_rows.head(_LISTED_ROWS).to_dicts(),
         "bad_row_count": results.bad_rows.height,
     }
