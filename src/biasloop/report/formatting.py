@@ -84,9 +84,9 @@ def between(low: float | None, high: float | None, digits: int = 1, sign: bool =
     return f"{write(low, digits)} to {write(high, digits)}"
 
 
-def points_between(low: float, high: float, digits: int = 1) -> str:
+def points_between(low: float, high: float) -> str:
     """Write an interval of a change of a share (-1 to 1) in points, with signs."""
-    return between(100 * low, 100 * high, digits, sign=True)
+    return between(100 * low, 100 * high, sign=True)
 
 
 def duration(seconds: float) -> str:
@@ -100,9 +100,9 @@ def duration(seconds: float) -> str:
     return f"{hours}{_THIN}h {minutes:02d}{_THIN}min"
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
+def counted(count: int, noun: str) -> str:
     """Write a count with its noun."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
 def generations(numbers: list[int]) -> str:
