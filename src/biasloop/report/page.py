@@ -20,7 +20,7 @@ from biasloop.report.answer import QUESTION
 from biasloop.report.axes import section
 from biasloop.report.cautions import real_shares
 from biasloop.report.cells import regime_tables, selection_tables
-from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, Look, escape
 from biasloop.report.drawing import plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
@@ -31,18 +31,6 @@ from biasloop.report.statistics import tables_of_tests, update_tables, verdict_t
 from biasloop.report.summary_json import stage_totals, strict
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
-
-#: The marks of the figures' lines as SVG paths around (16, 6).
-_MARKS = {
-    "circle": "M12 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",
-    "square": "M12.5 2.5h7v7h-7Z",
-    "diamond": "M16 1l5 5l-5 5l-5-5Z",
-    "triangle-up": "M16 1.5l4.5 8h-9Z",
-    "triangle-down": "M16 10.5l4.5-8h-9Z",
-    "pentagon": "M16 1.5l4.5 3.4l-1.8 5.4h-5.4l-1.8-5.4Z",
-    "star": "M16 0l1.5 4.2h4.4l-3.5 2.7l1.3 4.3l-3.7-2.6l-3.7 2.6l1.3-4.3l-3.5-2.7h4.4Z",
-    "x": "M12 4l2-2l2 2l2-2l2 2l-2 2l2 2l-2 2l-2-2l-2 2l-2-2l2-2Z",
-}
 
 #: Skipped rows that the page lists; the rest are counted.
 _LISTED_ROWS = 200
@@ -71,6 +59,7 @@ def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
         "number": fmt.number,
         "percent": fmt.percent,
         "duration": fmt.duration,
+        "key": escape,
     }
     trusted = _trusted(found.figures)
     return environment.get_template("report.html").render(
@@ -174,28 +163,14 @@ def _training(training: TrainingConfig) -> str:
     return ", ".join(filter(None, (method, chat)))
 
 
-def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
-    """Name the lines of the figures over generations, keyed as their traces are."""
+def _legend(results: Results, figures: Figures) -> dict[str, Look]:
+    """Give the look of every line of the figures over generations, by its name."""
     shown = {line.name for c in figures.all() if isinstance(c, Chart) for line in c.series}
     levels = {level.name for c in figures.all() if isinstance(c, Chart) for level in c.references}
-    found = [
-        (fmt.name(regime), look)
-        for regime, look in looks(results).items()
-        if fmt.name(regime) in shown
-    ]
-    found += [("real articles", REAL_LOOK)] if "real articles" in levels else []
-    found += [("base model", BASE_LOOK)] if "base model" in levels else []
-    dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "longdash": "11 3", "dot": "2 3"}
-    return [
-        {
-            "key": escape(name),
-            "name": name,
-            "colour": look.colour,
-            "dash": dashes[look.dash[0]],
-            "mark": _MARKS[look.mark[0]],
-        }
-        for name, look in found
-    ]
+    named = {fmt.name(regime): look for regime, look in looks(results).items()}
+    found = {name: look for name, look in named.items() if name in shown}
+    ends = {"real articles": REAL_LOOK, "base model": BASE_LOOK}
+    return found | {name: look for name, look in ends.items() if name in levels}
 
 
 def _ends(results: Results) -> dict[str, str]:
