@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,14 +39,21 @@ def in_markdown(text: str) -> str:
     return line.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
-def templates(package: str) -> Environment:
-    """Give a package's templates: every value is escaped, and one that is not given is an error."""
+def templates(package: str, shown: Callable[[str], str] = visible) -> Environment:
+    """Give a package's templates, where a value that is not given is an error.
+
+    Every text is first what ``shown`` makes of it, and escaped for HTML if that is no markup.
+    """
     import jinja2
+    from markupsafe import Markup
 
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: (
+            shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -39,8 +39,6 @@ from biasloop.loop.store import (
 from biasloop.version import __version__
 
 CONFIG_FILE = "config.yaml"
-#: Called with the stages done so far, and of how many.
-Count = Callable[[int, int], None]
 #: Bytes of either. Written out in full, a config is longer than the one it came from.
 _LONGEST = 1_000_000
 _LIBRARIES = (
@@ -247,9 +245,9 @@ def read_contents(root: Path) -> dict[str, Any]:
     return record["contents"]
 
 
-def read_plan(root: Path, config: Config | None = None) -> Plan:
-    """Lay out the stages of a run, or those that another config has on the run's inputs."""
-    return make_plan(config or read_config(root), read_contents(root))
+def read_plan(root: Path) -> Plan:
+    """Lay out the stages of a run."""
+    return make_plan(read_config(root), read_contents(root))
 
 
 def open_remote(place: str | Path, cache: Path) -> tuple[Path, Remote | None]:
@@ -329,7 +327,6 @@ def verify(
     root: Path,
     cache: Path,
     repair: bool = False,
-    count: Count = lambda done, total: None,
     remote: Remote | None = None,
 ) -> Verification:
     """Check every finished stage of a run, its shared ones in the cache too.
@@ -341,8 +338,6 @@ def verify(
     repair
         Remove each damaged stage, and a damaged record of the run: the run's own command makes
         them again.
-    count
-        Told of the stages done.
     remote
         What ``root`` is a whole copy of, if anything: what is damaged is removed there, too.
 
@@ -365,7 +360,7 @@ def verify(
         finished = [stage for stage in stages if is_finished(store.path(stage), weights=False)]
         found: list[Damage] = []
         files = size = 0
-        for done, stage in enumerate(finished, start=1):
+        for stage in finished:
             here, held = _of_stage(stage, store)
             found.extend(here)
             files += len(held)
@@ -375,7 +370,6 @@ def verify(
                     remove_folder(store.path(stage))
                 if remote:
                     remote.remove(stage.folder_name)
-            count(done, len(finished))
         return Verification(
             len(finished),
             files,

@@ -190,40 +190,30 @@ def effects(
     draws = [key for key in found.keys if key[0] == RANDOM]
     rows, each = [], []
     for name in names:
-        unedited = found.row(name, (UNEDITED, 0, 0))
-        edited = found.row(name, (CHOSEN, 0, 0))
+        unedited, edited = (found.row(name, (kind, 0, 0)) for kind in (UNEDITED, CHOSEN))
         random = np.stack([found.row(name, key) for key in draws])
         random = random[~np.isnan(random).all(axis=1)]
-        effect, specific = paired_mean(edited - unedited), paired_mean(edited - random)
-        if effect is None or specific is None:
-            rows.append({"outcome": name, "draws": len(random), "drift": drift.get(name)})
-            continue
-        by_draw = np.nanmean(random - unedited, axis=1)
-        each += [
-            {"outcome": name, "draw": place, "effect": value}
-            for place, value in enumerate(by_draw.tolist())
-        ]
-        low, high = effect.interval()
-        specific_low, specific_high = specific.interval()
-        rows.append(
-            {
-                "outcome": name,
+        row = {"outcome": name, "draws": len(random), "drift": drift.get(name)}
+        found_of = {
+            "effect": paired_mean(edited - unedited),
+            "specific": paired_mean(edited - random),
+        }
+        effect = found_of["effect"]
+        if effect is not None and found_of["specific"] is not None:
+            by_draw = np.nanmean(random - unedited, axis=1)
+            each += [(name, place, value) for place, value in enumerate(by_draw.tolist())]
+            for what, moved in found_of.items():
+                ends = (moved.value, *moved.interval()) if moved else ()
+                row |= dict(zip((what, f"{what}_low", f"{what}_high"), ends, strict=True))
+            row |= {
                 "unedited": float(np.nanmean(unedited)),
                 "edited": float(np.nanmean(edited)),
-                "effect": effect.value,
-                "effect_low": low,
-                "effect_high": high,
                 "random": float(by_draw.mean()),
-                "specific": specific.value,
-                "specific_low": specific_low,
-                "specific_high": specific_high,
                 "pvalue": permutation_pvalue(effect.value, by_draw),
-                "draws": len(random),
                 "articles": effect.articles,
-                "drift": drift.get(name),
             }
-        )
-    return pl.DataFrame(rows, schema=EFFECTS), pl.DataFrame(each, schema=DRAWS)
+        rows.append(row)
+    return pl.DataFrame(rows, schema=EFFECTS), pl.DataFrame(each, schema=DRAWS, orient="row")
 
 
 def permutation_pvalue(chosen: float, random: np.ndarray) -> float:

@@ -92,40 +92,27 @@ def figures(
     there = {name: section for section, charts in texts.items() for name in charts}
     second = next((name for name in _second(verdicts) if name in there), None)
     main = (share, texts[there[second]].pop(second) if second else None)
+    path = path_chart(summary, leaning, regimes) if leaning else None
+    shares = [
+        _share(axis.summary, regimes, axis.leaning, f"axis_share_{n}", axis.name)
+        for n, axis in enumerate(axes, start=1)
+    ]
+    way = "each regime's way from generation to generation"
+    further = "how each reads the same articles"
     sections = [
-        _section(
-            "path",
-            "Bias against quality",
-            "each regime's way from generation to generation",
-            "",
-            [path_chart(summary, leaning, regimes) if leaning else None],
-            1,
-        ),
+        _section("path", "Bias against quality", way, "", [path], 1),
         _leaning_section(results, summary, regimes, leaning),
         *(
             _section(anchor, title, line, text, list(texts[anchor].values()), columns)
             for anchor, (title, line, text, columns) in quantities.SECTIONS.items()
         ),
-        _section(
-            "axes-shares",
-            "Further axes over the generations",
-            "how each reads the same articles",
-            "",
-            [
-                _share(axis.summary, regimes, axis.leaning, f"axis_share_{n + 1}", axis.name)
-                for n, axis in enumerate(axes)
-            ],
-            2,
-        ),
+        _section("axes-shares", "Further axes over the generations", further, "", shares, 2),
     ]
+    drawn = {card["metric"]: calibration_chart(card) for card in results.cards}
     return Figures(
         tuple(chart for chart in main if chart),
         tuple(section for section in sections if section),
-        {
-            card["metric"]: drawn
-            for card in results.cards
-            if (drawn := calibration_chart(card)) is not None
-        },
+        {metric: chart for metric, chart in drawn.items() if chart},
     )
 
 

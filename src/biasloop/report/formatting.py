@@ -104,9 +104,9 @@ def shares_between(low: float, high: float, digits: int = 1, change: bool = Fals
     return between(*ends, digits, sign=change)
 
 
-def points_between(low: float, high: float, digits: int = 1) -> str:
+def points_between(low: float, high: float) -> str:
     """Write an interval of a change of a share (-1 to 1) in points, with signs."""
-    return shares_between(low, high, digits, change=True)
+    return shares_between(low, high, change=True)
 
 
 def duration(seconds: float) -> str:
@@ -120,9 +120,9 @@ def duration(seconds: float) -> str:
     return f"{hours}{_THIN}h {minutes:02d}{_THIN}min"
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
+def counted(count: int, noun: str) -> str:
     """Write a count with its noun."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
 def generations(numbers: list[int]) -> str:

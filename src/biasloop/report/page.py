@@ -20,7 +20,7 @@ from biasloop.report.answer import QUESTION
 from biasloop.report.axes import section
 from biasloop.report.cautions import real_shares
 from biasloop.report.cells import regime_tables, selection_tables
-from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, escape
+from biasloop.report.charts import BASE_LOOK, REAL_LOOK, Chart, Look, escape
 from biasloop.report.drawing import plotly_figure
 from biasloop.report.examples import examples
 from biasloop.report.figures import Figures, looks
@@ -31,18 +31,6 @@ from biasloop.report.statistics import tables_of_tests, update_tables, verdict_t
 from biasloop.report.summary_json import stage_totals, strict
 from biasloop.report.verdicts import collapse_measures
 from biasloop.untrusted import content_policy, script_json, templates
-
-#: The marks of the figures' lines as SVG paths around (16, 6).
-_MARKS = {
-    "circle": "M12 6a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",
-    "square": "M12.5 2.5h7v7h-7Z",
-    "diamond": "M16 1l5 5l-5 5l-5-5Z",
-    "triangle-up": "M16 1.5l4.5 8h-9Z",
-    "triangle-down": "M16 10.5l4.5-8h-9Z",
-    "pentagon": "M16 1.5l4.5 3.4l-1.8 5.4h-5.4l-1.8-5.4Z",
-    "star": "M16 0l1.5 4.2h4.4l-3.5 2.7l1.3 4.3l-3.7-2.6l-3.7 2.6l1.3-4.3l-3.5-2.7h4.4Z",
-    "x": "M12 4l2-2l2 2l2-2l2 2l-2 2l2 2l-2 2l-2-2l-2 2l-2-2l2-2Z",
-}
 
 #: Skipped rows that the page lists; the rest are counted.
 _LISTED_ROWS = 200
@@ -66,6 +54,13 @@ def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
     from markupsafe import Markup
 
     environment = templates("biasloop.report")
+    environment.filters |= {
+        "name": fmt.name,
+        "number": fmt.number,
+        "percent": fmt.percent,
+        "duration": fmt.duration,
+        "key": escape,
+    }
     trusted = _trusted(found.figures)
     return environment.get_template("report.html").render(
         **{name: Markup(text) for name, text in trusted.items()},  # noqa: S704
@@ -75,6 +70,7 @@ def page(found: Findings, pictures: Mapping[str, bytes]) -> str:
             if chart.stem in pictures
         ],
         policy=content_policy(trusted["plotly"], trusted["script"]),
+        zip=zip,
         **_contents(found),
     )
 
@@ -135,11 +131,7 @@ def _contents(found: Findings) -> dict[str, Any]:
                 for card in axis.results.cards
             ),
         ],
-        "real_shares": [
-            (fmt.name(label), fmt.percent(true), fmt.percent(read))
-            for label, true, read in real_shares(results, summary)
-            if leaning
-        ],
+        "real_shares": real_shares(results, summary) if leaning else (),
         "unit": f"{config.report.cluster}s",
         "units": sources_apart(tables_of(results), results.real["article_id"].to_list()),
         "several_seeds": len(config.loop.seeds) > 1,
@@ -153,8 +145,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     config = results.config
     seeds = len(config.loop.seeds)
     facts = [
-        ("corpus", fmt.visible(str(results.corpus.get("name", "")))),
-        ("base model", fmt.visible(config.base.model)),
+        ("corpus", str(results.corpus.get("name", ""))),
+        ("base model", config.base.model),
         ("training", _training(config.training)),
         ("real articles", f"{results.real.height:,}"),
         ("generations", f"0 to {config.loop.generations}"),
@@ -171,28 +163,14 @@ def _training(training: TrainingConfig) -> str:
     return ", ".join(filter(None, (method, chat)))
 
 
-def _legend(results: Results, figures: Figures) -> list[dict[str, str]]:
-    """Name the lines of the figures over generations, keyed as their traces are."""
+def _legend(results: Results, figures: Figures) -> dict[str, Look]:
+    """Give the look of every line of the figures over generations, by its name."""
     shown = {line.name for c in figures.all() if isinstance(c, Chart) for line in c.series}
     levels = {level.name for c in figures.all() if isinstance(c, Chart) for level in c.references}
-    found = [
-        (fmt.name(regime), look)
-        for regime, look in looks(results).items()
-        if fmt.name(regime) in shown
-    ]
-    found += [("real articles", REAL_LOOK)] if "real articles" in levels else []
-    found += [("base model", BASE_LOOK)] if "base model" in levels else []
-    dashes = {"solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "longdash": "11 3", "dot": "2 3"}
-    return [
-        {
-            "key": escape(name),
-            "name": name,
-            "colour": look.colour,
-            "dash": dashes[look.dash[0]],
-            "mark": _MARKS[look.mark[0]],
-        }
-        for name, look in found
-    ]
+    named = {fmt.name(regime): look for regime, look in looks(results).items()}
+    found = {name: look for name, look in named.items() if name in shown}
+    ends = {"real articles": REAL_LOOK, "base model": BASE_LOOK}
+    return found | {name: look for name, look in ends.items() if name in levels}
 
 
 def _ends(results: Results) -> dict[str, str]:
@@ -201,45 +179,15 @@ def _ends(results: Results) -> dict[str, str]:
 
 
 def _provenance(results: Results) -> dict[str, Any]:
-    corpus = results.corpus
-    parts = corpus.get("parts") or {}
-    stages = results.stages
-    timed = stages.sort(["seconds", "name"], descending=[True, False]) if stages.height else stages
+    stages, config = results.stages, results.config.model_dump(mode="json")
     return {
-        "citation": fmt.visible(str(corpus.get("citation") or "not stated")),
-        "licence": fmt.visible(str(corpus.get("licence") or "not stated")),
-        "parts": [
-            (fmt.name(part), [f"{counts.get(label, 0):,}" for label in results.labels])
-            for part, counts in parts.items()
-        ],
-        "labels": [fmt.name(label) for label in results.labels],
-        "config": fmt.visible(
-            yaml.safe_dump(
-                strict(results.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
-            )
-        ),
-        "provenance": [
-            (fmt.visible(key), fmt.visible(str(value)))
-            for key, value in sorted((results.provenance | _ends(results)).items())
-        ],
-        "stage_totals": [
-            (row["kind"], f"{row['stages']:,}", fmt.duration(row["seconds"]))
-            for row in stage_totals(stages)
-        ],
-        "all_seconds": fmt.duration(float(stages["seconds"].sum())) if stages.height else "",
-        "stages": [
-            (
-                fmt.visible(row["kind"]),
-                fmt.visible(row["name"]),
-                fmt.duration(row["seconds"]),
-                fmt.visible(str(row["finished"])),
-                fmt.visible(row["key"])[:12],
-            )
-            for row in timed.iter_rows(named=True)
-        ],
-        "bad_rows": [
-            (fmt.visible(row["location"]), fmt.visible(row["reason"]))
-            for row in results.bad_rows.head(_LISTED_ROWS).iter_rows(named=True)
-        ],
+        "corpus": results.corpus,
+        "labels": results.labels,
+        "config": yaml.safe_dump(strict(config), sort_keys=False, allow_unicode=True),
+        "provenance": sorted((results.provenance | _ends(results)).items()),
+        "stage_totals": stage_totals(stages),
+        "all_seconds": float(stages["seconds"].sum()),
+        "stages": stages.sort(["seconds", "name"], descending=[True, False]).to_dicts(),
+        "bad_rows": results.bad_rows.head(_LISTED_ROWS).to_dicts(),
         "bad_row_count": results.bad_rows.height,
     }

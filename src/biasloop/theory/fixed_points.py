@@ -136,10 +136,10 @@ class _Preservation:
     estimator: str
     real_weight: str
 
-    def __call__(self, coordinates: Floats) -> Floats:
+    def after(self, parameters: Floats) -> Floats:
         """One generation, row by row."""
-        after = population_map(
-            self.family.unfree(coordinates),
+        return population_map(
+            parameters,
             self.real,
             family=self.family,
             estimator=self.estimator,
@@ -147,7 +147,10 @@ class _Preservation:
             real_fraction=self.real_fraction,
             real_weight=self.real_weight,
         )
-        return self.family.free(after)
+
+    def __call__(self, coordinates: Floats) -> Floats:
+        """In free coordinates."""
+        return self.family.free(self.after(self.family.unfree(coordinates)))
 
     def residual(self, coordinates: Floats) -> Floats:
         try:
@@ -198,18 +201,9 @@ def bias_step(
     real_weight: str = "density",
 ) -> float:
     """Exact change of the mean in one generation of preservation with unlimited data."""
-    members = get_family(family)
-    start = members.check(parameters)[None, :]
-    end = population_map(
-        start,
-        real,
-        family=members,
-        estimator=estimator,
-        regime="preservation",
-        real_fraction=real_fraction,
-        real_weight=real_weight,
-    )
-    return float((members.mean(end) - members.mean(start))[0])
+    step = _Preservation(get_family(family), real, real_fraction, estimator, real_weight)
+    start = step.family.check(parameters)[None, :]
+    return float((step.family.mean(step.after(start)) - step.family.mean(start))[0])
 
 
 def growth_threshold(
