@@ -6,21 +6,19 @@ classifier and damage of its own. A third of the speakers train the classifier. 
 are read by it twice over: damaged as the instrument damages them, to all its levels; and damaged in
 ways of their own (below), as if a model had written them. A simulation then draws from those:
 
-- *25 speakers*: half of the speakers validate (their readings make the damage curve), from the
-  other half 25 are drawn, each of a label with the true share for its chance, and all their
-  passages are read.
-- *45 speakers*: the same of a third and the rest: about as many as there are of one label, and
-  narrower intervals where articles rather than error rates are few.
+- *25 speakers*: half of the others validate (their readings make the damage curve); of the rest 25
+  are drawn, each of a label with the true share for its chance, and all their passages are read.
+- *45 speakers*: a third validates; of the rest 45 are drawn, about as many as one label has.
 
-No speaker is in two of training, validation and reading, and none is drawn twice: the readings of
-so few passages on a level differ from the level's rates by luck, which intervals allow for by the
-number of speakers, and repeats would count it as that of more.
+No speaker is in two of training, validation and reading, and none is drawn twice. Intervals allow
+for the luck of the drawn speakers' readings by the number of speakers; of repeated ones it would
+be taken for smaller than it is.
 
 A simulation hits where the 95 % interval of `analysis.prevalence` holds the true share of the
-articles that can be read, and ``over_all`` where the bounds hold that of all. Ways to
-damage: a prefix looped to the passage's length; the same with a word in twelve replaced in every
-round; a cut; unknown words; loops with unknown words; and any of these by chance, one label's
-passages damaged more often than the other's.
+articles that can be read, and ``over_all`` where the bounds hold that of all; ``error`` is the
+figure less the true share. Ways to damage: a prefix looped to the passage's length; the same with a
+word in twelve replaced in every round; a cut; unknown words; loops with unknown words; and any of
+these by chance, one label's passages damaged more often than the other's.
 """
 
 from __future__ import annotations
@@ -215,7 +213,7 @@ def simulate(held: Held, size: int, random: np.random.Generator) -> list[dict]:
         key = (way, 0, 0)
         truths[way] = (share, *held.true_shares(share, readable))
         for label, count in enumerate(np.bincount(random.random(size) < share, minlength=2)):
-            there = by_label[label]  # of 45 more are wanted than there are in 1 of 100
+            there = by_label[label]  # in 1 of 100 draws of 45 more are wanted than there are
             drawn = random.choice(there, min(count, len(there)), replace=False)
             for place, speaker in enumerate(drawn):
                 for row in rows_of[speaker]:
