@@ -6,17 +6,19 @@ classifier and damage of its own. A third of the speakers train the classifier. 
 are read by it twice over: damaged as the instrument damages them, to all its levels; and damaged in
 ways of their own (below), as if a model had written them. A simulation then draws from those:
 
-- *other speakers*: half of the speakers validate (their readings make the damage curve), from the
-  other half SPEAKERS are drawn, each of a label with the true share for its chance, and all their
-  passages are read. No speaker is in two of training, validation and reading.
-- *many speakers*: as many validating speakers, and MANY that are read, are drawn with replacement
-  from all held-out ones: intervals are narrower, so that what is wrong with them would show.
+- *25 speakers*: half of the others validate (their readings make the damage curve); of the rest 25
+  are drawn, each of a label with the true share for its chance, and all their passages are read.
+- *45 speakers*: a third validates; of the rest 45 are drawn, about as many as one label has.
+
+No speaker is in two of training, validation and reading, and none is drawn twice. Intervals allow
+for the luck of the drawn speakers' readings by the number of speakers; of repeated ones it would
+be taken for smaller than it is.
 
 A simulation hits where the 95 % interval of `analysis.prevalence` holds the true share of the
-articles that can be read, and ``over_all`` where the bounds hold that of all. Ways to
-damage: a prefix looped to the passage's length; the same with a word in twelve replaced in every
-round; a cut; unknown words; loops with unknown words; and any of these by chance, one label's
-passages damaged more often than the other's.
+articles that can be read, and ``over_all`` where the bounds hold that of all; ``error`` is the
+figure less the true share. Ways to damage: a prefix looped to the passage's length; the same with a
+word in twelve replaced in every round; a cut; unknown words; loops with unknown words; and any of
+these by chance, one label's passages damaged more often than the other's.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ from biasloop.metrics.tokenization import words
 from biasloop.tables import LEANING_SCORES, SCORES, SET_SCORES
 
 SHARES = (0.2, 0.5, 0.8)
-SPEAKERS = 25
-MANY = 150
+#: Speakers that are read -> the share of the others, as its inverse, that validates.
+KINDS = {25: 2, 45: 3}
 RESAMPLES = 400
 MAX_WORDS = 500
 
@@ -167,8 +169,8 @@ class Held:
         ways = list(WAYS)
         chances = np.stack([np.linspace(2, 1, len(ways)), np.linspace(1, 2, len(ways))])
         chosen = [random.choice(len(ways), p=chances[t] / chances[t].sum()) for t in self.truth]
-        self.level[MIXED] = np.array([self.level[ways[w]][i] for i, w in enumerate(chosen)])
-        self.reading[MIXED] = np.array([self.reading[ways[w]][i] for i, w in enumerate(chosen)])
+        for measured in (self.level, self.reading):
+            measured[MIXED] = np.array([measured[ways[w]][i] for i, w in enumerate(chosen)])
         self.distinct[MIXED] = float(np.mean([self.distinct[ways[w]] for w in chosen]))
 
     def true_shares(self, chance: float, readable: np.ndarray) -> tuple[float, float]:
@@ -184,16 +186,16 @@ class Held:
         return shares[0], shares[1]
 
 
-def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
+def simulate(held: Held, size: int, random: np.random.Generator) -> list[dict]:
     """Draw validation and articles once, for every way of damage, of a true share by chance."""
     label_of = dict(zip(held.speakers.tolist(), held.truth.tolist(), strict=True))
     rows_of = {s: np.flatnonzero(held.speakers == s) for s in label_of}
     validating, reading = [], []
     for label in range(2):
         own = random.permutation([s for s, k in label_of.items() if k == label])
-        half = len(own) // 2
-        validating += list(random.choice(own, half) if many else own[:half])
-        reading += list(own if many else own[half:])
+        part = len(own) // KINDS[size]
+        validating += list(own[:part])
+        reading += list(own[part:])
     rows = [row for s in validating for row in rows_of[s]]
     source = np.repeat(np.arange(len(validating)), [len(rows_of[s]) for s in validating])
     curve = DamageCurve(
@@ -205,14 +207,14 @@ def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
     confusion = instrument_confusion([card], held.labels)
     scores, leanings, sources, truths = [], [], {}, {}
     by_label = [np.array([s for s in reading if label_of[s] == k]) for k in range(2)]
-    size = MANY if many else SPEAKERS
     for way, level in held.level.items():
         readable = (level >= 0) & curve.readable[level]
         share = float(random.choice(SHARES))
         key = (way, 0, 0)
         truths[way] = (share, *held.true_shares(share, readable))
         for label, count in enumerate(np.bincount(random.random(size) < share, minlength=2)):
-            drawn = random.choice(by_label[label], count, replace=many)
+            there = by_label[label]  # in 1 of 100 draws of 45 more are wanted than there are
+            drawn = random.choice(there, min(count, len(there)), replace=False)
             for place, speaker in enumerate(drawn):
                 for row in rows_of[speaker]:
                     article = f"{way}:{label}:{place}:{row}"
@@ -245,10 +247,11 @@ def simulate(held: Held, many: bool, random: np.random.Generator) -> list[dict]:
 
 def _judge(row: dict | None, share: float, readable: float) -> dict:
     if row is None:
-        return {"hit": None, "over_all": None, "width": None, "unread": None, "as_read": None}
+        return dict.fromkeys(("hit", "over_all", "error", "width", "unread", "as_read"))
     return {
         "hit": bool(row["adjusted_low"] <= readable <= row["adjusted_high"]),
         "over_all": bool(row["least"] <= share <= row["most"]),
+        "error": row["adjusted"] - readable,
         "width": row["adjusted_high"] - row["adjusted_low"],
         "unread": row["unread"],
         "as_read": bool(row["read_low"] <= readable <= row["read_high"]),
@@ -259,17 +262,17 @@ def split_rows(split: int, simulations: int) -> list[dict]:
     """Simulate one split of the speakers, for both kinds of articles."""
     held, random = Held(split), np.random.default_rng([1, split])
     return [
-        {"many": many, "split": split, "distinct": held.distinct[row["way"]], **row}
-        for many in (False, True)
+        {"speakers": size, "split": split, "distinct": held.distinct[row["way"]], **row}
+        for size in KINDS
         for _ in range(simulations)
-        for row in simulate(held, many, random)
+        for row in simulate(held, size, random)
     ]
 
 
 def summarised(rows: Sequence[dict]) -> pl.DataFrame:
     """Average over simulations; ``hit_error`` is the standard error over splits of the speakers."""
-    figures = ("distinct", "hit", "over_all", "as_read", "width", "unread")
-    by = ["many", "way"]
+    figures = ("distinct", "hit", "over_all", "as_read", "error", "width", "unread")
+    by = ["speakers", "way"]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     of_split = frame.group_by(*by, "split", maintain_order=True).agg(pl.col("hit").mean())
     error = of_split.group_by(*by, maintain_order=True).agg(
@@ -303,11 +306,10 @@ def main() -> None:
                     file.writelines(json.dumps(row) + "\n" for row in future.result())
             print(f"{count} of {arguments.splits} splits", file=sys.stderr, flush=True)
     table = summarised(rows)
-    shown = Table("articles", "damage", "distinct trigrams", *table.columns[3:])
-    for many, way, distinct, *values in table.iter_rows():
+    shown = Table("speakers", "damage", "distinct trigrams", *table.columns[3:])
+    for size, way, distinct, *values in table.iter_rows():
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
-        kind = "many speakers" if many else "other speakers"
-        shown.add_row(kind, way, f"{distinct:.2f}", *cells)
+        shown.add_row(str(size), way, f"{distinct:.2f}", *cells)
     Console(width=190).print(shown)
     if arguments.json:
         arguments.json.write_text(json.dumps(table.to_dicts(), indent=1))
