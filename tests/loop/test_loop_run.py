@@ -121,7 +121,13 @@ def test_a_run_goes_on_where_it_stopped(bare, tmp_path):
         execute(plan, store, stop)
     rest = missing_stages(plan, store)
     assert 0 < len(rest) < len(missing_stages(plan, Store(tmp_path / "none", tmp_path / "cache")))
+    done = next(stage for stage in plan.finetuned.values() if store.has(stage))
+    left = store.scratch(done)  # killed between its end and the removal of its checkpoints
+    left.mkdir(parents=True)
+    execute(plan, store, silent, [])
+    assert left.is_dir()  # what goes on later may need such a folder
     execute(plan, store, silent)
+    assert not left.parent.exists()
     assert missing_stages(plan, store) == []
     assert tables(tmp_path / "whole") == tables(tmp_path / "part")
 

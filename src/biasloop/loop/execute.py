@@ -231,7 +231,8 @@ class Execution:
             source.key for stage in self.missing for source in once(stage.inputs.values())
         )
         self.clock = Clock(self.missing)
-        self._total = len(plan.stages) if targets is None else len(self.missing)
+        self._whole = targets is None
+        self._total = len(plan.stages) if self._whole else len(self.missing)
         self._done = self._total - len(self.missing)
         listen(Event("run", done=self._done, total=self._total, message=str(store.root)))
 
@@ -282,8 +283,10 @@ class Execution:
                 self.store.prune(model)
 
     def end(self) -> None:
-        """Delete the weights that are not kept, and tell of the end."""
+        """Delete the weights that are not kept and what killed stages left, and tell of the end."""
         self._prune(once(self.plan.finetuned.values()))
+        for stage in self.plan.stages.values() if self._whole else ():
+            self.store.forget_scratch(stage)  # killed after its end, it did not come to this
         seconds = time.monotonic() - self._begun
         self.listen(Event("end", done=self._total, total=self._total, seconds=seconds))
 
