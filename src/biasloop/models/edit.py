@@ -7,10 +7,10 @@ To *restore* a neuron is to give it the weights and bias that feed it in another
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -167,30 +167,6 @@ def distances(
     return {layer: np.sqrt(own) for layer, own in squares.items()}
 
 
-class Intervention(Protocol):
-    """A way to edit neurons of a model, for a while or for good."""
-
-    def during(
-        self, blocks: Sequence[FeedForward], site: str, units: Units
-    ) -> AbstractContextManager[None]:
-        """Edit for as long as the context lasts."""
-        ...
-
-    def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """Edit the weights, in place.
-
-        Parameters
-        ----------
-        blocks
-            The feed-forward parts of the model to change.
-        site
-            See `models.sites.SITES`.
-        units
-            Which neurons.
-        """
-        ...
-
-
 def _fed_by(
     blocks: Sequence[FeedForward], site: str, units: Units
 ) -> list[tuple[torch.Tensor, np.ndarray]]:
@@ -205,13 +181,18 @@ def _fed_by(
 
 @dataclass(frozen=True)
 class Restoration:
-    """Give neurons the weights and biases that feed them in another model, ``reference``."""
+    """Give neurons the weights and biases that feed them in another model, ``reference``.
+
+    Both ways to edit have ``during``, for as long as a context lasts, and ``for_good``, which
+    changes the weights in place. They take the feed-forward parts of the model to change, the site
+    (`models.sites.SITES`), and which neurons.
+    """
 
     reference: Sequence[FeedForward]
 
     @contextmanager
     def during(self, blocks: Sequence[FeedForward], site: str, units: Units) -> Generator[None]:
-        """See `Intervention`."""
+        """Edit for as long as the context lasts."""
         before = _fed_by(blocks, site, units)
         kept = [(view, index, view[index].clone()) for view, index in before]
         try:
@@ -222,7 +203,7 @@ class Restoration:
                 view[index] = values
 
     def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """See `Intervention`.
+        """Edit the weights, in place.
 
         Raises
         ------
@@ -245,7 +226,7 @@ class MeanAblation:
 
     @contextmanager
     def during(self, blocks: Sequence[FeedForward], site: str, units: Units) -> Generator[None]:
-        """See `Intervention`."""
+        """See `Restoration`."""
         import torch
 
         def hold(layer: int, values: torch.Tensor) -> torch.Tensor:
@@ -258,7 +239,7 @@ class MeanAblation:
             yield
 
     def for_good(self, blocks: Sequence[FeedForward], site: str, units: Units) -> None:
-        """See `Intervention`; the model needs no hook afterwards.
+        """Edit the weights, in place; the model needs no hook afterwards.
 
         An ``mlp_out`` unit loses its weights and gets its mean as bias; what an ``mlp_hidden`` unit
         contributes at its mean moves into the biases of the projection that reads it.
@@ -290,3 +271,7 @@ class MeanAblation:
             else:
                 bias += weight[:, index] @ constant
                 weight[:, index] = 0
+
+
+#: A way to edit neurons of a model, for a while or for good.
+Intervention = Restoration | MeanAblation
