@@ -286,18 +286,17 @@ def _label_json(found: LabelFindings) -> dict[str, Any]:
     def against(one: AgainstClassifier) -> dict[str, Any]:
         return {**asdict(one.agreement), "confusion": one.confusion.tolist()}
 
+    by_set = [
+        {"regime": regime, "generation": generation, **against(one)}
+        for (regime, generation), one in found.by_set.items()
+    ]
     return {
-        "options": found.options,
-        "coders": found.coders,
+        **{name: getattr(found, name) for name in ("options", "coders", "chains")},
         "agreement": asdict(found.agreement),
         "classifier": against(found.classifier),
-        "classifier_by_set": [
-            {"regime": regime, "generation": generation, **against(one)}
-            for (regime, generation), one in found.by_set.items()
-        ],
+        "classifier_by_set": by_set,
         "shares": found.shares.to_dicts(),
         "changes": found.changes.to_dicts(),
-        "chains": found.chains,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,23 +159,11 @@ def read_results(root: Path, cache: Path) -> Results:
         set_scores=_gather(store, plan.scored, "set_scores", SET_SCORES),
         updates=_gather(store, plan.updated, "updates", UPDATES),
         neurons=_gather(store, plan.neurons, "neurons", NEURONS),
-        trained=pl.DataFrame(
-            [(*key, int(log["tokens"])) for key, log in logs.items()], TRAINED, orient="row"
+        trained=_of_logs(logs, TRAINED, lambda log: [(int(log["tokens"]),)]),
+        chosen=_of_logs(
+            logs, CHOSEN, lambda log: [(n, float(t)) for n, t in log.get("chosen", {}).items()]
         ),
-        chosen=pl.DataFrame(
-            [
-                (*key, name, float(times))
-                for key, log in logs.items()
-                for name, times in log.get("chosen", {}).items()
-            ],
-            CHOSEN,
-            orient="row",
-        ),
-        edits=pl.DataFrame(
-            [(*key, *row) for key, log in logs.items() for row in log.get("edited", ())],
-            EDITS,
-            orient="row",
-        ),
+        edits=_of_logs(logs, EDITS, lambda log: log.get("edited", ())),
         detectors=_detectors(store, plan),
         cards=read_cards(store, plan),
         stages=_stages(store, plan),
@@ -239,6 +227,15 @@ def _logs(store: Store, plan: Plan) -> dict[SetKey, dict[str, Any]]:
         for key, stage in plan.finetuned.items()
         if is_finished(folder := store.path(stage), weights=False)
     }
+
+
+def _of_logs(
+    logs: Mapping[SetKey, dict[str, Any]],
+    schema: pl.Schema,
+    rows: Callable[[dict[str, Any]], Iterable[Sequence[Any]]],
+) -> pl.DataFrame:
+    found = [(*key, *row) for key, log in logs.items() for row in rows(log)]
+    return pl.DataFrame(found, schema, orient="row")
 
 
 def _detectors(store: Store, plan: Plan) -> pl.DataFrame:

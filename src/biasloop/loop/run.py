@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,10 @@ def check_folder(config: Config, root: Path, begun: bool = False) -> None:
 
 
 def _check_grows(config: Config, root: Path) -> None:
-    stored, wanted = _fixed(_recorded_config(root)), _fixed(config)
+    stored, wanted = flat(_fixed(_recorded_config(root))), flat(_fixed(config))
     if stored != wanted:
-        keys = ", ".join(_differences(stored, wanted)[:5])
+        differ = (k for k in sorted({*stored, *wanted}) if stored.get(k) != wanted.get(k))
+        keys = ", ".join(list(differ)[:5])
         raise InputError(
             f"{root}: belongs to another experiment (it differs in: {keys}); give another folder "
             "with --out. In the same one only seeds, generations, regimes, metrics, neurons and "
@@ -187,14 +189,12 @@ def _of_now(values: Any) -> Any:  # noqa: ANN401 - JSON
     }
 
 
-def _differences(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
-    if isinstance(one, dict) and isinstance(other, dict):
-        return [
-            found
-            for key in sorted(one.keys() | other.keys())
-            for found in _differences(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))
-        ]
-    return [] if one == other else [path]
+def flat(value: Any, key: str = "") -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Give every setting of a config by its dotted key."""
+    if not (isinstance(value, dict) and value):
+        return {key: value}
+    parts = (flat(inner, f"{key}.{name}".lstrip(".")) for name, inner in value.items())
+    return dict(chain.from_iterable(part.items() for part in parts))
 
 
 def read_record(root: Path) -> dict[str, Any]:

@@ -300,8 +300,8 @@ def ablate(
     metric: str,
     leaning: str,
     cache: Path,
+    place: Place,
     top: int = 20,
-    place: Place | None = None,
     intervention: str = "restore",
     draws: int = LEAST_DRAWS,
     articles: int | None = None,
@@ -359,18 +359,17 @@ def ablate(
             f"{results.folder}: scores neither leaning nor quality, so an edit has no effect to "
             "show: add one to metrics.names"
         )
-    chosen = place or place_of(results, None, None, None)
     site = _editable(associations)
     units = strongest(associations, metric, top)
     instruments = instruments_of(results.folder, metrics, cache)
     real = _prompts(results, articles)
-    named = (one for one in config.regimes if one.label == chosen[0])
+    named = (one for one in config.regimes if one.label == place[0])
     own = next(named, config.regimes[0])  # an unknown one is refused below
     generation = own.generation(config.generation)
     precision = generation.precision
-    loaded, how = _models(results, chosen, site, intervention, cache, precision, recompute, listen)
+    loaded, how = _models(results, place, site, intervention, cache, precision, recompute, listen)
     blocks = feed_forwards(loaded.model)
-    stream = integer(config.seed, "generate", chosen[1], chosen[2] + 1)
+    stream = integer(config.seed, "generate", place[1], place[2] + 1)
 
     def measure() -> tuple[pl.DataFrame, pl.DataFrame]:
         scores, leanings, _ = scored_by(
@@ -385,10 +384,10 @@ def ablate(
     tables = only_articles(tables_of(results), written)
     found = measured_outcomes(measured, tables)
     names = [name for name in (f"share:{leaning}", "quality") if name in found.values]
-    table, each = effects(found, names, chain_drift(outcomes(tables), names, chosen))
+    table, each = effects(found, names, chain_drift(outcomes(tables), names, place))
     places = tuple((layer, int(unit)) for layer, own in units.items() for unit in own)
     held = withheld_sets(found, f"share:{leaning}")
-    return Ablation(metric, site, top, intervention, *chosen, places, table, each, held)
+    return Ablation(metric, site, top, intervention, *place, places, table, each, held)
 
 
 def measure_edits(
@@ -430,7 +429,7 @@ def export(
     results: Results,
     out: Path,
     cache: Path,
-    place: Place | None = None,
+    place: Place,
     associations: pl.DataFrame | None = None,
     metric: str = "",
     top: int = 20,
@@ -459,14 +458,13 @@ def export(
     InputError
         As in `ablate`, or if the architecture cannot hold a mean-ablation.
     """
-    chosen = place or place_of(results, None, None, None)
     if associations is None:
-        path = weights_of(results.folder, [chosen], cache, recompute, listen)[chosen]
+        path = weights_of(results.folder, [place], cache, recompute, listen)[place]
         save_model(load_model(str(path), precision="float32"), out)
         return {}
     site = _editable(associations)
     units = strongest(associations, metric, top)
-    model, how = _models(results, chosen, site, intervention, cache, "float32", recompute, listen)
+    model, how = _models(results, place, site, intervention, cache, "float32", recompute, listen)
     how.for_good(feed_forwards(model.model), site, units)
     save_model(model, out)
     return units

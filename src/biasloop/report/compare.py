@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from biasloop.analysis import (
 )
 from biasloop.errors import InputError
 from biasloop.loop.results import Results
+from biasloop.loop.run import flat
 from biasloop.report import formatting as fmt
 from biasloop.report.answer import Entry, shown
 from biasloop.report.charts import Chart, look, share_chart
@@ -114,19 +116,12 @@ def _chart(summary: pl.DataFrame, leaning: str) -> Chart | None:
 
 
 def _differences(configs: Sequence[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    flat = [dict(_flat(config)) for config in configs]
-    keys = dict.fromkeys(key for one in flat for key in one)
-    values = {key: tuple(one.get(key, "–") for one in flat) for key in keys}
+    every = [flat({k: v for k, v in config.items() if k not in _ASIDE}) for config in configs]
+    keys = dict.fromkeys(chain.from_iterable(every))
+    values = {
+        key: tuple(fmt.visible(str(one.get(key, "–")))[:120] for one in every) for key in keys
+    }
     return {key: found for key, found in values.items() if len(set(found)) > 1}
-
-
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            if key or name not in _ASIDE:
-                yield from _flat(inner, f"{key}.{name}" if key else name)
-    else:
-        yield key, fmt.visible(str(value))[:120]
 
 
 def comparison_page(comparison: Comparison, names: Sequence[str]) -> str:

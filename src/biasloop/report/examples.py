@@ -6,7 +6,6 @@ page's template.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -19,29 +18,11 @@ from biasloop.tables import BASE
 #: Longer texts are cut for showing.
 SHOWN_CHARACTERS = 2_500
 
-
-@dataclass(frozen=True)
-class Text:
-    """One text: what is shown, how many characters are not, and what the instruments say."""
-
-    name: str
-    body: str
-    left_out: int
-    remarks: tuple[str, ...] = ()
+#: Article, regime, generation.
+_Key = tuple[str, str, int]
 
 
-@dataclass(frozen=True)
-class Example:
-    """A real article, and the texts that were generated from it, by regime."""
-
-    title: str
-    label: str
-    source: str
-    real: Text
-    written: tuple[tuple[str, tuple[Text, ...]], ...]
-
-
-def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
+def examples(results: Results, checked: pl.DataFrame) -> list[dict[str, Any]]:
     """Choose ``config.report.examples`` articles, by seed and spread over the labels.
 
     Parameters
@@ -59,27 +40,36 @@ def examples(results: Results, checked: pl.DataFrame) -> tuple[Example, ...]:
     remarks = _remarks(results, checked.filter(shown), ours)
     real = {row["article_id"]: row for row in results.real.iter_rows(named=True)}
     regimes = [BASE, *(regime.label for regime in results.config.regimes)]
-    found = []
-    for article in ids:
-        written = []
-        for regime in regimes:
-            own = tuple(
-                _text(
-                    "untouched" if regime == BASE else f"Generation {key[2]}",
-                    bodies[key]["body"],
-                    remarks.get(key, ()),
-                )
-                for key in sorted(bodies)
-                if key[:2] == (article, regime)
-            )
-            if own:
-                written.append((fmt.SETS.get(regime) or fmt.name(regime), own))
-        title, label, source, body = (
-            real[article][name] or "" for name in ("title", "label", "source", "body")
+    return [
+        {
+            **{name: real[article][name] or "" for name in ("title", "label", "source")},
+            "real": _text("real article", real[article]["body"]),
+            "written": [
+                (fmt.SETS.get(regime) or fmt.name(regime), own)
+                for regime in regimes
+                if (own := _written(article, regime, bodies, remarks))
+            ],
+        }
+        for article in ids
+    ]
+
+
+def _written(
+    article: str,
+    regime: str,
+    bodies: dict[_Key, dict[str, Any]],
+    remarks: dict[_Key, tuple[str, ...]],
+) -> list[dict[str, Any]]:
+    """Give what a regime made of an article, by generation."""
+    return [
+        _text(
+            "untouched" if regime == BASE else f"Generation {key[2]}",
+            bodies[key]["body"],
+            remarks.get(key, ()),
         )
-        named = (fmt.visible(text) for text in (title, label, source))
-        found.append(Example(*named, _text("real article", body), tuple(written)))
-    return tuple(found)
+        for key in sorted(bodies)
+        if key[:2] == (article, regime)
+    ]
 
 
 def _choose(results: Results) -> list[str]:
@@ -94,13 +84,10 @@ def _choose(results: Results) -> list[str]:
     return turns[: results.config.report.examples]
 
 
-def _text(name: str, body: str | None, remarks: tuple[str, ...] = ()) -> Text:
+def _text(name: str, body: str | None, remarks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give what is shown, how many characters are not, and what the instruments say."""
     shown, left_out = fmt.cut(body or "", SHOWN_CHARACTERS)
-    return Text(name, shown, left_out, remarks)
-
-
-#: Article, regime, generation.
-_Key = tuple[str, str, int]
+    return {"name": name, "body": shown, "left_out": left_out, "remarks": remarks}
 
 
 def _by_text(rows: pl.DataFrame) -> dict[_Key, dict[str, Any]]:
