@@ -50,7 +50,7 @@ def run(base, tmp_path_factory):
 def test_the_residual_stream_is_not_edited(run, tmp_path):
     of_site = pl.DataFrame({"site": ["resid_post"]})
     with pytest.raises(InputError, match="without weights of its own to edit: take 'mlp_out'"):
-        export(bl.load_run(run).results, tmp_path, tmp_path, associations=of_site)
+        export(bl.load_run(run).results, tmp_path, tmp_path, ("synthetic", 0, 2), of_site)
 
 
 @pytest.mark.parametrize("intervention", ["restore", "mean"])
