@@ -236,3 +236,9 @@ def test_a_judge_is_measured_as_other_instruments_are(marked, make_context, tmp_
     METRICS["leaning"].fit(make_context(marked, labels=LABELS, leaning=wrong), tmp_path / "wrong")
     warnings = json.loads((tmp_path / "wrong" / CARD_FILE).read_text())["warnings"]
     assert any("metrics.leaning.label_names the wrong way round" in text for text in warnings)
+
+
+def test_a_name_that_holds_the_place_of_the_text(plain_folder, chat_folder):
+    for folder in (plain_folder, chat_folder):
+        with pytest.raises(InputError, match=r"'\{text\}' stands in a name"):
+            load_judge(str(folder), LABELS, {"left": "{text}"}, PROMPT)

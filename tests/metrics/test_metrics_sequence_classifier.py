@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
 from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.pretrained import assign_labels, load_classifier
+from biasloop.metrics.zero_shot import load_entailment
 
 MAP = {"LEFT": "left", "CENTER": "left", "RIGHT": "right"}
 
@@ -284,6 +286,10 @@ def test_a_config_that_does_not_say_what_the_outputs_are(
     (tmp_path / "config.json").write_text(json.dumps(values | settings))
     with pytest.raises(InputError, match=words):
         load_classifier(str(tmp_path), ("left", "right"), MAP, "leaning")
+    if "id2label" not in settings or len(settings["id2label"]) == 3:
+        asked = LeaningConfig(classifier=str(tmp_path), kind="entailment")
+        with pytest.raises(InputError, match=r"numbers the|amounts|means entailment"):
+            load_entailment(asked, ("left", "right"))
 
 
 def of_kind(classifier_folder, folder, kind, length=64, **config):

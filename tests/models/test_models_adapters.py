@@ -161,7 +161,7 @@ def test_an_adapter_of_one_of_two_tied_weights_is_refused(place):
     [
         ("lora_A", None, "lacks weights that .* asks for, such as .*lora_B.*only a part"),
         ("nothing", None, "lacks weights"),
-        ("", ["c_attn"], "has weights for which .* makes no place, such as .*c_fc"),
+        ("", ["c_attn"], "has weights for which .* makes no place, such as .*c_proj"),
     ],
 )
 def test_an_adapter_that_would_be_merged_in_part_is_refused(place, kept, targets, words):

@@ -438,22 +438,34 @@ def load_classifier(
     key = _SECTIONS[metric]
     loaded = load_pretrained("AutoModelForSequenceClassification", name, key, revision, precision)
     model = loaded.model
-    outputs = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
-    if sorted(outputs) != list(range(len(outputs))):
-        raise InputError(
-            f"{key}.classifier: {name}: id2label in its config.json numbers the labels "
-            f"{', '.join(map(str, sorted(outputs)))}, and outputs are counted from 0"
-        )
-    if model.config.problem_type == "regression":
-        raise InputError(
-            f"{key}.classifier: {name}: its problem_type is regression: its outputs are amounts, "
-            "of which no probabilities are made; take a classifier"
-        )
+    outputs = outputs_of(model, f"{key}.classifier: {name}")
     assignment = assign_labels(outputs, labels, label_map, name, key)
     found = SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
     room = found.room() - len(loaded.tokenizer("")["input_ids"])
     require_room(room, None, f"{key}.classifier", name, found.room(), "is model_max_length right?")
     return found
+
+
+def outputs_of(model: PreTrainedModel, shown: str) -> dict[int, str]:
+    """Say what each output of a classifier means, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If its config does not say so of every output, or the outputs are no classes.
+    """
+    outputs = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
+    if sorted(outputs) != list(range(len(outputs))):
+        raise InputError(
+            f"{shown}: id2label in its config.json numbers the labels "
+            f"{', '.join(map(str, sorted(outputs)))}, and outputs are counted from 0"
+        )
+    if model.config.problem_type == "regression":
+        raise InputError(
+            f"{shown}: its problem_type is regression: its outputs are amounts, of which no "
+            "probabilities are made; take a classifier"
+        )
+    return outputs
 
 
 def load_sequence(
