@@ -330,31 +330,35 @@ class TrainedClassifier(ABC):
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
         """Read tokenized rows in batches: their places and the model's outputs, in float64.
 
+        Outputs of which one is not finite are NaN.
+
         Raises
         ------
         InputError
-            If the model cannot read them, or gives a text no finite numbers.
+            If the model cannot read them.
         """
+        import torch
+
         lengths = [len(row["input_ids"]) for row in rows]
-        equal = self._takes_padding_in
-        for places in batches(lengths, batch_size, read_at_once(self.model), equal):
+        most = 1 if self._takes_padding_in else batch_size
+        for places in batches(lengths, most, read_at_once(self.model)):
             # Few lengths by steps of one: of a sentence, eight tokens would be a third.
             longest = max(1, *(lengths[place] for place in places))
             batch = self.tokenizer.pad(
                 [{name: list(map(int, ids)) for name, ids in rows[at].items()} for at in places],
                 padding="max_length",
-                max_length=longest if equal else min(few_lengths(longest, least=1), limit),
+                max_length=longest if most == 1 else min(few_lengths(longest, least=1), limit),
                 return_tensors="pt",
             ).to(self.model.device)
             with _own_errors(self.model):
                 logits = self.model(**batch).logits.double()
-            refuse_lost(self.model, logits.cpu().numpy())
-            yield places, logits
+            # One of minus infinity would leave the probabilities finite.
+            yield places, logits.masked_fill(~logits.isfinite().all(-1, keepdim=True), torch.nan)
 
     @cached_property
     def _takes_padding_in(self) -> bool:
         """Whether texts may not be padded."""
-        text = self.tokenizer("a text")["input_ids"]
+        text = self.tokenizer("a")["input_ids"]  # short: a convolution reaches its end
         with _own_errors(self.model):
             return padding_changes(self.model, text, self.tokenizer.pad_token_id, "right")
 
@@ -392,6 +396,7 @@ class SequenceClassifier(TrainedClassifier):
             if is_multi_label(self.model):
                 logits = torch.nn.functional.logsigmoid(logits)
             result[places] = logits.softmax(dim=-1).cpu().numpy() @ self.assignment
+        refuse_lost(self.model, result)
         return result
 
     @property

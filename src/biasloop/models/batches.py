@@ -65,24 +65,18 @@ def padding_changes(model: Any, text: Sequence[int], pad: int, side: str) -> boo
     return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
 
 
-def batches(
-    lengths: Sequence[int], most: int, tokens: int = sys.maxsize, equal: bool = False
-) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], most: int, tokens: int = sys.maxsize) -> Iterator[list[int]]:
     """Put texts of like length together, the longest first.
 
     Of a batch, ``most`` is the number of texts and ``tokens`` that of tokens at most, padding
-    included; a single text may have more. ``equal`` puts only texts of one length together, which
-    need no padding. Yields places in ``lengths``; every place once.
+    included; a single text may have more. Yields places in ``lengths``; every place once.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     at = 0
     while at < len(order):
         size = max(1, min(most, tokens // max(1, lengths[order[at]])))
-        batch = order[at : at + size]
-        if equal:
-            batch = [place for place in batch if lengths[place] == lengths[batch[0]]]
-        yield batch
-        at += len(batch)
+        yield order[at : at + size]
+        at += size
 
 
 def few_lengths(length: int, least: int = 8) -> int:

@@ -323,13 +323,14 @@ def continue_prompts(
     fast = config.decoding != "beam" and keeps_keys_and_values(
         loaded.model, longest + config.new_tokens
     )
-    # Positions that count padding, or a state that takes it in, leave texts of one length only.
-    equal = bool(prompts) and padding_changes(
-        loaded.model, loaded.tokenizer("a text")["input_ids"], loaded.card.pad, "left"
+    # Positions that count padding, or a state that takes it in, leave one text at once.
+    padded_otherwise = bool(prompts) and padding_changes(
+        loaded.model, loaded.tokenizer("a")["input_ids"], loaded.card.pad, "left"
     )
+    most = 1 if padded_otherwise else config.batch_size
     continuations: list[np.ndarray] = [np.empty(0, TOKEN)] * len(prompts)
     with torch.inference_mode(), prepacked(loaded.model):
-        for batch in batches([*map(len, prompts)], config.batch_size, equal=equal):
+        for batch in batches([*map(len, prompts)], most):
             chosen = [prompts[i] for i in batch]
             if fast:
                 choice = _choice(config, seed, [names[i] if names else (i,) for i in batch])
