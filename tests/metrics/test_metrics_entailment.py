@@ -77,6 +77,7 @@ def test_a_long_text_is_cut_and_counted_and_the_hypothesis_stays(folder):
     assert classifier.room(20) == 20
     texts = ["w1 " * 20, "w1 " * 21, "w1 " * 5000]
     assert classifier.cut(texts, 20) == 2
+    classifier.probabilities(["w1"], 1)  # which tries whether padding changes anything
     read = []
     classifier.model.register_forward_pre_hook(
         lambda module, args, kwargs: read.extend(kwargs["input_ids"].tolist()), with_kwargs=True

@@ -188,8 +188,8 @@ def test_models_that_cannot_judge(plain_folder, tmp_path):
     weights = load_file(tmp_path / "nan" / "model.safetensors")
     weights["transformer.ln_f.bias"][:] = float("nan")
     save_file(weights, tmp_path / "nan" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=r"no finite numbers for 2 of 2 texts"):
-        load_judge(str(tmp_path / "nan"), LABELS, {}, PROMPT).probabilities(["a", "b"], 2)
+    with pytest.raises(InputError, match=r"ln_f\.bias is not finite everywhere"):
+        load_judge(str(tmp_path / "nan"), LABELS, {}, PROMPT)
     tiny_gpt2(tmp_path / "odd", chat_template="{{ raise_exception('no') }}")
     with pytest.raises(InputError, match="cannot take a question and an answer"):
         load_judge(str(tmp_path / "odd"), LABELS, {}, PROMPT)
@@ -236,3 +236,9 @@ def test_a_judge_is_measured_as_other_instruments_are(marked, make_context, tmp_
     METRICS["leaning"].fit(make_context(marked, labels=LABELS, leaning=wrong), tmp_path / "wrong")
     warnings = json.loads((tmp_path / "wrong" / CARD_FILE).read_text())["warnings"]
     assert any("metrics.leaning.label_names the wrong way round" in text for text in warnings)
+
+
+def test_a_name_that_holds_the_place_of_the_text(plain_folder, chat_folder):
+    for folder in (plain_folder, chat_folder):
+        with pytest.raises(InputError, match=r"'\{text\}' stands in a name"):
+            load_judge(str(folder), LABELS, {"left": "{text}"}, PROMPT)

@@ -6,10 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.metrics import METRICS
 from biasloop.metrics.base import CARD_FILE
 from biasloop.metrics.pretrained import assign_labels, load_classifier
+from biasloop.metrics.zero_shot import load_entailment
 
 MAP = {"LEFT": "left", "CENTER": "left", "RIGHT": "right"}
 
@@ -160,7 +162,7 @@ def test_numbers_that_are_not_finite_are_refused_when_the_instrument_is_fitted(
 
     from safetensors.torch import load_file, save_file
 
-    for name, value in {"nan": float("nan"), "inf": float("inf")}.items():
+    for name, value in {n: float(n) for n in ("nan", "inf", "-inf")}.items():
         copy, out = tmp_path / name, tmp_path / f"{name}-out"
         shutil.copytree(classifier_folder, copy)
         out.mkdir()
@@ -263,3 +265,70 @@ def test_an_adapter_and_a_tokenizer_with_more_tokens_than_the_model(classifier_f
     (tmp_path / "more" / "adapter_config.json").write_text("{}")
     with pytest.raises(InputError, match="holds a PEFT adapter of the type 'None'"):
         load_classifier(str(tmp_path / "more"), ("left", "right"), MAP, "leaning")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"id2label": {"1": "left", "2": "right", "3": "x"}}, "numbers the labels 1, 2, 3"),
+        ({"id2label": {"0": 0, "1": 1, "2": 2}}, r"the labels of the classifier .* \(0, 1, 2\)"),
+        ({"id2label": {"0": "left"}}, r"no weights for classifier\.bias.* of shape \[1\]"),
+        ({"problem_type": "regression"}, "its outputs are amounts"),
+    ],
+)
+def test_a_config_that_does_not_say_what_the_outputs_are(
+    classifier_folder, tmp_path, settings, words
+):
+    import shutil
+
+    shutil.copytree(classifier_folder, tmp_path, dirs_exist_ok=True)
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | settings))
+    with pytest.raises(InputError, match=words):
+        load_classifier(str(tmp_path), ("left", "right"), MAP, "leaning")
+    if "id2label" not in settings or len(settings["id2label"]) == 3:
+        asked = LeaningConfig(classifier=str(tmp_path), kind="entailment")
+        with pytest.raises(InputError, match=r"numbers the|amounts|means entailment"):
+            load_entailment(asked, ("left", "right"))
+
+
+def of_kind(classifier_folder, folder, kind, length=64, **config):
+    import shutil
+
+    import torch
+    import transformers
+
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(classifier_folder / file, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["model_max_length"] = length
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": 57, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "initializer_range": 0.5, "pad_token_id": 1,
+        "id2label": {0: "left", 1: "right"}, "label2id": {"left": 0, "right": 1},
+    }  # fmt: skip
+    made = getattr(transformers, f"{kind}Config")(**(shape | config))
+    getattr(transformers, f"{kind}ForSequenceClassification")(made).save_pretrained(folder)
+    return load_classifier(str(folder), ("left", "right"), {}, "leaning")
+
+
+@pytest.mark.parametrize("kind", ["FNet", "XLNet", "ConvBert"])
+def test_a_model_that_takes_padding_in_reads_a_text_as_alone(classifier_folder, tmp_path, kind):
+    own = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32} if kind == "XLNet" else {}
+    classifier = of_kind(classifier_folder, tmp_path, kind, embedding_size=16, **own)
+    texts = ["left", "a text of some more words than the others", "two words", "a", ""]
+    alone = np.concatenate([classifier.probabilities([text], 1) for text in texts])
+    np.testing.assert_allclose(classifier.probabilities(texts, 8), alone, atol=1e-5)
+    assert np.ptp(alone[:, 0]) > 1e-4 or kind == "XLNet"
+
+
+def test_a_model_that_fails_and_one_that_reads_next_to_nothing(classifier_folder, tmp_path):
+    classifier = of_kind(classifier_folder, tmp_path, "Nystromformer", segment_means_seq_len=64,
+                         num_landmarks=4)  # fmt: skip
+    with pytest.raises(InputError, match=r"cannot read a text \(RuntimeError: shape .*max_tokens"):
+        classifier.probabilities(["a text"], 1)
+    with pytest.raises(InputError, match=r"room for 2 tokens .* is model_max_length right"):
+        of_kind(classifier_folder, tmp_path, "Bert", length=4)
+    assert of_kind(classifier_folder, tmp_path, "Bert", length=-1).room() == 512

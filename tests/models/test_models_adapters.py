@@ -105,11 +105,14 @@ def change(folder, **settings):
         ({"peft_type": "PREFIX_TUNING"}, "'PREFIX_TUNING', which cannot be merged"),
         ({"peft_type": 3}, "which cannot be merged"),
         ({"base_model_name_or_path": None}, "names no base_model_name_or_path"),
+        ({"base_model_name_or_path": "{adapter}"}, "names this folder as base_model_name"),
         ({"base_model_name_or_path": "./gone"}, "the model under its adapter: ./gone: no such"),
     ],
 )
 def test_what_cannot_be_merged_is_refused_before_anything_is_read(place, settings, words):
     adapt(place, lora())
+    if settings.get("base_model_name_or_path") == "{adapter}":
+        settings = {"base_model_name_or_path": str(place / "adapter")}
     change(place / "adapter", **settings)
     for refuse in (load_model, content_of):
         with pytest.raises(InputError, match=words):
@@ -150,4 +153,24 @@ def test_an_adapter_of_one_of_two_tied_weights_is_refused(place):
     adapt(place, peft.LoraConfig(r=2, target_modules=["lm_head"], task_type="CAUSAL_LM"))
     assert json.loads((place / "base/config.json").read_text())["tie_word_embeddings"]
     with pytest.raises(InputError, match="one of two tied weights"):
+        load_model(str(place / "adapter"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "targets", "words"),
+    [
+        ("lora_A", None, "lacks weights that .* asks for, such as .*lora_B.*only a part"),
+        ("nothing", None, "lacks weights"),
+        ("", ["c_attn"], "has weights for which .* makes no place, such as .*c_proj"),
+    ],
+)
+def test_an_adapter_that_would_be_merged_in_part_is_refused(place, kept, targets, words):
+    from safetensors.torch import load_file, save_file
+
+    adapt(place, lora())
+    file = place / "adapter/adapter_model.safetensors"
+    save_file({key: w for key, w in load_file(file).items() if kept in key}, file)
+    if targets:
+        change(place / "adapter", target_modules=targets)
+    with pytest.raises(InputError, match=words):
         load_model(str(place / "adapter"))

@@ -35,3 +35,57 @@ def load_again(folder):
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def without(weights):
+    del weights["transformer.h.0.mlp.c_fc.weight"]
+
+
+def renamed(weights):
+    for key in list(weights):
+        weights[f"model.{key}"] = weights.pop(key)
+
+
+def narrower(weights):
+    weights["transformer.wte.weight"] = weights["transformer.wte.weight"][:-2].clone()
+
+
+def lost(weights):
+    weights["transformer.ln_f.bias"][3] = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without, r"has no weights for transformer\.h\.0\.mlp\.c_fc\.weight, so that they would"),
+        (renamed, r"has no weights for .* and \d+ more, so that they would be drawn at random"),
+        (narrower, r"no weights for transformer.wte.weight of shape \[\d+, 16\] \(there is one of"),
+        (lost, r"weight transformer\.ln_f\.bias is not finite everywhere: it is damaged"),
+    ],
+)
+def test_weights_that_are_not_there_or_not_finite(folder, change, words):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=words):
+        load_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("BertForMaskedLM", "depends on the tokens that follow"), ("BartModel", "an encoder and a")],
+)
+def test_a_model_that_cannot_write(folder, kind, words):
+    import transformers
+
+    config = getattr(transformers, kind[:4] + "Config")(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        vocab_size=300, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, encoder_attention_heads=2, decoder_attention_heads=2,
+        initializer_range=0.3,
+    )  # fmt: skip
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    with pytest.raises(InputError, match=words):
+        load_model(str(folder))

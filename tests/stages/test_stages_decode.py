@@ -20,6 +20,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from biasloop.config import GenerationConfig, TrainingConfig
 from biasloop.device import Device
+from biasloop.errors import InputError
 from biasloop.models.fast.decode import keeps_keys_and_values
 from biasloop.models.fast.linear import prepacked, trained_by_onednn
 from biasloop.models.fast.packing import can_pack
@@ -269,3 +270,24 @@ def test_one_switch_leaves_everything_to_torch_and_transformers(monkeypatch):
         assert not any("forward" in vars(module) for module in loaded.model.modules())
     slow = continue_prompts(loaded, prompts, config, seed=0)
     assert [t.tolist() for t in slow] == [t.tolist() for t in fast]
+
+
+@pytest.mark.parametrize("kind", ["Rwkv", "RecurrentGemma"])
+def test_a_state_that_takes_padding_in_is_given_none(kind):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=TOKENS, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=32, head_dim=8, lru_width=16, attention_window_size=8, context_length=64,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    loaded = build(config)
+    prompts = [[10, 11, 12, 13, 14, 15, 16], [20, 21], [30, 31, 32], [40, 41]]
+    settings = GenerationConfig(decoding="greedy", block_tokens=8, new_tokens=6)
+    found = [one.tolist() for one in continue_prompts(loaded, prompts, settings, 0)]
+    alone = [continue_prompts(loaded, [one], settings, 0)[0].tolist() for one in prompts]
+    assert found == alone
+    if kind == "Rwkv":
+        beam = GenerationConfig(decoding="beam", block_tokens=8, new_tokens=6)
+        with pytest.raises(InputError, match="decoding: the model cannot write so"):
+            continue_prompts(loaded, prompts, beam, 0)

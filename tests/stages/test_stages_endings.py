@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from biasloop.config import GenerationConfig, ScratchConfig
+from biasloop.errors import InputError
 from biasloop.models.load import build_scratch_model, load_model, save_model, train_tokenizer
 from biasloop.stages.generate import continue_prompts
 from biasloop.stages.vllm_engine import _sampling, _tokens
@@ -82,6 +83,26 @@ def test_what_an_architecture_takes_for_its_end_by_default_is_none(folder):
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | {"eos_token_id": 17}))
     assert load_model(str(folder)).ends == plain.ends == (plain.tokenizer.eos_token_id,)
+
+
+def test_a_tokenizer_without_an_end_has_the_models(folder):
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"eos_token": None}))
+    with pytest.raises(InputError, match="neither its tokenizer nor its generation_config"):
+        load_model(str(folder))
+    assert ask(folder, eos_token_id=[5, 9]).ends == (5, 9)
+    with pytest.raises(InputError, match="neither"):  # saved, but only a default
+        ask(folder, eos_token_id=5, _from_model_config=True)
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(InputError, match=r"generation_config\.json: cannot be read"):
+        load_model(str(folder))
+
+
+def test_a_list_of_ends_in_the_config_is_no_default(folder):
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"eos_token_id": [17, 18]}))
+    assert load_model(str(folder)).ends[1:] == (17, 18)
+    assert ask(folder, _from_model_config=True, eos_token_id=[17, 18]).ends[1:] == (17, 18)
 
 
 def test_the_other_engine_is_told_every_end():

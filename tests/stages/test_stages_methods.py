@@ -223,6 +223,7 @@ def test_memory_is_that_of_the_weights_and_of_the_adapters_in_training(folders):
     ("modules", "words"),
     [
         (["nothing"], "target_modules: .*nothing.*'all-linear' adapts"),
+        (["c_attn", "nothing"], "target_modules: the model has no module 'nothing'"),
         (["lm_head"], "names one of two tied weights"),
         (["wte"], "names one of two tied weights"),
     ],
@@ -234,6 +235,12 @@ def test_modules_that_are_not_there_or_tied_are_refused(folders, modules, words)
     base = {"model": str(folders / "gpt2")}
     with pytest.raises(InputError, match=words):  # before anything is computed
         contents_of(Config.model_validate({"base": base, "training": config.model_dump()}))
+
+
+def test_a_training_that_diverged_is_no_model(folders):
+    config = TrainingConfig(epochs=20, batch_size=2, precision="float32", learning_rate=1e12)
+    with pytest.raises(InputError, match=r"not finite everywhere: the training has diverged"):
+        finetune(load(folders / "gpt2"), articles(), config, 5)
 
 
 def test_without_peft_nothing_is_begun(monkeypatch):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,9 +21,16 @@ from biasloop import device
 from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.models.adapters import WEIGHTS, Adapter, has_tokenizer, merge, saved_modules
-from biasloop.models.batches import batches, few_lengths, read_at_once
+from biasloop.models.batches import batches, few_lengths, padding_changes, read_at_once
 from biasloop.models.fast.linear import prepacked
-from biasloop.models.load import checkpoint_of, refuse_tokens, resolve_model, without_adapter
+from biasloop.models.load import (
+    checkpoint_of,
+    first_line,
+    refuse_lacking,
+    refuse_tokens,
+    resolve_model,
+    without_adapter,
+)
 from biasloop.models.tokens import tokenized
 
 if TYPE_CHECKING:
@@ -100,27 +109,19 @@ def load_pretrained(
                 use_safetensors=True,
                 output_loading_info=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes="num_labels" in head,
+                ignore_mismatched_sizes=True,
                 **head,
             )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
         tried = "a copy of the hub's" if hosted else "a local folder"
         raise InputError(
             f"{key}.classifier: '{name}' cannot be loaded; it was read as {tried}: "
-            f"{type(error).__name__}: {reason}. A classifier needs config.json, safetensors "
+            f"{first_line(error)}. A classifier needs config.json, safetensors "
             "weights and a tokenizer; 'builtin' needs none of them"
         ) from error
     own = {*may_lack, *(saved_modules(adapter) if adapter else ())}
-    read = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
-    lacking = sorted(weight for weight in read if not own & set(weight.split(".")))
-    if lacking:
-        raise InputError(
-            f"{shown}: has no weights for {', '.join(lacking[:3])}"
-            + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-            + ", so that they would be drawn at random: it was not trained for this use. Is "
-            f"{key}.kind right?"
-        )
+    advice = f"it was not trained for this use. Is {key}.kind right?"
+    refuse_lacking(shown, loading, advice, own)
     if adapter:
         model = merge(model, adapter)
     model.name_or_path = name
@@ -235,6 +236,22 @@ def refuse_lost(model: PreTrainedModel, read: np.ndarray) -> None:
         )
 
 
+@contextmanager
+def _own_errors(model: PreTrainedModel) -> Generator[None]:
+    """Tell of a model that fails to read a text by its name."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise InputError(
+            f"the classifier '{model.name_or_path}' cannot read a text ({first_line(error)}): "
+            "lower max_tokens, or take another classifier"
+        ) from error
+
+
 _SECTIONS = {"leaning": "metrics.leaning", "quality": "metrics.quality"}
 
 
@@ -311,18 +328,39 @@ class TrainedClassifier(ABC):
     def _logits(
         self, rows: Sequence[Mapping[str, Sequence[int] | np.ndarray]], batch_size: int, limit: int
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """Read tokenized rows in batches: their places and the model's outputs, in float64."""
+        """Read tokenized rows in batches: their places and the model's outputs, in float64.
+
+        Outputs of which one is not finite are NaN.
+
+        Raises
+        ------
+        InputError
+            If the model cannot read them.
+        """
+        import torch
+
         lengths = [len(row["input_ids"]) for row in rows]
-        for places in batches(lengths, batch_size, read_at_once(self.model)):
+        most = 1 if self._takes_padding_in else batch_size
+        for places in batches(lengths, most, read_at_once(self.model)):
             # Few lengths by steps of one: of a sentence, eight tokens would be a third.
             longest = max(1, *(lengths[place] for place in places))
             batch = self.tokenizer.pad(
                 [{name: list(map(int, ids)) for name, ids in rows[at].items()} for at in places],
                 padding="max_length",
-                max_length=min(few_lengths(longest, least=1), limit),
+                max_length=longest if most == 1 else min(few_lengths(longest, least=1), limit),
                 return_tensors="pt",
             ).to(self.model.device)
-            yield places, self.model(**batch).logits.double()
+            with _own_errors(self.model):
+                logits = self.model(**batch).logits.double()
+            # One of minus infinity would leave the probabilities finite.
+            yield places, logits.masked_fill(~logits.isfinite().all(-1, keepdim=True), torch.nan)
+
+    @cached_property
+    def _takes_padding_in(self) -> bool:
+        """Whether texts may not be padded."""
+        text = self.tokenizer("a")["input_ids"]  # short: a convolution reaches its end
+        with _own_errors(self.model):
+            return padding_changes(self.model, text, self.tokenizer.pad_token_id, "right")
 
 
 @dataclass(frozen=True)
@@ -405,9 +443,34 @@ def load_classifier(
     key = _SECTIONS[metric]
     loaded = load_pretrained("AutoModelForSequenceClassification", name, key, revision, precision)
     model = loaded.model
-    outputs = {int(index): label for index, label in (model.config.id2label or {}).items()}
+    outputs = outputs_of(model, f"{key}.classifier: {name}")
     assignment = assign_labels(outputs, labels, label_map, name, key)
-    return SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
+    found = SequenceClassifier(model, loaded.tokenizer, loaded.revision, assignment)
+    room = found.room() - len(loaded.tokenizer("")["input_ids"])
+    require_room(room, None, f"{key}.classifier", name, found.room(), "is model_max_length right?")
+    return found
+
+
+def outputs_of(model: PreTrainedModel, shown: str) -> dict[int, str]:
+    """Say what each output of a classifier means, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If its config does not say so of every output, or the outputs are no classes.
+    """
+    outputs = {int(index): str(label) for index, label in (model.config.id2label or {}).items()}
+    if sorted(outputs) != list(range(len(outputs))):
+        raise InputError(
+            f"{shown}: id2label in its config.json numbers the labels "
+            f"{', '.join(map(str, sorted(outputs)))}, and outputs are counted from 0"
+        )
+    if model.config.problem_type == "regression":
+        raise InputError(
+            f"{shown}: its problem_type is regression: its outputs are amounts, of which no "
+            "probabilities are made; take a classifier"
+        )
+    return outputs
 
 
 def load_sequence(

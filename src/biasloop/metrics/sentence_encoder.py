@@ -22,6 +22,7 @@ from biasloop.config import LeaningConfig
 from biasloop.errors import InputError
 from biasloop.files import sha256_file
 from biasloop.metrics.pretrained import each_once, load_pretrained, refuse_lost
+from biasloop.models.batches import padding_changes
 from biasloop.models.load import checkpoint_of
 from biasloop.models.tokens import beginning, padded, tokenized
 
@@ -151,7 +152,7 @@ class SentenceEncoder:
         """
         import torch
 
-        model, tokenizer = self.model, self.tokenizer
+        model, tokenizer, at_once = self.model, self.tokenizer, self.batch_size
         before = beginning(tokenizer)
         whole, plain = (
             tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False)
@@ -165,8 +166,10 @@ class SentenceEncoder:
         ]
         chunks.sort(key=lambda chunk: (len(chunk[1]), chunk[0]))
         sums = np.zeros((len(texts), model.config.hidden_size * len(self.pooling)))
-        for at in range(0, len(chunks), self.batch_size):
-            rows, ids = zip(*chunks[at : at + self.batch_size], strict=True)
+        if chunks and padding_changes(model, whole, tokenizer.pad_token_id, "right"):
+            at_once = 1
+        for at in range(0, len(chunks), at_once):
+            rows, ids = zip(*chunks[at : at + at_once], strict=True)
             input_ids, mask = (x.to(model.device) for x in padded(ids, tokenizer.pad_token_id))
             with torch.inference_mode():
                 states = model(input_ids=input_ids, attention_mask=mask).last_hidden_state

@@ -28,6 +28,7 @@ from biasloop.metrics.pretrained import (
     TrainedClassifier,
     is_multi_label,
     load_pretrained,
+    outputs_of,
     refuse_lost,
     require_room,
 )
@@ -163,6 +164,8 @@ def load_judge(
     name = settings.classifier
     names = named(labels, settings.label_names)
     asked = filled(settings.prompt, {"labels": listed(names)})
+    if asked.count("{text}") != 1:
+        raise InputError(f"{_KEY}.label_names: '{{text}}' stands in a name: give it another one")
     missing = [name for name in names if name not in asked]
     if missing:
         raise InputError(
@@ -361,7 +364,8 @@ def load_entailment(
     loaded = load_pretrained(
         "AutoModelForSequenceClassification", name, _KEY, revision, settings.precision
     )
-    entailment = _entailment(loaded.model.config.id2label or {}, f"{_KEY}.classifier: {name}")
+    shown = f"{_KEY}.classifier: {name}"
+    entailment = _entailment(outputs_of(loaded.model, shown), shown)
     found = Entailment(
         loaded.model, loaded.tokenizer, loaded.revision, tuple(hypotheses), entailment
     )
@@ -377,8 +381,8 @@ def load_entailment(
     return found
 
 
-def _entailment(outputs: Mapping[Any, str], shown: str) -> int:
-    means = [int(index) for index, label in outputs.items() if label.lower().startswith("entail")]
+def _entailment(outputs: Mapping[int, str], shown: str) -> int:
+    means = [index for index, label in outputs.items() if label.lower().startswith("entail")]
     if len(means) != 1:
         raise InputError(
             f"{shown}: {'none' if not means else 'more than one'} of its labels "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,11 +104,30 @@ def find_adapter(folder: Path, hosted: Hosted | None = None) -> Adapter | None:
             f"{shown}: {CONFIG} names no base_model_name_or_path, and there is no model beside it: "
             f"{REMEDY}"
         )
+    if Path(base).expanduser().resolve() == folder.resolve():
+        raise InputError(
+            f"{shown}: {CONFIG} names this folder as base_model_name_or_path, and there is no "
+            "model in it: name the model that the adapter was trained on"
+        )
     beside = folder / base
     local = beside.is_dir() and not Path(base).expanduser().is_dir() and hosted is None
     revision = settings.get("revision")
     revision = revision if isinstance(revision, str) else None
     return Adapter(folder, kind.upper(), str(beside) if local else base, revision, hosted)
+
+
+def _refuse_unread(adapter: Adapter, found: Any) -> None:  # noqa: ANN401 - of `load_state_dict`
+    """Refuse an adapter whose file lacks weights of it, or has some that nothing takes."""
+    for keys, what in (
+        (found.missing_keys, f"{WEIGHTS} lacks weights that {CONFIG} asks for"),
+        (found.unexpected_keys, f"{WEIGHTS} has weights for which {CONFIG} makes no place"),
+    ):
+        if keys:
+            raise InputError(
+                f"{adapter.shown}: {what}, such as {sorted(keys)[0]} ({len(keys)} in all), so that "
+                f"only a part of the adapter would be merged into {adapter.base}: is it that "
+                "model's, and whole?"
+            )
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -119,6 +139,11 @@ def saved_modules(adapter: Adapter) -> set[str]:
     """Name the modules that an adapter brings whole, such as a classifier's head."""
     settings = json.loads((adapter.folder / CONFIG).read_text(encoding="utf-8"))
     return set(map(str, settings.get("modules_to_save") or ()))
+
+
+def rounding(model: PreTrainedModel) -> float:
+    """Say how much of the largest logit two ways to the same one may differ."""
+    return _ROUNDING.get(model.dtype.itemsize, 0.1)
 
 
 def merge(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
@@ -140,21 +165,25 @@ def merge(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     rows = len(next(model.get_input_embeddings().parameters()))
     tokens = (torch.arange(16)[None] * 7919 + 13) % rows
     try:
-        attached: Any = PeftModel.from_pretrained(model, str(adapter.folder), is_trainable=False)
+        with warnings.catch_warnings():  # of what is lacking, which is refused below
+            warnings.simplefilter("ignore")
+            attached: Any = PeftModel.from_pretrained(model, str(adapter.folder))
+            found = attached.load_adapter(str(adapter.folder), "default")
         attached.eval()
+        _refuse_unread(adapter, found)
         before = answer(attached)
         merged = attached.merge_and_unload(safe_merge=True)
-    except (KeyboardInterrupt, MemoryError):
+    except (KeyboardInterrupt, MemoryError, InputError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0][:300]
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{adapter.shown}: its adapter cannot be merged into {adapter.base} "
             f"({type(error).__name__}: {reason}): is it that model's?"
         ) from error
     merged.tie_weights()  # as it will be once it has been saved and read again
     after = answer(merged)
-    allowed = _ROUNDING.get(merged.dtype.itemsize, 0.1) * float(before.abs().max())
+    allowed = rounding(merged) * float(before.abs().max())
     if not bool(((before - after).abs() <= allowed).all()):
         raise InputError(
             f"{adapter.shown}: the merged model's logits are not those of the model with its "

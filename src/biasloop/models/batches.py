@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from biasloop.models.adapters import rounding
 from biasloop.models.load import text_config
+from biasloop.models.tokens import padded
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +39,33 @@ def rows_at_once(table: torch.Tensor) -> int:
     return max(1, at_once // table.shape[-1])
 
 
-def batches(lengths: Sequence[int], most: int, tokens: int) -> Iterator[list[int]]:
+def padding_changes(model: Any, text: Sequence[int], pad: int, side: str) -> bool:  # noqa: ANN401
+    """Tell whether a model reads a text otherwise where padding stands on a side of it, masked.
+
+    A recurrent state, a convolution, a Fourier transform take it in; positions may count it.
+    """
+    import torch
+
+    text = text or [0]
+    several = [text, [*[text[0]] * 5, *text]]  # the same ends, which BART counts
+    accepted = inspect.signature(model.forward).parameters
+
+    def read(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        ids, mask = (each.to(model.device) for each in padded(rows, pad, side))
+        options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
+        if "position_ids" in accepted and side == "left":
+            options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        with torch.no_grad():
+            found = model(input_ids=ids, attention_mask=mask, **options)
+        return found[0][0].float()
+
+    alone, beside = read([text]), read(several)
+    if alone.dim() > 1:  # token by token
+        beside = beside[-len(text) :] if side == "left" else beside[: len(text)]
+    return float((alone - beside).abs().max()) > rounding(model) * float(alone.abs().max())
+
+
+def batches(lengths: Sequence[int], most: int, tokens: int = sys.maxsize) -> Iterator[list[int]]:
     """Put texts of like length together, the longest first.
 
     Of a batch, ``most`` is the number of texts and ``tokens`` that of tokens at most, padding

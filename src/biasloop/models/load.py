@@ -9,7 +9,8 @@ measured, and transformers would apply it in beam search only: it is not applied
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+import json
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,6 +29,7 @@ from biasloop.models.adapters import (
     find_adapter,
     has_tokenizer,
     merge,
+    rounding,
 )
 from biasloop.models.tokens import beginning
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Where a classifier's text is cut, if neither model nor tokenizer states a length.
 _LONGEST = 8192
+#: What a tokenizer states that knows no length, as transformers has it.
+_ENDLESS = 10**30
 
 #: Decoding settings that name tokens, say how much is kept in memory or put out, or how long a
 #: text may be.
@@ -86,12 +90,14 @@ class Checkpoint:
 
 def checkpoint_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Checkpoint:
     """Read a model's card."""
+    stated = int(tokenizer.model_max_length)
+    stated = stated if stated > 0 else _ENDLESS
     return Checkpoint(
         begins=tuple(beginning(tokenizer)),
         ends=_end_tokens(model, tokenizer),
         pad=tokenizer.pad_token_id,
-        context=_positions(model) or int(tokenizer.model_max_length),
-        stated=int(tokenizer.model_max_length),
+        context=_positions(model) or stated,
+        stated=stated,
     )
 
 
@@ -103,7 +109,13 @@ def text_config(model: Any) -> Any:  # noqa: ANN401 - not typed
 
 def rows_of(model: PreTrainedModel) -> int:
     """Count the tokens that a model has an embedding of."""
-    return len(next(model.get_input_embeddings().parameters()))
+    try:
+        return len(next(model.get_input_embeddings().parameters()))
+    except (NotImplementedError, AttributeError, StopIteration) as error:
+        raise InputError(
+            f"{type(model).__name__}: has no table of token embeddings, as models that read bytes "
+            "or characters: take another model"
+        ) from error
 
 
 def _positions(model: PreTrainedModel) -> int | None:
@@ -125,9 +137,11 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> t
     """List the tokens that end a text.
 
     A model without a ``generation_config.json`` has what its architecture's config says by
-    default, which may be any word of its vocabulary; that is left aside.
+    default, which may be any word of its vocabulary; that is left aside. A list is no default.
     """
     found = _own_settings(model).get("eos_token_id")
+    stated = getattr(text_config(model), "eos_token_id", None)
+    found = stated if found is None and isinstance(stated, list) else found
     own = [tokenizer.eos_token_id, *(found if isinstance(found, list) else [found])]
     rows = rows_of(model)
     return tuple(dict.fromkeys(end for end in own if type(end) is int and 0 <= end < rows))
@@ -316,12 +330,77 @@ def _load(what: str, location: ModelLocation, loader: Any, **options: Any) -> An
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         partial = location.hosted and not location.hosted.reachable
         raise InputError(
-            f"{location.shown}: the {what} cannot be read ({type(error).__name__}: {reason})"
+            f"{location.shown}: the {what} cannot be read ({first_line(error)})"
             + (". The hub was not asked: is the copy on this disk complete?" if partial else "")
         ) from error
+
+
+def refuse_lacking(
+    name: str, loading: Mapping[str, Any], advice: str, may_lack: Collection[str] = ()
+) -> None:
+    """Refuse a model whose files do not have all of its weights: transformers draws the others.
+
+    Parameters
+    ----------
+    name
+        The model, for the message.
+    loading
+        What ``from_pretrained`` tells with ``output_loading_info``.
+    advice
+        How the message ends.
+    may_lack
+        Modules whose weights are not needed.
+    """
+    read = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+    lacking = sorted(weight for weight in read if not {*may_lack} & set(weight.split(".")))
+    if lacking:
+        shapes = {key: shapes for key, *shapes in loading["mismatched_keys"]}.get(lacking[0])
+        here = f" of shape {[*shapes[1]]} (there is one of {[*shapes[0]]})" if shapes else ""
+        raise InputError(
+            f"{name}: has no weights for {', '.join(lacking[:3])}{here}"
+            + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+            + f", so that they would be drawn at random: {advice}"
+        )
+
+
+def refuse_lost_weights(name: str, model: PreTrainedModel, advice: str) -> None:
+    """Refuse a model with weights that are not finite numbers."""
+    import torch
+
+    for key, weight in model.named_parameters():
+        if weight.numel() == 0 or not weight.is_floating_point() or weight.dtype.itemsize == 1:
+            continue
+        if not bool(torch.stack(torch.aminmax(weight.detach())).isfinite().all()):
+            raise InputError(f"{name}: its weight {key} is not finite everywhere: {advice}")
+
+
+def _refuse_looking_ahead(name: str, model: PreTrainedModel) -> None:
+    """Refuse a model whose word on a token depends on the tokens after it, as a masked one's."""
+    import torch
+
+    tokens = (torch.arange(8).repeat(2, 1) * 7919 + 13) % rows_of(model)
+    tokens[1, -1] = (tokens[0, -1] + 1) % rows_of(model)
+    try:
+        with torch.no_grad():
+            read = model(input_ids=tokens.to(model.device), use_cache=False).logits[:, :-1].float()
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise InputError(f"{name}: the model cannot read tokens ({first_line(error)})") from error
+    if float((read[0] - read[1]).abs().max()) > rounding(model) * float(read.abs().max()):
+        raise InputError(
+            f"{name}: what it says of a token depends on the tokens that follow, so it cannot "
+            "write: take a causal language model, such as GPT-2 or Llama, not a masked or "
+            "permuted one, such as BERT or XLNet"
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """Say what an error of a library is, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:2])[:300]}" if lines else type(error).__name__
 
 
 def refuse_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -373,26 +452,36 @@ def load_model(
     InputError
         If the model or its tokenizer cannot be read; the message says what was tried.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
     quiet()
     device = choose(precision)
     with without_adapter(resolve_model(name, revision)) as location:
-        adapter = location.adapter
-        own_words = adapter and has_tokenizer(adapter.folder)
-        words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
-        tokenizer = _load("tokenizer", words, AutoTokenizer)
-        options: dict[str, Any] = {"dtype": device.dtype}
-        if not location.gguf_file:
-            options["use_safetensors"] = True
-        if weights:
-            location.fetch_weights()
-            model = _load("model", location, AutoModelForCausalLM, **options)
-        else:
-            shape = _load("config", location, AutoConfig)
-            with torch.device("meta"):
-                model = AutoModelForCausalLM.from_config(shape)
+        return _load_from(name, location, device, weights, place)
+
+
+def _load_from(
+    name: str, location: ModelLocation, device: Device, weights: bool, place: bool
+) -> LoadedModel:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    adapter = location.adapter
+    own_words = adapter and has_tokenizer(adapter.folder)
+    words = ModelLocation(str(adapter.folder)) if adapter and own_words else location
+    tokenizer = _load("tokenizer", words, AutoTokenizer)
+    options: dict[str, Any] = {"dtype": device.dtype}
+    if not location.gguf_file:
+        options["use_safetensors"] = True
+    shape = None if location.gguf_file and weights else _load("config", location, AutoConfig)
+    if getattr(shape, "is_encoder_decoder", False):
+        raise InputError(f"{name}: has an encoder and a decoder: take a model that is a decoder")
+    if weights:
+        location.fetch_weights()
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, loading = _load("model", location, AutoModelForCausalLM, **options)
+        refuse_lacking(name, loading, "is it a whole causal language model?")
+    else:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(shape)
     if location.gguf_file:
         # The weights are plain tensors by now; only these still call them quantised, and
         # transformers refuses to train or save what is called so.
@@ -402,17 +491,44 @@ def load_model(
     if adapter and weights:
         model = merge(model, adapter)
     refuse_tokens(name, model, tokenizer)
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"{name}: its tokenizer has no end-of-sequence token")
+    _require_end(name, location, model, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if weights and place:
         model.to(torch.device(device.name))
     model.eval()
+    if weights:
+        advice = "it is damaged, or its training has diverged"
+        refuse_lost_weights(name, model, advice)
+        _refuse_looking_ahead(name, model)
     settings = take_own_settings(model, tokenizer)
     hosted = adapter.hosted if adapter and adapter.hosted else location.hosted
     commit = hosted.commit if hosted else None
     return LoadedModel(model, tokenizer, device, settings, adapter, commit)
+
+
+def _require_end(
+    name: str, location: ModelLocation, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Have a tokenizer name an end token: the model's own, where it has none itself."""
+    file = Path(location.name, "generation_config.json")
+    try:
+        own = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        found = own.get("eos_token_id")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    if tokenizer.eos_token_id is not None:
+        return
+    if own.get("_from_model_config") and not isinstance(found, list):  # see `_end_tokens`
+        found = None
+    first = found[0] if isinstance(found, list) and found else found
+    if type(first) is not int or not 0 <= first < min(len(tokenizer), rows_of(model)):
+        raise InputError(
+            f"{name}: neither its tokenizer nor its generation_config.json names a token that "
+            "ends a text: set eos_token in tokenizer_config.json to the one that it was trained "
+            "with"
+        )
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(first)
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:

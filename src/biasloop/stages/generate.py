@@ -19,6 +19,7 @@ import polars as pl
 from biasloop.config import GenerationConfig
 from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
+from biasloop.models.batches import batches, padding_changes
 from biasloop.models.fast.decode import (
     TOKEN,
     Tokens,
@@ -322,11 +323,14 @@ def continue_prompts(
     fast = config.decoding != "beam" and keeps_keys_and_values(
         loaded.model, longest + config.new_tokens
     )
-    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    # Positions that count padding, or a state that takes it in, leave one text at once.
+    padded_otherwise = bool(prompts) and padding_changes(
+        loaded.model, loaded.tokenizer("a")["input_ids"], loaded.card.pad, "left"
+    )
+    most = 1 if padded_otherwise else config.batch_size
     continuations: list[np.ndarray] = [np.empty(0, TOKEN)] * len(prompts)
     with torch.inference_mode(), prepacked(loaded.model):
-        for start in range(0, len(order), config.batch_size):
-            batch = order[start : start + config.batch_size]
+        for batch in batches([*map(len, prompts)], most):
             chosen = [prompts[i] for i in batch]
             if fast:
                 choice = _choice(config, seed, [names[i] if names else (i,) for i in batch])

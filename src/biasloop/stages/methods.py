@@ -19,7 +19,7 @@ from biasloop.device import make_deterministic
 from biasloop.errors import InputError, registered
 from biasloop.files import write_json
 from biasloop.models.adapters import CONFIG, Adapter, merge
-from biasloop.models.load import load_model, save_model
+from biasloop.models.load import load_model, refuse_lost_weights, save_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,7 +46,15 @@ class Full:
         return model
 
     def end(self, trained: Any, kept: Path | None = None) -> None:  # noqa: ANN401
-        """Leave the model whole, in place; put what belongs beside it into the folder ``kept``."""
+        """Leave the model whole, in place; put what belongs beside it into the folder ``kept``.
+
+        Raises
+        ------
+        InputError
+            If the training has diverged: weights are not finite.
+        """
+        advice = "the training has diverged. Lower training.learning_rate"
+        refuse_lost_weights("training", trained, advice)
 
     def gather(self, start: Path, out: Path, kept: Path | None = None) -> None:
         """Make what several processes saved in the folder ``out`` a whole model, in its place.
@@ -110,6 +118,13 @@ class Lora(Full):
             raise InputError(
                 f"{_KEY}: {reason}; 'all-linear' adapts every linear layer of any model"
             ) from error
+        tuner: Any = adapted.base_model
+        for name in () if isinstance(named, str) else named:
+            if not any(f".{module}".endswith(f".{name}") for module in tuner.targeted_module_names):
+                raise InputError(
+                    f"{_KEY}: the model has no module '{name}'; 'all-linear' adapts "
+                    "every linear layer of any model"
+                )
         ends = (model.get_input_embeddings(), model.get_output_embeddings())
         tied = getattr(model.config, "tie_word_embeddings", False)
         if tied and any(isinstance(end, BaseTunerLayer) for end in ends):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from biasloop.errors import InputError
 from biasloop.models.batches import read_at_once
 from biasloop.models.fast import enabled
 from biasloop.models.fast.sampling import Sampler
@@ -154,11 +155,16 @@ def decode_by_transformers(
     pad, ends = loaded.card.pad, list(loaded.ends)
     device = torch.device(loaded.device.name)
     input_ids, mask = padded(prompts, pad, "left")
-    written = model.generate(
-        input_ids=input_ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=Decoding(pad_token_id=pad, eos_token_id=ends, use_cache=True, **options),
-    )[:, input_ids.shape[1] :]
+    decoding = Decoding(pad_token_id=pad, eos_token_id=ends, use_cache=True, **options)
+    try:
+        whole = model.generate(
+            input_ids=input_ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=decoding,
+        )
+    except ValueError as error:  # a state that beams cannot share, say
+        raise InputError(f"generation.decoding: the model cannot write so: {error}") from error
+    written = whole[:, input_ids.shape[1] :]
     continuations = []
     for row in written.cpu().numpy().astype(TOKEN):
         stops = np.flatnonzero(np.isin(row, ends))
