@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from biasloop.config import parse_config
 from biasloop.errors import InputError
 from biasloop.regimes import make_regime
-from biasloop.regimes.chosen import _rounded, importance_weights
+from biasloop.regimes.balanced import _rounded
+from biasloop.regimes.reweighted import importance_weights
 from biasloop.tables import ARTICLES
 
 

@@ -9,16 +9,22 @@ from typing import Any
 
 from biasloop.config import AnyRegimeConfig
 from biasloop.errors import registered
-from biasloop.regimes.accumulation import AccumulateSubsample, Accumulation
+from biasloop.regimes.accumulate_subsample import AccumulateSubsample
+from biasloop.regimes.accumulation import Accumulation
 from biasloop.regimes.anchored import Anchored
+from biasloop.regimes.balanced import Balanced
 from biasloop.regimes.base import Regime
-from biasloop.regimes.chosen import Balanced, Detector, Reweighted, Surprise, Verified
 from biasloop.regimes.counterfactual import Counterfactual
+from biasloop.regimes.detector import Detector
 from biasloop.regimes.edited import Edited
+from biasloop.regimes.overfitting import Overfitting
 from biasloop.regimes.preservation import Preservation
 from biasloop.regimes.real import Real
 from biasloop.regimes.real_share import RealShare
-from biasloop.regimes.synthetic import Overfitting, Synthetic
+from biasloop.regimes.reweighted import Reweighted
+from biasloop.regimes.surprise import Surprise
+from biasloop.regimes.synthetic import Synthetic
+from biasloop.regimes.verified import Verified
 
 REGIMES: dict[str, type[Regime[Any]]] = {
     "synthetic": Synthetic,
@@ -42,25 +48,3 @@ REGIMES: dict[str, type[Regime[Any]]] = {
 def make_regime(config: AnyRegimeConfig) -> Regime[Any]:
     """Build the regime that a config names."""
     return registered(REGIMES, config.kind, "REGIMES of regimes/__init__.py")(config)
-
-
-__all__ = [
-    "REGIMES",
-    "AccumulateSubsample",
-    "Accumulation",
-    "Anchored",
-    "Balanced",
-    "Counterfactual",
-    "Detector",
-    "Edited",
-    "Overfitting",
-    "Preservation",
-    "Real",
-    "RealShare",
-    "Regime",
-    "Reweighted",
-    "Surprise",
-    "Synthetic",
-    "Verified",
-    "make_regime",
-]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from biasloop.config import AnyRegimeConfig
-from biasloop.regimes.base import Regime, sample
+from biasloop.regimes.base import Regime
 
 
 class Accumulation(Regime[AnyRegimeConfig]):
@@ -34,25 +34,3 @@ class Accumulation(Regime[AnyRegimeConfig]):
     ) -> pl.DataFrame:
         """Return the real articles, then each generation's, oldest first."""
         return pl.concat([real, *(synthetic[g] for g in sorted(synthetic))])
-
-
-class AccumulateSubsample(Accumulation):
-    """As accumulation, with a sample of it of the real set's size: a constant training cost."""
-
-    def expected_size(self, generation: int, real: int, samples: int = 1) -> float:
-        """Stay at the real set's size."""
-        return float(real)
-
-    def real_articles(self, generation: int, real: int, samples: int = 1) -> float:
-        """Expect their part of everything so far."""
-        return real / (1 + generation * samples)
-
-    def training_set(
-        self,
-        real: pl.DataFrame,
-        synthetic: Mapping[int, pl.DataFrame],
-        random: np.random.Generator,
-    ) -> pl.DataFrame:
-        """Return a fresh sample of everything so far."""
-        everything = super().training_set(real, synthetic, random)
-        return sample(everything, real.height, random)

@@ -27,10 +27,3 @@ class OwnText(Regime[Settings]):
 
 class Synthetic(OwnText[AnyRegimeConfig]):
     """The previous generation's articles (arXiv 2410.15234, section 4.1)."""
-
-
-class Overfitting(Synthetic):
-    """As synthetic, trained far longer and without weight decay (section 4.4).
-
-    The config's defaults for this kind are the paper's 25 epochs and no weight decay.
-    """
