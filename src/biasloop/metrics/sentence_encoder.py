@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ class SentenceEncoder:
         """
         import torch
 
-        model, tokenizer, at_once = self.model, self.tokenizer, self.batch_size
+        model, tokenizer = self.model, self.tokenizer
         before = beginning(tokenizer)
         whole, plain = (
             tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False)
@@ -166,10 +167,9 @@ class SentenceEncoder:
         ]
         chunks.sort(key=lambda chunk: (len(chunk[1]), chunk[0]))
         sums = np.zeros((len(texts), model.config.hidden_size * len(self.pooling)))
-        if chunks and padding_changes(model, whole, tokenizer.pad_token_id, "right"):
-            at_once = 1
-        for at in range(0, len(chunks), at_once):
-            rows, ids = zip(*chunks[at : at + at_once], strict=True)
+        most = 1 if chunks and self._takes_padding_in else self.batch_size
+        for at in range(0, len(chunks), most):
+            rows, ids = zip(*chunks[at : at + most], strict=True)
             input_ids, mask = (x.to(model.device) for x in padded(ids, tokenizer.pad_token_id))
             with torch.inference_mode():
                 states = model(input_ids=input_ids, attention_mask=mask).last_hidden_state
@@ -179,6 +179,12 @@ class SentenceEncoder:
         result = _unit(sums)
         refuse_lost(model, result)
         return result
+
+    @cached_property
+    def _takes_padding_in(self) -> bool:
+        """Whether chunks may not be padded; tried once, since nothing changes the model."""
+        text = self.tokenizer("a")["input_ids"]
+        return padding_changes(self.model, text, self.tokenizer.pad_token_id, "right")
 
     def save(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Give JSON and arrays to keep: only which encoder it was."""
